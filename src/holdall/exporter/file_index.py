@@ -101,24 +101,25 @@ def _reporting() -> Iterator[None]:
         ) from None
 
 
-def _temporary_database(schema: str) -> sqlite3.Connection:
+class _Temporary(Closing):
     """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
-    # It never outlives the process, so there is nothing to recover and nothing to sync.
-    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
-        database.execute(f"PRAGMA {pragma}")
-    database.executescript(schema)
-    return database
 
-
-class KeyedValues(Closing):
-    """Values by what they are and a key, outside of memory. A context manager."""
-
-    def __init__(self) -> None:
-        self._database = _temporary_database(_KEPT)
+    def __init__(self, schema: str) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
+        # It never outlives the process, so there is nothing to recover and nothing to sync.
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
+            self._database.execute(f"PRAGMA {pragma}")
+        self._database.executescript(schema)
 
     def close(self) -> None:
         self._database.close()
+
+
+class KeyedValues(_Temporary):
+    """Values by what they are and a key, outside of memory. A context manager."""
+
+    def __init__(self) -> None:
+        super().__init__(_KEPT)
 
     def put(self, what: str, pairs: Iterable[tuple[str | bytes, object]]) -> None:
         """Keep a value for each key. Where ``pairs`` end in an error, those before it are kept."""
@@ -135,16 +136,13 @@ class KeyedValues(Closing):
         return msgspec.json.decode(found[0], type=of) if found else None
 
 
-class FileIndex(Closing):
+class FileIndex(_Temporary):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
-        self._database = _temporary_database(_SCHEMA)
+        super().__init__(_SCHEMA)
         self.wanted = 0
         """How many files were found so far."""
-
-    def close(self) -> None:
-        self._database.close()
 
     # -- what is wanted ------------------------------------------------------------------------------
 

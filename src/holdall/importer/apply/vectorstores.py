@@ -35,7 +35,7 @@ class Stores:
     def __init__(
         self,
         context: Context,
-        catalogue: BundleSummary,
+        bundle: BundleSummary,
         reader: BundleReader,
         tally: RunTally,
         *,
@@ -47,14 +47,14 @@ class Stores:
         in_code: Container[SourceId],
     ) -> None:
         self._folder, self._state = context.folder, context.folder.state
-        self._catalogue, self._reader, self._tally = catalogue, reader, tally
+        self._bundle, self._reader, self._tally = bundle, reader, tally
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
         self._changes, self._server_keys, self._in_code = changes, server_keys, in_code
         self.failed: dict[SourceId, str] = {}
         self.spare: list[Orphan] = []
 
     async def create(self, step: CreateStore) -> TargetId:
-        record = self._catalogue.stores[step.id]
+        record = self._bundle.stores[step.id]
         sent = self._server_keys.sent(record)
         request = dialect.store(sent, operation="")
         with self._failing(step.id, step.name):
@@ -73,7 +73,7 @@ class Stores:
 
     async def update(self, step: UpdateStore) -> TargetId:
         self._state.adopt(Kind.STORE, step.id, step.target)
-        wanted = final(dialect.store(self._catalogue.stores[step.id], operation=""))
+        wanted = final(dialect.store(self._bundle.stores[step.id], operation=""))
         with self._failing(step.id, step.name):
             if step.fields:
                 await self._changes.fields(Kind.STORE, step.id, step.target, wanted, step.fields)
@@ -102,7 +102,7 @@ class Stores:
         await self._tell(filling)
 
     async def relabel(self, step: UpdateMembership) -> None:
-        """Set the attributes of one file, and see that they are set."""
+        """Set the attributes of one file and verify them."""
         store = self._state.targets[Kind.STORE][step.store]
         there = await self._changes.membership(step, store)
         added = keys_added(step.attributes, there)
@@ -122,7 +122,7 @@ class Stores:
 
     @contextmanager
     def _failing(self, store: SourceId, name: str | None = None) -> Iterator[None]:
-        """An error in here leaves the store unfit for what needs it."""
+        """Records an error in here as the store's, so that what needs the store is not created."""
         try:
             yield
         except RemoteError as error:
@@ -155,11 +155,11 @@ class Stores:
                 await self._uploads.drop_copy(trouble.file)
 
     async def _renamed(self, file: SourceId, refused: TargetId) -> TargetId | None:
-        return await self._uploads.under_another_name(self._catalogue.files[file], refused)
+        return await self._uploads.under_another_name(self._bundle.files[file], refused)
 
     async def _say_renamed(self, store: SourceId, file: SourceId) -> None:
-        """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
-        content = self._catalogue.files[file]
+        """Report that a store has a file's second upload, and delete the first if nothing else uses it."""
+        content = self._bundle.files[file]
         text = renamed(content, self._state.names[file], " for search")
         self._tally.lose(file_loss(content, Why.RENAMED, text, field="filename", inside=store))
         await self._uploads.keep_copy(file)
@@ -179,9 +179,9 @@ class Stores:
         else:
             why = Why.FAILED_AS_BEFORE if trouble.failed_before else Why.NOT_INDEXED
             text = f"attached but not searchable: {trouble.reason}"
-        self._tally.lose(file_loss(self._catalogue.files[trouble.file], why, text, inside=store))
+        self._tally.lose(file_loss(self._bundle.files[trouble.file], why, text, inside=store))
 
     def _lose_unkept(self, one: Difference) -> None:
         text = f"the destination does not keep it as it was sent: {one.values()}"
-        content = self._catalogue.files[one.source]
+        content = self._bundle.files[one.source]
         self._tally.lose(file_loss(content, Why.NOT_KEPT, text, field=one.field, inside=one.inside))

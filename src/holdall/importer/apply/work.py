@@ -1,7 +1,7 @@
 """Carries out a plan, one unit after the other: files up, stores made and filled, then what uses them.
 
-The one door where ids change type: what the bundle calls by a SourceId is found here under its TargetId. A unit that
-fails doesn't stop the next. An error that would meet every unit alike (key, quota, no server) stops the run, and the
+The only place where ids change type: the SourceId of the bundle becomes the TargetId of the copy. A unit that fails
+doesn't stop the next. An error that would meet every unit alike (key, quota, no server) stops the run, and the
 units that are left are not attempted.
 """
 
@@ -38,7 +38,7 @@ from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
-from holdall.model import Kind, SourceId, TargetId
+from holdall.model import Kind, TargetId
 
 __all__ = ["Work"]
 
@@ -50,16 +50,9 @@ class _Failed(Exception):
 class Work:
     """One run: what it has placed so far."""
 
-    def __init__(
-        self,
-        context: Context,
-        plan: steps.Plan,
-        catalogue: BundleSummary,
-        reader: BundleReader,
-        destination: Mapping[str, str | None],
-    ) -> None:
+    def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:
         folder, self._context = context.folder, context
-        self._plan, self._records = plan, catalogue.by_id()
+        self._plan, self._records = plan, bundle.by_id()
         self._state = folder.state
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
         self._reconciler = Reconciler(context)
@@ -67,13 +60,13 @@ class Work:
         self._uploads = Uploads(context, reader, self._writes)
         self._changes = Changes(context, self._writes)
         self._server_keys = ServerKeys(context, plan.shared_keys, self._changes)
-        self._requests = PlannedRequests(plan, catalogue, folder.output, destination)
-        self.tally = RunTally(folder, plan.units, catalogue.members)
+        self._requests = PlannedRequests(plan, bundle, folder.output, context.account.party)
+        self.tally = RunTally(folder, plan.units, bundle.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
         self._stores = Stores(
             context,
-            catalogue,
+            bundle,
             reader,
             self.tally,
             writes=self._writes,
@@ -83,14 +76,6 @@ class Work:
             server_keys=self._server_keys,
             in_code={file for step in plan.steps() for file in steps.references_of(step)[1]},
         )
-
-    @property
-    def stores(self) -> dict[SourceId, TargetId]:
-        return self._state.targets[Kind.STORE]
-
-    @property
-    def files(self) -> dict[SourceId, TargetId]:
-        return self._state.files
 
     async def run(self) -> None:
         totals, progress = self._plan.totals(), self._context.progress
@@ -152,7 +137,7 @@ class Work:
             case steps.UpdateMembership():
                 await self._stores.relabel(step)
             case steps.DetachFile():
-                await self._changes.detach(step, self.stores[step.store])
+                await self._changes.detach(step, self._state.targets[Kind.STORE][step.store])
             case steps.Cannot(reason=reason):
                 raise _Failed(f"not created: {reason}")
             case steps.Differs():
@@ -181,14 +166,15 @@ class Work:
         self, step: steps.CreateDefinition | steps.UpdateDefinition | steps.WriteRequest, made: str
     ) -> Targets:
         """The stores and files of a copy, by the ids here. Raises _Failed where a store that it needs isn't whole."""
+        here, files_here = self._state.targets[Kind.STORE], self._state.files
         stores, files = steps.references_of(step)
         for store in stores:
             if store in self._stores.failed:
                 raise _Failed(f"not {made} without the knowledge it needs: {self._stores.failed[store]}")
         return Targets(
-            stores={store: self.stores[store] for store in stores},
+            stores={store: here[store] for store in stores},
             # Files that were refused are losses already, and of this assistant.
-            files={file: self.files[file] for file in files if file in self.files},
+            files={file: files_here[file] for file in files if file in files_here},
         )
 
     async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:

@@ -26,6 +26,7 @@ from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping, mapping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -116,8 +117,8 @@ async def run_import(
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
     # Reading means decompressing, which would hold up every connection of the event loop.
-    bundle = await asyncio.to_thread(summarize, reader)
-    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
+    summary = await asyncio.to_thread(summarize, reader)
+    completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
     # From before the plan: no other import here may make what this one has just not found.
@@ -125,11 +126,11 @@ async def run_import(
         again = unfinished(output, digests, account.party, written)
         found = None
         if not again:
-            found = await prepare(account, bundle, reader, options, form, now=machine.now())
+            found = await prepare(account, summary, reader, options, form, now=machine.now())
             observer.planned(found)
             found.require_feasible(asked.max_loss)
             observer.consent(found)
-        folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
+        folder = RunFolder(output, now=machine.now, token=machine.run(), resume=again, sync=machine.sync)
         limits = account.limits
         pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
         context = Context(
@@ -146,14 +147,14 @@ async def run_import(
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
-                report = await _apply(context, plan, bundle, reader, written, force=options.force)
+                report = await _apply(context, plan, summary, reader, written, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
 
 
 async def _apply(
-    context: Context, plan: Plan, bundle: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
+    context: Context, plan: Plan, summary: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
 ) -> Report:
     """Carries out ``plan`` and reports. A folder with a journal is resumed where that ends.
 
@@ -162,8 +163,8 @@ async def _apply(
     written, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
     folder, now = context.folder, context.now
-    bundle = without_keys(bundle, plan.dropped_keys)
-    work = Work(context, plan, bundle, reader, context.account.party)
+    summary = without_keys(summary, plan.dropped_keys)
+    work = Work(context, plan, summary, reader)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",
@@ -180,7 +181,7 @@ async def _apply(
         if work.stopped is None:
             # Only now: what another import makes at the same time is not there yet when this one plans.
             known = {one.id for one in work.orphans if one.id is not None}
-            twice += await duplicates(context, bundle, prefix=plan.prefix, known=known)
+            twice += await duplicates(context, summary, prefix=plan.prefix, known=known)
     except Interrupted as error:
         work.stopped = error
     finally:
@@ -206,8 +207,8 @@ def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: So
         bundle=opened.bundle,
         options=opened.options,
         by_kind=work.tally.results(otherwise=otherwise),
-        stores=work.stores,
-        files=work.files,
+        stores=state.targets[Kind.STORE],
+        files=state.files,
         copies=state.copies,
         added=frozenset({*state.added, *plan.dropped_keys}),
         requests=dict(account.requests),
