@@ -122,20 +122,18 @@ class _Export:
     async def survey(self) -> None:
         """Find out what there is to export; of an account that has no API for assistants, none of these."""
         self._progress.stage("reading definitions")
-        dump, doubt = self._start.dump, None
-        notes = list(dump.notes) if dump else []
-        # Asked only where the answer decides something: it costs a request.
-        if self._account and self._start.assistants and dump is None and (absent := await probe(self._account)):
-            self._start = replace(self._start, assistants=False)
-            doubt = may_be_there(absent)
-            notes.append(_SUNSET)
-        for note in notes:
+        account, surveyor, dump = self._account, self._surveyor, self._start.dump
+        for note in dump.notes if dump else ():
             self._progress.note(note)
-        self._definitions = await gather(self._surveyor, self._start)
-        if self._account and self._surveyor:
-            await self._say_absent(self._account, self._surveyor.absent)
-            if doubt:
-                self._surveyor.doubts["/assistants"] = doubt
+        # Asked only where the answer decides something: it costs a request.
+        if account and surveyor and self._start.assistants and dump is None and (absent := await probe(account)):
+            self._progress.note(_SUNSET)
+            self._start = replace(self._start, assistants=False)
+            if doubt := may_be_there(absent):
+                surveyor.doubts["/assistants"] = doubt
+        self._definitions = await gather(surveyor, self._start)
+        if account and surveyor:
+            await self._say_absent(account, surveyor.absent)
         refuse_nothing(self._definitions, self._start)
 
     async def _say_absent(self, account: Account, absent: Iterable[str]) -> None:
