@@ -117,7 +117,7 @@ class Finalizer:
             for line in lines:
                 count += 1
                 some += line
-                if len(some) > _PIECE:  # a sink takes its time with each piece, however short
+                if len(some) > _PIECE:  # each write costs a lock and a hash, however short
                     sink.write(some)
                     some = bytearray()
             sink.write(some)

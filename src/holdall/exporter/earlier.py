@@ -49,15 +49,6 @@ class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
     store: SourceId | None = None
     overlap: int = DEFAULT_OVERLAP
 
-    @property
-    def is_bytes(self) -> bool:
-        """The file's bytes: nothing better is to be had, so nothing is asked for."""
-        return self.line.fidelity.is_bytes
-
-    @property
-    def is_whole_text(self) -> bool:
-        return self.line.fidelity is Fidelity.TEXT and not self.line.truncated
-
 
 class Parent(Closing):
     """One earlier bundle, open for reading. A context manager; ``find`` and ``copy`` may be called from any thread."""

@@ -282,13 +282,14 @@ class Fetch:
         if self._keep(file, listed=False):
             return
         reused = self._unchanged(file)
-        if reused and reused.is_bytes and await self._reuse(file, reused):
+        # The file's bytes are the best there is, so nothing is asked for.
+        if reused and reused.line.fidelity.is_bytes and await self._reuse(file, reused):
             return
         holders = len(self._index.holders(file.id))
         # While the parent has the whole text, only what is better than a text is asked for.
-        text = not (reused and reused.is_whole_text)
+        text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
         missing = await self._fetch(file, text=text)
-        if missing and reused and not reused.is_bytes:
+        if missing and reused and not reused.line.fidelity.is_bytes:
             if await self._reuse(file, reused):
                 return
             if not text:
