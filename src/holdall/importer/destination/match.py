@@ -94,7 +94,8 @@ class _Look:
         found = {kind: look.matches() for kind, look in looks.items()}
         await self._match_files(found[Kind.ASSISTANT], found[Kind.STORE])
         self._intact = intact(self._files, self._summary)
-        self._found_stores = {id: self._store(id, there, by) for id, (there, by) in found[Kind.STORE].items()}
+        for id, (there, by) in found[Kind.STORE].items():
+            self._found_stores[id] = await asyncio.to_thread(self._store, id, there, by)  # reads the bundle
         definitions = {}
         for kind in WHOLE:
             if matches := found[kind]:
@@ -119,7 +120,8 @@ class _Look:
         # In the project that the bundle came from, what has another id is another file.
         for source, (_, by) in stores.items():
             if by is not By.ORIGIN:
-                self._resolve_by_place(self._summary.members.get(source, ()), self._members[source], source)
+                members = self._summary.members.get(source, ())
+                await asyncio.to_thread(self._resolve_by_place, members, self._members[source], source)
         for source, (_, by) in assistants.items():
             if by is not By.ORIGIN:
                 wanted = self._views[Kind.ASSISTANT][source].file_ids
