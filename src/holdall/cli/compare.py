@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -32,11 +31,7 @@ def compare(
         output=settings.output_dir, prefix=settings.prefix, search=search, accept_known=accept_known
     )
 
-    async def work() -> Proof:
-        async with parameters.destination(console, settings) as account:
-            return await compare_copy(account, reader, wanted)
-
-    proof = asyncio.run(work())
+    proof = parameters.at_destination(console, settings, compare_copy, reader, wanted)
     console.close_progress()
     found, verdict = show_proof(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
     return {"destination": settings.endpoint.base_url, **found}, verdict

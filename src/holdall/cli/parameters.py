@@ -1,13 +1,13 @@
-"""The way from a command's parameters to its settings, and to what an import is asked for."""
+"""What a command's parameters mean: its settings, the account that it works on, and what an import is asked for."""
 
 from __future__ import annotations
 
 import io
 import logging
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from dotenv import dotenv_values, find_dotenv
@@ -31,76 +31,80 @@ if TYPE_CHECKING:
     from holdall.importer.verbs.plan_import import Asked
     from holdall.remote.client import Account
 
-__all__ = ["destination", "faults", "read_both", "read_destination", "read_import", "read_source", "require_folder"]
+__all__ = ["at_destination", "faults", "read_both", "read_destination", "read_import", "read_source", "require_folder"]
 
 
-def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
-    """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
-    settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def read_source(console: Console, given: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
+    """Settings of the source side from what a command was ``given``; notices and the .env path go to stderr."""
+    settings = source_settings(_lookup(console, given), key_needed=key_needed)
     _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
 
-def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
+def read_destination(console: Console, given: Mapping[str, Any]) -> DestinationSettings:
     """As ``read_source``, for the destination side."""
-    settings = destination_settings(_lookup(console, parameters))
+    settings = destination_settings(_lookup(console, given))
     _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
 
-def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
+def read_both(console: Console, given: Mapping[str, Any]) -> BothSettings:
     """As ``read_source``, for each side that has a key."""
-    settings = both_settings(_lookup(console, parameters))
+    settings = both_settings(_lookup(console, given))
     _show_notices(console, settings.log_level, [], settings.source, settings.destination)
     return settings
 
 
-def read_import(console: Console, parameters: Mapping[str, Any]) -> tuple[DestinationSettings, Asked]:
+def read_import(console: Console, given: Mapping[str, Any]) -> tuple[DestinationSettings, Asked]:
     """The settings of an import, and what it is asked for. Raises UsageFault, for all that is wrong together."""
     mistakes = Mistakes()
     with mistakes.noted():
-        settings = read_destination(console, parameters)
+        settings = read_destination(console, given)
     with mistakes.noted():
-        asked = _asked_of(parameters)
+        asked = _asked_of(given)
     mistakes.raise_all()
     # The one choice that is a setting too: CLONE_NAME_PREFIX.
     return settings, msgspec.structs.replace(asked, prefix=settings.prefix)
 
 
-def _asked_of(parameters: Mapping[str, Any]) -> Asked:
+def _asked_of(given: Mapping[str, Any]) -> Asked:
     from holdall.importer.verbs.plan_import import Asked, model_map
     from holdall.selection import pattern
 
     mistakes = Mistakes()
     for flag in ("delete", "even_if_changed"):
-        if parameters[flag] and parameters["on_conflict"] != "update":
+        if given[flag] and given["on_conflict"] != "update":
             mistakes.add(UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update"))
     with mistakes.noted():
-        model_map(parameters["map_model"])
-    for text in (*parameters["only"], *parameters["exclude"]):
+        model_map(given["map_model"])
+    for text in (*given["only"], *given["exclude"]):
         with mistakes.noted():
             pattern(text)
     mistakes.raise_all()
     # The options are called as the fields are.
-    given = {name: parameters[name] for name in Asked.__struct_fields__ if parameters[name] is not None}
-    form = given.pop("form")
-    return msgspec.convert(given if form == "auto" else {**given, "as": form}, Asked)
+    asked = {name: given[name] for name in Asked.__struct_fields__ if given[name] is not None}
+    form = asked.pop("form")
+    return msgspec.convert(asked if form == "auto" else {**asked, "as": form}, Asked)
 
 
-def faults(console: Console, parameters: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
+def faults(console: Console, given: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
     """What else is wrong in the settings of a command with the options ``names``, some of which can't be read.
 
     A key that isn't set is not among them: whether it is needed may depend on the others.
     """
-    if "env_file" not in names or ("against" in names and not parameters.get("against")):
+    if "env_file" not in names or ("against" in names and not given.get("against")):
         return []
     mistakes = Mistakes()
     with mistakes.noted():
         if "src_base_url" in names:
-            source_settings(_lookup(console, parameters))
+            source_settings(_lookup(console, given))
     with mistakes.noted():
         if "dst_base_url" in names:
-            destination_settings(_lookup(console, parameters))
+            destination_settings(_lookup(console, given))
     return [error for error in mistakes if isinstance(error, UsageFault)]
 
 
@@ -112,17 +116,32 @@ def require_folder(target: Path) -> None:
         )
 
 
-def destination(console: Console, settings: DestinationSettings) -> Account:
-    """The account that an import, or a comparison, is about."""
+def at_destination(
+    console: Console,
+    settings: DestinationSettings,
+    verb: Callable[Concatenate[Account, P], Coroutine[Any, Any, T]],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """Run one of the importer's verbs with the destination's account, to its end."""
+    import asyncio
+
     from holdall.remote.client import Account
 
-    return Account(settings.endpoint, side="destination", concurrency=settings.concurrency, progress=console.progress())
+    async def run() -> T:
+        progress, concurrency = console.progress(), settings.concurrency
+        async with Account(
+            settings.endpoint, side="destination", concurrency=concurrency, progress=progress
+        ) as account:
+            return await verb(account, *arguments, **named)
+
+    return asyncio.run(run())
 
 
-def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
+def _lookup(console: Console, given: Mapping[str, Any]) -> Lookup:
     """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
-    flags = {f"--{name.replace('_', '-')}": value for name, value in parameters.items()}
-    lookup = Lookup(flags, os.environ, *_dotenv(console, parameters.get("env_file")))
+    flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    lookup = Lookup(flags, os.environ, *_dotenv(console, given.get("env_file")))
     for line in lookup.near_misses():
         console.warn_once(f"warning: {line}")
     return lookup

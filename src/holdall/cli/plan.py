@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
 from holdall.errors import pasteable
-
-if TYPE_CHECKING:
-    from holdall.bundle.reader import BundleReader
 
 __all__ = ["command"]
 
@@ -42,17 +38,12 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
         asked=asked, output=settings.output_dir, accept_known=given["accept_known_losses"], save=output
     )
 
-    async def plan(reader: BundleReader) -> Outcome:
-        result = {"plan": str(output) if output else None}
-        observer = TerminalObserver(console, reader, settings.output_dir, result=result)
-        async with parameters.destination(console, settings) as account:
-            await plan_import(account, reader, wanted, observer.planned, now=time.time())
-        return observer.outcome
-
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
     with open_verified(console, bundle) as reader:
-        outcome = asyncio.run(plan(reader))
+        result = {"plan": str(output) if output else None}
+        observer = TerminalObserver(console, reader, settings.output_dir, result=result)
+        parameters.at_destination(console, settings, plan_import, reader, wanted, observer.planned, now=time.time())
     if output:
         carry_out = f"holdall import {pasteable(bundle)} --plan {pasteable(output)}"
         console.say(f"the plan is in {output}; carry it out:  {carry_out}")
-    return outcome
+    return observer.outcome

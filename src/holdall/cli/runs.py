@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli import parameters
 from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome, counted, flat
+from holdall.cli.parameters import at_destination
 from holdall.cli.planview import require_consent, show_conflicts, show_plan, show_summary
 from holdall.cli.subprocesses import on_signal
 from holdall.cli.views import conclude, losses_as_json, show_losses, verdict_as_json
@@ -143,28 +143,27 @@ def run_import(
         settle=settings.settle,
     )
 
-    async def work(reader: BundleReader) -> Outcome:
-        # Whoever gives a plan has seen what it changes.
-        yes = given["yes"] or document is not None
-        result = {"dry_run": True} if settings.dry_run else None
-        observer = TerminalObserver(console, reader, settings.output_dir, kept=kept, yes=yes, result=result)
-        async with parameters.destination(console, settings) as account:
-            imported = await verb.run_import(account, reader, wanted, observer, THIS_MACHINE)
-        console.close_progress()
-        return _show_report(console, settings, imported, imported.report) if imported.report else observer.outcome
-
+    # Whoever gives a plan has seen what it changes.
+    yes = given["yes"] or document is not None
+    planned = {"dry_run": True} if settings.dry_run else None
     console.say(f"importing {bundle.name} into {settings.endpoint.title}")
     with open_verified(console, bundle) as reader:
+        observer = TerminalObserver(console, reader, settings.output_dir, kept=kept, yes=yes, result=planned)
         try:
-            outcome = asyncio.run(work(reader))
+            imported = at_destination(console, settings, verb.run_import, reader, wanted, observer, THIS_MACHINE)
         except KeyboardInterrupt:
             stopped = "interrupted: stopped at once, in the middle of what was in flight"
             raise Interrupted(stopped, hint="run the same command again: it goes on where this one stopped") from None
-        if not compared or settings.dry_run:
+        console.close_progress()
+        if imported.report is None:
+            return observer.outcome
+        outcome = _show_report(console, settings, imported, imported.report)
+        if not compared:
             return outcome
         against, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)
-    result = {**outcome.result, **({} if verdict.complete else verdict_as_json(verdict)), "against": against}
-    return msgspec.structs.replace(outcome, exit_code=max(outcome.exit_code, verdict.exit_code), result=result)
+    worse = {} if verdict.complete else verdict_as_json(verdict)
+    result = {**outcome.result, **worse, "against": against}
+    return Outcome(exit_code=max(outcome.exit_code, verdict.exit_code), result=result, losses=outcome.losses)
 
 
 def _show_report(

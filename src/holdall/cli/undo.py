@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -67,11 +66,7 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
         _show(console, planned)
         return yes or not planned.due() or click.confirm(f"Undo these {len(planned.due())}?", default=False, err=True)
 
-    async def work() -> verb.UndoResult:
-        async with parameters.destination(console, settings) as account:
-            return await verb.undo_import(account, wanted, confirm, now=time.time)
-
-    came = asyncio.run(work())
+    came = parameters.at_destination(console, settings, verb.undo_import, wanted, confirm, now=time.time)
     _show_report(console, came)
     return _outcome(came)
 
