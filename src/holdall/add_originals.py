@@ -133,6 +133,7 @@ class _Supply(Closing):
                 mention(entry.id, _Trace(entry=entry))
         for line in self._old.ledger():
             self._progress.expect(files=1)
+            # Before any is chosen: what is wanted under its own name is no other file's original.
             if line.fidelity in _WANTED and line.filename and line.expected is not None:
                 self._originals.reserve(line.filename, line.expected)
             mention(line.id, _Trace(line=line))
@@ -151,6 +152,7 @@ class _Supply(Closing):
         item = _Item(line=line, entry=entry, created_at=created_at)
         if line.fidelity in _WANTED:
             item = self._matched(item)
+        # In the order of the old bundle, so that each of its frames is decompressed once.
         self._items.add((entry.offset if entry else 0).to_bytes(8, "big"), _encode(item))
 
     def _matched(self, item: _Item) -> _Item:
@@ -211,7 +213,7 @@ class _Supply(Closing):
                     self._write_file(writer, msgspec.json.decode(data, type=_Item))
                     self._progress.advance(files=1)
                 finished = writer.finish(ended=info.ended)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: there is nothing in half a copy that would have to be fetched again
                 writer.discard()
                 raise
         return self.outcome(finished)
