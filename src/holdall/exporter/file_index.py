@@ -39,6 +39,8 @@ CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, w
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
 _KEPT = "CREATE TABLE kept (what TEXT, key BLOB, value BLOB NOT NULL, PRIMARY KEY (what, key)) WITHOUT ROWID"
+# Once a statement has found the disk full, without a journal the others find the file malformed.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)
 _PAGE = 500
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
@@ -91,9 +93,9 @@ class _Connection(sqlite3.Connection):
 def _reporting() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         # An extended code has the primary one in its lowest byte.
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
             raise
         raise CannotWrite(
             f"can't keep the books of this run on disk: {error}",
