@@ -298,7 +298,7 @@ class Fetch:
             self._index.wait(Waiting(file=file, holders=holders, content=missing))
 
     async def _second_look(self, waiting: Waiting) -> None:
-        """The second look at a file."""
+        """A file once all lists were read: a store that was listed later may have its text."""
         file, missing = waiting.file, waiting.content
         if missing is None:
             await self._first_look(file)
@@ -356,7 +356,7 @@ class Fetch:
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
     async def _reuse(self, file: File, reused: ReusedContent) -> bool:
-        """The parent's content instead of a download, now or later; False where it is damaged there."""
+        """The parent's content instead of a download, now or later; False where it is damaged or no longer fits."""
         assert self._parent is not None
         if self._defer:
             self._ledger.will_be_reused(file, reused.entry)
