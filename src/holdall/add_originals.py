@@ -29,7 +29,7 @@ from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
 from holdall.opening import Closing
-from holdall.originals import Originals, Unmatched, copy_original, unreadable
+from holdall.originals import Chosen, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress
 from holdall.verdict import COMPLETE, Verdict
@@ -91,10 +91,6 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
     check: str = ""
 
 
-_trace = msgspec.json.Decoder(_Trace)
-_item = msgspec.json.Decoder(_Item)
-
-
 def supply(path: Path, originals: Originals, target: Path, *, force: bool, progress: Progress) -> Supplied:
     """Write the bundle at ``path`` again to ``target``, with what ``originals`` has for it.
 
@@ -137,11 +133,12 @@ class _Supply(Closing):
                 mention(entry.id, _Trace(entry=entry))
         for line in self._old.ledger():
             self._progress.expect(files=1)
+            # Before any is chosen: what is wanted under its own name is no other file's original.
             if line.fidelity in _WANTED and line.filename and line.expected is not None:
                 self._originals.reserve(line.filename, line.expected)
             mention(line.id, _Trace(line=line))
         for _, group in groupby(traces, key=itemgetter(0)):
-            self._decide([_trace.decode(trace) for _, trace in group])
+            self._decide([msgspec.json.decode(trace, type=_Trace) for _, trace in group])
         traces.close()
 
     def _decide(self, traces: list[_Trace]) -> None:
@@ -155,39 +152,38 @@ class _Supply(Closing):
         item = _Item(line=line, entry=entry, created_at=created_at)
         if line.fidelity in _WANTED:
             item = self._matched(item)
+        # In the order of the old bundle, so that each of its frames is decompressed once.
         self._items.add((entry.offset if entry else 0).to_bytes(8, "big"), _encode(item))
 
     def _matched(self, item: _Item) -> _Item:
         line = item.line
         self.wanted += 1
         found = self._find(item)
-        if isinstance(found, _Item):
+        if isinstance(found, Chosen):
             self.supplied += 1
-            return found
-        if found:
-            self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
+            return replace(item, original=os.fsencode(found.original.path), check=found.check)
+        if found.near:
+            self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found.reason))
         if line.fidelity is Fidelity.UNAVAILABLE or line.truncated:
             self.lacking += 1
         return item
 
-    def _find(self, item: _Item) -> _Item | str:
-        """The item with its original; else why what came near was not taken, ``""`` where nothing did."""
+    def _find(self, item: _Item) -> Chosen | Unmatched:
         line = item.line
         if not line.filename or line.expected is None:
-            return ""
+            return Unmatched(reason="")
         try:
             candidates = self._originals.candidates(line.filename, line.expected)
         except OSError as error:
-            return unreadable(error)
+            return Unmatched(reason=unreadable(error), near=True)
         # Without a text in the bundle there is nothing to hold the words against.
         compared = item.entry is not None and bool(candidates.wordings)
         if item.entry is not None and compared:
             self._compare(item.entry, candidates.wordings)
         found = candidates.choose(compared=compared)
-        if isinstance(found, Unmatched):
-            return found.reason if found.near else ""
-        self._originals.use(found.original)
-        return replace(item, original=os.fsencode(found.original.path), check=found.check)
+        if isinstance(found, Chosen):
+            self._originals.use(found.original)
+        return found
 
     def _compare(self, entry: IndexEntry, wordings: list[Wording]) -> None:
         try:
@@ -214,32 +210,33 @@ class _Supply(Closing):
             try:
                 self._write_records(writer)
                 for _, data in self._items:
-                    self._write_file(writer, _item.decode(data))
+                    self._write_file(writer, msgspec.json.decode(data, type=_Item))
                     self._progress.advance(files=1)
                 finished = writer.finish(ended=info.ended)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: there is nothing in half a copy that would have to be fetched again
                 writer.discard()
                 raise
         return self.outcome(finished)
 
     def outcome(self, finished: Finished | None) -> Supplied:
+        info = finished.info if finished else self._old.info
         found = Supplied(
             wanted=self.wanted,
             supplied=self.supplied,
             lacking=self.lacking,
             refused=self._refusals.total,
             refusals=list(self._refusals),
+            verdict=declared(info),
         )
         if finished is None:
-            return replace(found, verdict=declared(self._old.info))
+            return found
         return replace(
             found,
             bundle=finished.path,
             size=finished.size,
             sha256=finished.sha256,
-            digests=finished.info.digests,
-            verdict=declared(finished.info),
-            fidelities={each.value: finished.info.fidelities.get(each, FidelityCount()).files for each in Fidelity},
+            digests=info.digests,
+            fidelities={each.value: info.fidelities.get(each, FidelityCount()).files for each in Fidelity},
         )
 
     def _write_records(self, writer: BundleWriter) -> None:
@@ -307,8 +304,7 @@ def _write_lines(sink: LineSink, lines: Iterable[bytes]) -> None:
 
 def _require_rewritable(path: Path, found: str) -> None:
     """A newer minor version can be read, but what it has and we don't know would be lost in a rewriting."""
-    minor = found.partition(".")[2]
-    if not minor.isdecimal() or int(minor) > layout.MINOR:
+    if not layout.is_known(found):
         raise NewerFormat(
             f"can't rewrite {path}: it has format {found}, this version writes {layout.FORMAT}",
             hint="pip install --upgrade holdall",

@@ -111,9 +111,9 @@ def salvage(
     wanted, progress = list(patterns), progress or Silent()
     progress.stage("salvaging")
     found = False
-    with Salvage(path) as wreck:
+    with Salvage(path) as damaged:
         delivery = Delivery(to, force=force)
-        for find in wreck.finds():
+        for find in damaged.finds():
             if wanted and not any(matches(pattern, find.entry) for pattern in wanted):
                 continue
             found = True
@@ -123,7 +123,7 @@ def salvage(
             except DamagedBundle as error:
                 yield Lost(entry=find.entry.path, message=error.message)
             progress.advance(files=1, bytes=find.entry.size)
-        for note in wreck.notes:
+        for note in damaged.notes:
             yield Lost(entry=None, message=note)
     if not found:
         raise NoSuchEntry(f"can't salvage from {path}: nothing that could be named matches")

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -204,14 +204,12 @@ class Originals(Closing):
 
     def use(self, original: Original) -> None:
         """Offer a file no more for files of another name: it is the original of one."""
-        with self._lock:
-            self._index.execute("UPDATE original SET used = 1 WHERE path = ?", (os.fsencode(original.path),))
+        self._execute("UPDATE original SET used = 1 WHERE path = ?", os.fsencode(original.path))
 
     def reserve(self, filename: str, size: int) -> None:
         """Offer the files of that very name and size for no other."""
         _, base = _asked(filename)
-        with self._lock:
-            self._index.execute("UPDATE original SET used = 1 WHERE name = ? AND size = ?", (_key(base), size))
+        self._execute("UPDATE original SET used = 1 WHERE name = ? AND size = ?", _key(base), size)
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -235,14 +233,16 @@ class Originals(Closing):
         self.unreadable = [str(error.filename) for error in errors]
 
     def _has_any(self, where: str, *values: object) -> bool:
-        with self._lock:
-            return self._index.execute(f"SELECT 1 FROM original WHERE {where} LIMIT 1", values).fetchone() is not None
+        return bool(self._execute(f"SELECT 1 FROM original WHERE {where} LIMIT 1", *values))
 
     def _query(self, where: str, *values: object) -> list[Original]:
-        sought = f"SELECT path, size FROM original WHERE {where} ORDER BY path LIMIT {_LOOKED_AT}"
-        with self._lock:
-            rows = self._index.execute(sought, values).fetchall()
+        rows = self._execute(f"SELECT path, size FROM original WHERE {where} ORDER BY path LIMIT {_LOOKED_AT}", *values)
         return [self.original(path, size) for path, size in rows]
+
+    def _execute(self, statement: str, *values: object) -> list[Any]:
+        # A connection takes one statement at a time, and contents are fetched by many threads.
+        with self._lock:
+            return self._index.execute(statement, values).fetchall()
 
     def _name(self, path: Path) -> str:
         """Where it is inside the folder, as text that can be written down anywhere."""

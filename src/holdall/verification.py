@@ -29,10 +29,10 @@ from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE, Verdict
 
-__all__ = ["Finding", "Verification", "verified", "verify"]
+__all__ = ["Damage", "Verification", "verified", "verify"]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong. ``code`` is one of those in docs/commands.md, ``entry`` a path in the bundle."""
 
     code: str
@@ -49,7 +49,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: Path
-    findings: Capped[Finding]
+    findings: Capped[Damage]
     losses: Capped[DeclaredLoss]
     info: HoldallInfo | None
     size: int
@@ -117,7 +117,7 @@ class _Verification:
     ) -> None:
         self._path, self._file, self._quick, self._expected = path, file, quick, sha256
         self._keep, self._progress = keep, progress
-        self._findings: Capped[Finding] = Capped()
+        self._findings: Capped[Damage] = Capped()
         self._seen: set[tuple[str, str | None, str]] = set()
         self.bundle: BundleReader | None = None
         self._references: References | None = None
@@ -179,7 +179,7 @@ class _Verification:
         # A liar's bundle could have us remember millions; beyond those that are kept, one may count twice.
         if len(self._seen) < KEPT:
             self._seen.add(key)
-        self._findings.append(Finding(code=code, entry=entry, message=message))
+        self._findings.append(Damage(code=code, entry=entry, message=message))
 
     def _open(self, frames: FrameTable) -> tuple[str, str | None, str] | None:
         """Read ``holdall.json``; where that can't be read, the finding that says so."""
@@ -209,7 +209,7 @@ class _Verification:
             self._try(self._references.check if self._references else inventory.check_totals)
 
     def _try(self, check: Callable[[], None]) -> None:
-        """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""
+        """What a check can't read is a finding too, and the next check runs."""
         try:
             check()
         except DamagedBundle as error:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.lookup import FrameFile, SortedLines
+from holdall.bundle.lookup import FrameFile, SortedLines, split_lines
 from holdall.bundle.seekable import FrameError, FrameTable, compress
 from tests.sweep import examples
 
@@ -38,3 +38,17 @@ def test_what_has_no_end_is_no_line() -> None:
         list(lines_of(b"a\nb", b"", 10))
     with pytest.raises(FrameError):
         lines_of(b"a" * (5 << 20), b"", 1 << 20).find(b"b")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        ([b"a\nb", b"c\n\nd\n"], [b"a", b"bc", b"", b"d"]),
+        ([b"a\nb", None, b"c\nd\n"], [b"a", None, b"d"]),
+        ([None, None, b"a\nb\n"], [None, b"b"]),
+        ([b"a\n", b"b"], [b"a", None]),
+        ([], []),
+    ],
+)
+def test_a_line_that_is_not_there_whole_is_none(pieces: list[bytes | None], lines: list[bytes | None]) -> None:
+    assert list(split_lines(pieces)) == lines

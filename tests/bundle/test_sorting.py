@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.sorting import Sorter
+from holdall.bundle.sorting import Sorter, ValueSorter
 from tests.sweep import examples
 
 PAIRS = st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=200)), max_size=80)
@@ -34,3 +34,15 @@ def test_the_temporary_file_goes_with_the_sorter() -> None:
     sorter = Sorter(run_bytes=1)
     sorter.add(b"a")
     del sorter  # an open file left behind would be a ResourceWarning, and with that an error
+
+
+def test_values_come_back_by_their_keys_and_those_of_one_key_together() -> None:
+    with ValueSorter(tuple[str, int]) as sorter:
+        for number, name in enumerate(["b", "a\ud800", "b", "é"]):
+            sorter.add(name, (name.replace("\ud800", "?"), number))
+        assert list(sorter) == [("a?", 1), ("b", 0), ("b", 2), ("é", 3)]
+        assert [(name, len(list(values))) for name, values in sorter.by_text()] == [("a\ud800", 1), ("b", 2), ("é", 1)]
+    with ValueSorter(int) as sorter:
+        for offset in (300, 2, 1 << 62):
+            sorter.add(offset, offset)
+        assert list(sorter) == [2, 300, 1 << 62]

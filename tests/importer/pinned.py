@@ -233,7 +233,7 @@ class Pinned:
         """The folder as a run that goes on has it: what a crash left half at the journal's end is cut off."""
 
         async def go_on() -> RunFolder:
-            folder = RunFolder(self.out, now=lambda: 0.0, again=self.run.name)
+            folder = RunFolder(self.out, now=lambda: 0.0, resume=self.run.name)
             await folder.close()
             return folder
 

@@ -45,8 +45,7 @@ _ledger_decoder = msgspec.json.Decoder(LedgerLine)
 _loss_decoder = msgspec.json.Decoder(LossLine)
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Fidelity.ORIGINAL, Fidelity.CONTAINER, Fidelity.TEXT, Fidelity.UNAVAILABLE})
-_LATER = frozenset(row.count for row in KINDS.values() if row.since)
-_COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - _LATER
+_COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - layout.LATER
 _IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
 _OXUM = "payload-oxum"
 _DEFINITIONS = frozenset(DEFINITIONS)
@@ -204,12 +203,12 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
         yield f"counts lacks {name}"
     if not layout.is_known(info.format):
         return
-    for name in sorted(info.counts.keys() - _COUNTS - _LATER):
+    for name in sorted(info.counts.keys() - _COUNTS - layout.LATER):
         yield f"counts of {name[:100]!r}, which format {info.format} doesn't know"
     for name in sorted(info.fidelities.keys() - set(Fidelity)):
         yield f"fidelity {name[:100]!r}, which format {info.format} doesn't know"
-    if info.format != layout.format_of(info.counts) or any(info.counts.get(name) == 0 for name in _LATER):
-        said = ", ".join(f"{info.counts.get(name)} {name}" for name in sorted(_LATER))
+    if info.format != layout.format_of(info.counts) or any(info.counts.get(name) == 0 for name in layout.LATER):
+        said = ", ".join(f"{info.counts.get(name)} {name}" for name in sorted(layout.LATER))
         yield f"format {info.format}, and {said} counted"
 
 

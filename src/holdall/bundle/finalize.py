@@ -22,7 +22,6 @@ from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.totals import BundleTotals
 from holdall.errors import BundleError, CannotWrite
-from holdall.kinds import KINDS
 from holdall.untrusted import read_as
 
 __all__ = ["Finalizer", "Finished", "require_readable"]
@@ -117,7 +116,7 @@ class Finalizer:
             for line in lines:
                 count += 1
                 some += line
-                if len(some) > _PIECE:  # a sink takes its time with each piece, however short
+                if len(some) > _PIECE:  # each write costs a lock and a hash, however short
                     sink.write(some)
                     some = bytearray()
             sink.write(some)
@@ -127,9 +126,7 @@ class Finalizer:
         return entry
 
     def _write_tags(self, ended: int) -> HoldallInfo:
-        # Of a kind that is not in the bundle's version of the format there is no count.
-        later = {row.count for row in KINDS.values() if row.since}
-        counts = {name: count for name, count in self._totals.counts().items() if count or name not in later}
+        counts = {name: count for name, count in self._totals.counts().items() if count or name not in layout.LATER}
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
         manifest = self._write_tag(layout.MANIFEST, (manifest_line(entry.sha256, entry.path) for entry in self._index))

@@ -22,7 +22,7 @@ from holdall.bundle.lookup import frame_digest
 from holdall.bundle.names import fold, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
-from holdall.bundle.scan import CantFollow, Member, Piece, members, pieces
+from holdall.bundle.scan import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_seal, encode_table
 from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.parsedtext import StoredText
@@ -106,7 +106,7 @@ class FullScan:
             for member in members(source, self._file_size):
                 self._read(member)
                 self.followed = member.offset + member.size
-        except CantFollow as error:
+        except BrokenTar as error:
             self.followed = error.position
             self._find("tar", None, f"the tar can't be followed from byte {error.position} on: {error.why}")
         else:

@@ -1,4 +1,4 @@
-"""``NAME.partial/``: what an unfinished bundle has on disk, so that a later run goes on where this one stopped.
+"""``NAME.partial/``: what an unfinished bundle has on disk, so that a later run resumes where this one stopped.
 
 The journal's first line says what is being captured. Then comes a line per whole entry, with everything that a later
 run has to know of it, and per file without content. After them, once the stream is durable up to there, comes a
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 JOURNAL = f"{layout.FORMAT}, journal 2"
-"""The format of the bundle and of its journal. Only what has this one is gone on with."""
+"""The format of the bundle and of its journal. Only what has this one is resumed."""
 
 _STREAM = "stream"
 _JOURNAL, _OLD_JOURNAL = "journal.jsonl", "journal.old.jsonl"
@@ -59,8 +59,8 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
     started: int
     capture: Capture
 
-    def goes_on(self, capture: Capture, name: str) -> bool:
-        """Can an export of ``capture`` to ``name`` go on with this? Another version of the program may."""
+    def can_resume(self, capture: Capture, name: str) -> bool:
+        """Can an export of ``capture`` to ``name`` resume this? Another version of the program may."""
         same = replace(self.capture, tool=capture.tool, min_fidelity=capture.min_fidelity) == capture
         return same and (self.format, self.name) == (JOURNAL, name)
 
@@ -166,7 +166,7 @@ class Partial:
 
     def remove(self) -> None:
         """Take the folder away."""
-        # One by one, so that what can't be taken away is told; the rest may stay.
+        # One by one, so that an error says which can't be deleted; what else is there may stay.
         for path in (self.stream, self.old_stream, self.journal, self.old_journal):
             path.unlink(missing_ok=True)
         self._lock.release()
@@ -268,13 +268,13 @@ def find_partial(folder: Path, capture: Capture) -> Path | None:
     for partial in folder.glob("*.partial"):
         target = partial.with_suffix("")
         begin = unfinished(target)
-        if begin and begin.goes_on(capture, target.name) and not target.exists():
+        if begin and begin.can_resume(capture, target.name) and not target.exists():
             found.append((begin.started, target))
     return max(found)[1] if found else None
 
 
 def unfinished(target: Path) -> Begin | None:
-    """What was begun, but not finished, under the name of ``target``; None where there is nothing to go on with."""
+    """What was begun, but not finished, under the name of ``target``; None where there is nothing to resume."""
     folder = partial_folder(target)
     return _first_line(folder / _JOURNAL) or _first_line(folder / _OLD_JOURNAL)
 

@@ -32,6 +32,9 @@ FORMAT = f"{MAJOR}.{MINOR}"
 # Fields that files call otherwise than the code: bundles, journals and plans keep the word that format 1.0 has.
 ON_DISK = {"fidelity": "rung", "fidelities": "rungs", "min_fidelity": "min_rung"}
 
+LATER = frozenset(row.count for row in KINDS.values() if row.since)
+"""Counts that format 1.0 doesn't have; they are left out where there is nothing to count."""
+
 STORES = KINDS[Kind.STORE].folder
 CONTENTS = "data/files/"
 TEXTS = "data/text/"

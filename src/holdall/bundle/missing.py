@@ -67,7 +67,7 @@ class _Item(NamedTuple):
 
 
 class MissingFromBundle(Closing):
-    """One bundle's shortfall, found when this is made. A context manager. Raises DamagedBundle.
+    """What one bundle lacks, found when this is made. A context manager. Raises DamagedBundle.
 
     ``total`` is the number of files wanted; ``outside`` the things that no bundle holds, stores and files that are
     gone from the project among them; ``credentials`` the fields that seem to hold one, which is in the bundle too.

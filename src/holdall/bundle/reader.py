@@ -227,14 +227,14 @@ class BundleReader(Closing):
 
     def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
         """The lines of a ``.jsonl`` entry, without their newlines."""
-        told, count = entry.records or 0, 0
+        most, count = entry.records or 0, 0
         with self.open(entry) as stream, self._guarding(entry.path):
             while line := stream.readline(MAX_JSON + 1):
                 count += 1
                 if not line.endswith(b"\n"):
                     raise ValueError("a line without end")
-                if count > told:
-                    raise ValueError(f"more lines than the {told} that the index counts")
+                if count > most:
+                    raise ValueError(f"more lines than the {most} that the index counts")
                 yield line[:-1]
 
     def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:

@@ -22,7 +22,7 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
 from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
+from holdall.bundle.scan import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import ValueSorter
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
@@ -113,7 +113,7 @@ class Salvage(Closing):
             raise  # what it would say with these bytes nobody here knows
         except BundleError:
             pass
-        with suppress(CantFollow):
+        with suppress(BrokenTar):
             for member in self._members():
                 if _inside(member) == layout.INDEX:
                     return member.offset, member.size
@@ -153,7 +153,7 @@ class Salvage(Closing):
                 if path.startswith("data/") and self._listed.add(path):
                     entry = IndexEntry(path=path, offset=member.offset, size=member.size, sha256="")
                     yield Find(entry=entry, sha256=None, pieces=_whole(member, path))
-        except CantFollow as error:
+        except BrokenTar as error:
             self.notes.append(f"the tar can't be followed beyond byte {error.position}: {error.why}")
 
 

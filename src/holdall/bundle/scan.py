@@ -28,7 +28,7 @@ from holdall.bundle.seekable import (
 )
 from holdall.untrusted import most_lines
 
-__all__ = ["CantFollow", "Member", "Piece", "choose_frames", "members", "pieces"]
+__all__ = ["BrokenTar", "Member", "Piece", "choose_frames", "members", "pieces"]
 
 _WORTH_THREADS = 4 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
@@ -44,7 +44,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class CantFollow(Exception):
+class BrokenTar(Exception):
     """The tar can't be followed beyond ``position``: a header is lost or isn't one, or what follows is no tar."""
 
     def __init__(self, position: int, why: str) -> None:
@@ -200,15 +200,15 @@ class Member:
                 yield data
 
     def finish(self) -> None:
-        """Past what was not asked for. Raises CantFollow where that ends early, or with other filling than zeros."""
+        """Past what was not asked for. Raises BrokenTar where that ends early, or with other filling than zeros."""
         for _ in self:
             pass
         if self._left:
-            raise CantFollow(self._tape.position, "the tar ends inside a member")
+            raise BrokenTar(self._tape.position, "the tar ends inside a member")
         filling, position = -self.size % BLOCK, self._tape.position
         # Filling that is lost says nothing about the member before it or the one behind it.
         if (self._tape.read(filling) or bytes(filling)) != bytes(filling):
-            raise CantFollow(position, "a member is not filled up with zeros")
+            raise BrokenTar(position, "a member is not filled up with zeros")
 
 
 def _header(tape: _Tape) -> Header | None:
@@ -220,7 +220,7 @@ def _header(tape: _Tape) -> Header | None:
 
 
 def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
-    """The members of the tar. A member may lose bytes and the next one still be found. Raises CantFollow, also where
+    """The members of the tar. A member may lose bytes and the next one still be found. Raises BrokenTar, also where
     the end of the tar isn't what the format says.
 
     Each has two lines, in index and manifest or in the tag manifest, so a bundle of ``file_size`` has so many at most.
@@ -232,15 +232,15 @@ def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
         try:
             header = _header(tape)
         except TarError as error:
-            raise CantFollow(position, str(error)) from None
+            raise BrokenTar(position, str(error)) from None
         if header is None:
             break
         left_over -= 1
         if left_over < 0:
-            raise CantFollow(position, "more members than so small a bundle may have")
+            raise BrokenTar(position, "more members than so small a bundle may have")
         member = Member(header, tape)
         yield member
         member.finish()
     rest = len(END_OF_TAR) - BLOCK  # of which the first block was read as a header
     if tape.read(rest) != bytes(rest) or tape.take(1)[1]:
-        raise CantFollow(position, "the tar does not end as it must")
+        raise BrokenTar(position, "the tar does not end as it must")

@@ -29,7 +29,7 @@ __all__ = ["OldStream", "Stream", "Unrecoverable"]
 
 
 class Unrecoverable(Exception):
-    """The stream of an earlier run isn't what its journal says; there is nothing to go on with."""
+    """The stream of an earlier run isn't what its journal says, so it can't be resumed."""
 
 
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):

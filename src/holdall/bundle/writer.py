@@ -47,7 +47,7 @@ class BundleWriter:
     """A bundle being written to ``target``.
 
     Use as a context manager. Leaving without ``finish`` leaves ``NAME.partial/``, and a later writer with the same
-    target and capture goes on with it. All methods may be called from any thread.
+    target and capture resumes it. All methods may be called from any thread.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class BundleWriter:
             raise
 
     def _begin(self, started: int, *, resume: bool) -> None:
-        """Go on with what an earlier run left, where that is wanted and can be, or begin anew."""
+        """Resume what an earlier run left, where that is wanted and possible, or begin anew."""
         self.started = started
         if begin := self._partial.begin():
-            resume = resume and begin.goes_on(self.capture, self.target.name)
+            resume = resume and begin.can_resume(self.capture, self.target.name)
             if resume:
                 self.started = begin.started
             elif not self._force:
@@ -113,7 +113,7 @@ class BundleWriter:
         )
 
     def _open(self, *, resume: bool) -> None:
-        """Open the stream, to go on with it or anew with the files that say how to read it."""
+        """Open the stream: resume it, or begin anew with the files that say how to read it."""
         begin = Begin(format=JOURNAL, name=self.target.name, started=self.started, capture=self.capture)
         self._stream = Stream(self._partial, None if resume else begin, self._pool, depth=self._depth)
         self._resumed = self._stream.journal.position if resume else 0
@@ -339,7 +339,7 @@ class BundleWriter:
         return sink
 
     def _filled(self, path: str, data: bytes, uses: int = 0) -> Sink:
-        """A sink for ``path`` with all that comes into it, which is in memory anyhow."""
+        """A committed sink for ``path`` that holds ``data``."""
         with self._stream.sink(path, uses=uses) as sink:
             sink.write(data)
             sink.commit()

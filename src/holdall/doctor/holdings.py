@@ -11,16 +11,7 @@ import msgspec
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings, judged
 from holdall.errors import NotFound, RemoteError
 from holdall.kinds import KINDS
-from holdall.model import (
-    KNOWLEDGE,
-    AssistantView,
-    FileView,
-    Kind,
-    MembershipView,
-    SourceId,
-    StoreView,
-    epoch_seconds,
-)
+from holdall.model import KNOWLEDGE, AssistantView, FileView, Kind, MembershipView, SourceId, StoreView, epoch_seconds
 from holdall.parsedtext import require_page
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
@@ -48,7 +39,8 @@ class Look:
         self._account = account
         self._surveyor = Surveyor(account)
         self._there = {f"/{each.name}" for each in endpoints if each.answer is EndpointState.YES}
-        self._problems: dict[str, str] = {}
+        self.doubts = self._surveyor.doubts
+        """The lists that can't be had or may lack something, by their paths, and why."""
         self._purposes: dict[str, list[FileView]] = {}
         self._listed: dict[str, int] = {}  # by store, the memberships that were read
         self.ids: set[str] = set()
@@ -56,11 +48,6 @@ class Look:
         self.users: dict[str, list[str]] = {}
         """By model, the assistants and agents that have it, by name or id."""
         self.stores: list[StoreView] = []
-
-    @property
-    def doubts(self) -> dict[str, str]:
-        """The lists that can't be had or may lack something, by their paths, and why."""
-        return self._surveyor.doubts | self._problems
 
     async def holdings(self) -> Holdings:
         """Count what an export takes in."""
@@ -158,9 +145,9 @@ class Look:
         try:
             yield
         except RemoteError as error:
-            self._problems[where] = error.detail or error.message
+            self.doubts[where] = error.detail or error.message
         except msgspec.DecodeError as error:
-            self._problems[where] = str(error)
+            self.doubts[where] = str(error)
 
     # -- what can be had back --------------------------------------------------------------------------
 

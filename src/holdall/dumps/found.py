@@ -70,15 +70,16 @@ def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
     for name, content in dumps:
         if (why := found.read(name, content)) is not None:
             useless.append((name, why))
+    dump = found.dump()
     # Where there are others to export, an assistant that can't be read is a loss and no mistake.
-    unread = {one.dump for one in found.unread} if found.has_assistants else set()
+    unread = {one.dump for one in dump.unread} if dump.assistants else set()
     for name, why in useless:
         if name not in unread:
             mistakes.add(why)
     mistakes.raise_all()
-    if not found.has_assistants:
+    if not dump.assistants:
         raise UsageFault("can't use the dumps: there is no assistant in them", hint=_NEEDED)
-    return found.dump()
+    return dump
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,10 +115,6 @@ class _Found:
     @property
     def unread(self) -> list[Unread]:
         return [one for one in self._unread.values() if one.id not in self._records[Kind.ASSISTANT]]
-
-    @property
-    def has_assistants(self) -> bool:
-        return bool(self._records[Kind.ASSISTANT])
 
     def read(self, name: str, content: bytes) -> UsageFault | None:
         """Take what is in a dump; where that is nothing, why, and what to do about it. Raises UsageFault."""
@@ -309,12 +306,13 @@ class _Found:
             self._note(
                 f"{source.dump} has other names of fields than the API, which are read: {', '.join(renamed)[:200]}"
             )
-        found, store, notes = lifted(found, ident)
+        found, made, notes = lifted(found, ident)
         for note in notes:
             self._note(note)
-        if store is not None:
-            self._records[Kind.STORE][store.record.id] = store.record
-            self._memberships[store.record.id] = {member.id: member for member in store.members}
+        if made:
+            store, *members = made
+            self._records[Kind.STORE][store.id] = store
+            self._memberships[store.id] = {member.id: member for member in members}
         # Nothing is encoded again that was in the API's form already: numbers stay as they were written.
         taken = raw if found == fields else msgspec.json.encode(found)
         self._keep(Record(kind=Kind.ASSISTANT, id=SourceId(ident), raw=taken))

@@ -300,30 +300,25 @@ class Head:
 # -- v1 ----------------------------------------------------------------------------------------------
 
 
-class _MadeStore(msgspec.Struct, frozen=True, kw_only=True):
-    """A vector store that no server ever had, and what is in it."""
-
-    record: Record
-    members: list[Record]
-
-
-def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], _MadeStore | None, list[str]]:
-    """The definition in v2 (as it is where it is in v2 already), the store that was made for it, and what to say."""
+def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], list[Record], list[str]]:
+    """The definition in v2 (as it is where it is in v2 already), the store that was made for it with its memberships,
+    and what to say."""
     # In one place, because where the files go depends on each of the tools and on what has a place already.
     tools: list[Any] = found if isinstance(found := fields.get("tools"), list) else []
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]
     if "retrieval" not in kinds and "file_ids" not in fields:
-        return fields, None, []
+        return fields, [], []
     files = list(dict.fromkeys(file for file in fields.get("file_ids") or () if isinstance(file, str)))
     searches = "retrieval" in kinds or "file_search" in kinds
     interprets = "code_interpreter" in kinds
     resources: dict[str, Any] = dict(fields.get("tool_resources") or {})
-    store, done = None, []
+    store: list[Record] = []
+    done = []
     if files and searches and not _used(resources, "file_search"):
         store = _store_of(ident, fields, files)
-        resources["file_search"] = {"vector_store_ids": [store.record.id]}
+        resources["file_search"] = {"vector_store_ids": [store[0].id]}
         done.append("its files became a vector store")
-    if files and (interprets or store is None):
+    if files and (interprets or not store):
         used = [*_used(resources, "code_interpreter"), *files]
         resources["code_interpreter"] = {"file_ids": list(dict.fromkeys(used))}
         done.append("its files went to the code interpreter")
@@ -349,7 +344,7 @@ def _searching(tool: Any) -> Any:
     return {**tool, "type": "file_search"} if is_old else tool
 
 
-def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> _MadeStore:
+def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> list[Record]:
     store = invented("vs", ident.encode())
     common = {"created_at": fields.get("created_at") or 0, "usage_bytes": 0, "status": "completed"}
     record = {
@@ -368,10 +363,10 @@ def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> _MadeS
         "chunking_strategy": _OTHER,
         **common,
     }
-    return _MadeStore(
-        record=Record(kind=Kind.STORE, id=SourceId(store), raw=msgspec.json.encode(record)),
-        members=[
+    return [
+        Record(kind=Kind.STORE, id=SourceId(store), raw=msgspec.json.encode(record)),
+        *(
             Record(kind=Kind.MEMBERSHIP, id=SourceId(file), raw=msgspec.json.encode({"id": file, **member}))
             for file in files
-        ],
-    )
+        ),
+    ]

@@ -49,15 +49,6 @@ class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
     store: SourceId | None = None
     overlap: int = DEFAULT_OVERLAP
 
-    @property
-    def is_bytes(self) -> bool:
-        """The file's bytes: nothing better is to be had, so nothing is asked for."""
-        return self.line.fidelity.is_bytes
-
-    @property
-    def is_whole_text(self) -> bool:
-        return self.line.fidelity is Fidelity.TEXT and not self.line.truncated
-
 
 class Parent(Closing):
     """One earlier bundle, open for reading. A context manager; ``find`` and ``copy`` may be called from any thread."""
@@ -207,7 +198,7 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
     begin = unfinished(target) if target else None
     if target and begin and resume is False:
         discard_partial(target)
-    if target is None or begin is None or resume is False or not begin.goes_on(capture, target.name):
+    if target is None or begin is None or resume is False or not begin.can_resume(capture, target.name):
         return (fresh if named else _free(fresh)), False
     if resume is None and now - begin.started > FRESH_FOR:
         when = datetime.fromtimestamp(begin.started, UTC)

@@ -282,13 +282,14 @@ class Fetch:
         if self._keep(file, listed=False):
             return
         reused = self._unchanged(file)
-        if reused and reused.is_bytes and await self._reuse(file, reused):
+        # The file's bytes are the best there is, so nothing is asked for.
+        if reused and reused.line.fidelity.is_bytes and await self._reuse(file, reused):
             return
         holders = len(self._index.holders(file.id))
         # While the parent has the whole text, only what is better than a text is asked for.
-        text = not (reused and reused.is_whole_text)
+        text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
         missing = await self._fetch(file, text=text)
-        if missing and reused and not reused.is_bytes:
+        if missing and reused and not reused.line.fidelity.is_bytes:
             if await self._reuse(file, reused):
                 return
             if not text:
@@ -297,7 +298,7 @@ class Fetch:
             self._index.wait(Waiting(file=file, holders=holders, content=missing))
 
     async def _second_look(self, waiting: Waiting) -> None:
-        """The second look at a file."""
+        """A file once all lists were read: a store that was listed later may have its text."""
         file, missing = waiting.file, waiting.content
         if missing is None:
             await self._first_look(file)
@@ -355,7 +356,7 @@ class Fetch:
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
     async def _reuse(self, file: File, reused: ReusedContent) -> bool:
-        """The parent's content instead of a download, now or later; False where it is damaged there."""
+        """The parent's content instead of a download, now or later; False where it is damaged or no longer fits."""
         assert self._parent is not None
         if self._defer:
             self._ledger.will_be_reused(file, reused.entry)

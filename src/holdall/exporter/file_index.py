@@ -39,6 +39,8 @@ CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, w
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
 _KEPT = "CREATE TABLE kept (what TEXT, key BLOB, value BLOB NOT NULL, PRIMARY KEY (what, key)) WITHOUT ROWID"
+# Once a statement has found the disk full, without a journal the others find the file malformed.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)
 _PAGE = 500
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
@@ -91,9 +93,9 @@ class _Connection(sqlite3.Connection):
 def _reporting() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         # An extended code has the primary one in its lowest byte.
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
             raise
         raise CannotWrite(
             f"can't keep the books of this run on disk: {error}",
@@ -101,33 +103,32 @@ def _reporting() -> Iterator[None]:
         ) from None
 
 
-def _temporary_database(schema: str) -> sqlite3.Connection:
+class _Temporary(Closing):
     """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
-    # It never outlives the process, so there is nothing to recover and nothing to sync.
-    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
-        database.execute(f"PRAGMA {pragma}")
-    database.executescript(schema)
-    return database
 
-
-class KeyedValues(Closing):
-    """Values by what they are and a key, outside of memory. A context manager."""
-
-    def __init__(self) -> None:
-        self._database = _temporary_database(_KEPT)
+    def __init__(self, schema: str) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
+        # It never outlives the process, so there is nothing to recover and nothing to sync; and one transaction serves
+        # for all, where each statement's own would take most of its time.
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
+            self._database.execute(f"PRAGMA {pragma}")
+        self._database.executescript(schema)
+        self._database.execute("BEGIN")
 
     def close(self) -> None:
         self._database.close()
 
+
+class KeyedValues(_Temporary):
+    """Values by what they are and a key, outside of memory. A context manager."""
+
+    def __init__(self) -> None:
+        super().__init__(_KEPT)
+
     def put(self, what: str, pairs: Iterable[tuple[str | bytes, object]]) -> None:
         """Keep a value for each key. Where ``pairs`` end in an error, those before it are kept."""
-        self._database.execute("BEGIN")
-        try:
-            rows = ((what, key, msgspec.json.encode(value)) for key, value in pairs)
-            self._database.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
-        finally:
-            self._database.execute("COMMIT")
+        rows = ((what, key, msgspec.json.encode(value)) for key, value in pairs)
+        self._database.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
 
     def get(self, what: str, key: str | bytes, of: type[T]) -> T | None:
         """The value that was put there, None for none."""
@@ -135,16 +136,13 @@ class KeyedValues(Closing):
         return msgspec.json.decode(found[0], type=of) if found else None
 
 
-class FileIndex(Closing):
+class FileIndex(_Temporary):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
-        self._database = _temporary_database(_SCHEMA)
+        super().__init__(_SCHEMA)
         self.wanted = 0
         """How many files were found so far."""
-
-    def close(self) -> None:
-        self._database.close()
 
     # -- what is wanted ------------------------------------------------------------------------------
 
@@ -171,9 +169,7 @@ class FileIndex(Closing):
 
     def add_listed(self, records: Iterable[tuple[str, bytes]]) -> None:
         """Keep file records that came out of a list, by id."""
-        self._database.execute("BEGIN")
         self._database.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?)", records)
-        self._database.execute("COMMIT")
 
     def listed(self, file_id: SourceId) -> bytes | None:
         """The record of a file, if a list had it."""

@@ -21,21 +21,8 @@ from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import BundleTotals
 from holdall.bundle.writer import BundleWriter
 from holdall.capped import KEPT
+from holdall.exporter import report
 from holdall.exporter.file_index import File, FileIndex
-from holdall.exporter.report import (
-    Absent,
-    ContentLoss,
-    Doubtful,
-    Finding,
-    Miscount,
-    Policy,
-    Replaced,
-    UnreadField,
-    line_of,
-    reason,
-    unfit,
-    unreadable,
-)
 from holdall.exporter.unread import unread_references
 from holdall.graph import users_of
 from holdall.model import Fidelity, Kind, SourceId
@@ -54,10 +41,10 @@ _encode = msgspec.json.Encoder().encode
 class Losses:
     """The findings of one export. Those that the policy doesn't accept are never pushed out by others."""
 
-    def __init__(self, policy: Policy, *, kept: int = KEPT) -> None:
+    def __init__(self, policy: report.Policy, *, kept: int = KEPT) -> None:
         self._policy, self._room = policy, kept
-        self._grave: list[Finding] = []
-        self._light: list[Finding] = []
+        self._grave: list[report.Finding] = []
+        self._light: list[report.Finding] = []
         self._lines = Sorter()
         self._reasons: Counter[Reason] = Counter()
         self._accepted: Counter[Reason] = Counter()
@@ -66,10 +53,10 @@ class Losses:
         self.counting = 0
         """Those that the policy doesn't accept."""
 
-    def add(self, finding: Finding, *, in_ledger: bool = False) -> None:
+    def add(self, finding: report.Finding, *, in_ledger: bool = False) -> None:
         """``in_ledger``: the file's line in the ledger says so too, so that it isn't counted again."""
         self.total += 1
-        why = reason(finding, self._policy)
+        why = report.reason(finding, self._policy)
         grave = why is not None and not self._policy.accepts(finding)
         kept = self._grave if grave else self._light
         if len(kept) < self._room:
@@ -79,10 +66,10 @@ class Losses:
         self.counting += grave
         self._reasons[why] += 1
         self._accepted[why] += not grave
-        if not isinstance(finding, ContentLoss | Doubtful):  # of which the ledger has a line
-            self._lines.add(_encode(line_of(finding, why)))
+        if not isinstance(finding, report.ContentLoss | report.Doubtful):  # of which the ledger has a line
+            self._lines.add(_encode(report.line_of(finding, why)))
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[report.Finding]:
         """The kept ones, those that count first."""
         return iter([*self._grave, *self._light])
 
@@ -123,7 +110,7 @@ class LedgerWriter:
         for missing in definitions.missing:
             losses.add(_absent(missing))
         for one in definitions.unreadable:
-            losses.add(unreadable(one.kind, one.id, one.message))
+            losses.add(report.unreadable(one.kind, one.id, one.message))
 
     def missing(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
@@ -159,16 +146,16 @@ class LedgerWriter:
         """A record that goes into the bundle; a membership with its store."""
         for field, refers in unread_references(kind, id, raw, store).items():
             message = "nothing reads this field, so what it refers to is not followed"
-            self.losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
+            self.losses.add(report.UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         # Only where the wire has put a mark there: a record may have the same word of its own.
         if self._account and self._account.sent_keys and MARK.encode() in raw:
-            self.losses.add(Replaced(kind=kind, id=id, store=store))
+            self.losses.add(report.Replaced(kind=kind, id=id, store=store))
         if self._totals:
             self._totals.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
         """Whether a bundle takes a record that was given, of a membership in ``store``; if not, that is a loss."""
-        if why := unfit(raw, store):
+        if why := report.unfit(raw, store):
             self.unfit(kind, id, why)
             return False
         self.record(kind, id, raw, store)
@@ -176,12 +163,12 @@ class LedgerWriter:
 
     def unfit(self, kind: Kind, id: str, why: str) -> None:
         """Something that no bundle can hold."""
-        self.losses.add(unreadable(kind, id, why))
+        self.losses.add(report.unreadable(kind, id, why))
 
     def store(self, store_id: SourceId, counted: int | None, found: int) -> None:
         """A store of which all memberships were listed. Where a server counts too few, nothing is missing."""
         if counted is not None and counted > found:
-            self.losses.add(Miscount(id=store_id, what="files of a vector store", counted=counted, found=found))
+            self.losses.add(report.Miscount(id=store_id, what="files of a vector store", counted=counted, found=found))
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
         self.progress.advance(files=1)
@@ -191,22 +178,23 @@ class LedgerWriter:
         if file.gone:
             self.losses.add(_absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:
-            self.losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
+            self.losses.add(report.Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.fidelity is not Fidelity.ORIGINAL:
             # A loss has fields of a ledger's line, by the same names.
-            self.losses.add(msgspec.convert(line, ContentLoss, from_attributes=True))
+            self.losses.add(msgspec.convert(line, report.ContentLoss, from_attributes=True))
         # The bytes came whole, so it is the record that is wrong.
         if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
-            self.losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
+            self.losses.add(report.Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[report.Finding]:
         """The losses that are kept, with the assistants that use what was lost: known once all lists were read."""
-        return [
-            replace(finding, used_by=self._used_by(SourceId(finding.id)))
-            if isinstance(finding, ContentLoss) or (isinstance(finding, Absent) and finding.kind is Kind.FILE)
-            else finding
-            for finding in self.losses
-        ]
+        return [self._with_users(finding) for finding in self.losses]
+
+    def _with_users(self, finding: report.Finding) -> report.Finding:
+        match finding:
+            case report.ContentLoss() | report.Absent(kind=Kind.FILE):
+                return replace(finding, used_by=self._used_by(SourceId(finding.id)))
+        return finding
 
     def _used_by(self, file_id: SourceId) -> list[str]:
         users: list[str] = [*self._users.files.get(file_id, ())]
@@ -216,8 +204,8 @@ class LedgerWriter:
         return list(dict.fromkeys(users))
 
 
-def _absent(missing: Missing) -> Absent:
-    return msgspec.convert(missing, Absent, from_attributes=True)
+def _absent(missing: Missing) -> report.Absent:
+    return msgspec.convert(missing, report.Absent, from_attributes=True)
 
 
 def ledger_line(file: File, content: FetchedContent) -> LedgerLine:

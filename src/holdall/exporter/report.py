@@ -6,7 +6,7 @@ same, only the exit code doesn't. Values only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -163,11 +163,11 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     that of ``unchanged_since`` (Unix seconds) and its ``sha256`` is not known.
     """
 
-    bundle: Path
-    size: int
-    sha256: str | None
-    digests: Digests
-    counts: dict[str, int]
+    bundle: Path = Path()
+    size: int = 0
+    sha256: str | None = None
+    digests: Digests = Digests(definitions="", contents="")
+    counts: dict[str, int] = {}
     fidelities: dict[str, int]
     losses: list[Finding]
     losses_found: int
@@ -248,6 +248,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return _FIDELITIES.index(self.min_fidelity) >= _FIDELITIES.index(other)
 
 
+_REASONS: Mapping[type[Finding], Reason] = {
+    Incomplete: Reason.PAGES,
+    UnfinishedList: Reason.LISTS,
+    UnreadField: Reason.REFERENCES,
+    Doubtful: Reason.DOUBTFUL,
+    Replaced: Reason.KEYS,
+}
+
+
 def reason(finding: Finding, policy: Policy) -> Reason | None:
     """Why a finding is a loss; None for a content that is as faithful as the policy asks for, and
     for a file object that came out of a dump."""
@@ -266,18 +275,7 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
             return Reason.CHANGED
         case Miscount(counted=counted, found=found, what=what):
             return Reason.LISTS if counted > found and what != "bytes of a file" else Reason.COUNTS
-        case Incomplete():
-            return Reason.PAGES
-        case UnfinishedList():
-            return Reason.LISTS
-        case UnreadField():
-            return Reason.REFERENCES
-        case Doubtful():
-            return Reason.DOUBTFUL
-        case Replaced():
-            return Reason.KEYS
-        case _:
-            return Reason.RECORDS
+    return _REASONS.get(type(finding), Reason.RECORDS)
 
 
 def line_of(finding: Finding, why: Reason) -> LossLine:

@@ -18,16 +18,7 @@ from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.report import unfit
 from holdall.graph import called, callee_names, users_of
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
-from holdall.model import (
-    KNOWLEDGE,
-    AssistantView,
-    DefinitionView,
-    FileView,
-    Kind,
-    Record,
-    SourceId,
-    is_invented,
-)
+from holdall.model import KNOWLEDGE, AssistantView, DefinitionView, FileView, Kind, Record, SourceId, is_invented
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 from holdall.untrusted import read_as

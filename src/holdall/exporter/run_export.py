@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import Capture, Digests, Source
+from holdall.bundle.layout import Capture, Source
 from holdall.bundle.totals import BundleTotals, minimum_of
-from holdall.bundle.writer import BundleWriter
+from holdall.bundle.writer import BundleWriter, Finished
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
 from holdall.exporter.earlier import Parent, open_parent
@@ -47,8 +46,6 @@ from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
 __all__ = ["ExportOptions", "export"]
-
-T = TypeVar("T")
 
 _SUNSET = (
     "this project has no Assistants API (OpenAI ended it on 2026-08-26): its vector stores and files are exported; "
@@ -106,14 +103,7 @@ async def export(
             return report
         progress.stage("sealing the bundle")
         finished = await _to_its_end(asyncio.to_thread(writer.finish, ended=int(clock())))
-    return replace(
-        report,
-        bundle=finished.path,
-        size=finished.size,
-        sha256=finished.sha256,
-        digests=finished.info.digests,
-        counts=dict(finished.info.counts),
-    )
+    return replace(_about(report, finished), sha256=finished.sha256)
 
 
 class _Export:
@@ -132,20 +122,18 @@ class _Export:
     async def survey(self) -> None:
         """Find out what there is to export; of an account that has no API for assistants, none of these."""
         self._progress.stage("reading definitions")
-        dump, doubt = self._start.dump, None
-        notes = list(dump.notes) if dump else []
-        # Asked only where the answer decides something: it costs a request.
-        if self._account and self._start.assistants and dump is None and (absent := await probe(self._account)):
-            self._start = replace(self._start, assistants=False)
-            doubt = may_be_there(absent)
-            notes.append(_SUNSET)
-        for note in notes:
+        account, surveyor, dump = self._account, self._surveyor, self._start.dump
+        for note in dump.notes if dump else ():
             self._progress.note(note)
-        self._definitions = await gather(self._surveyor, self._start)
-        if self._account and self._surveyor:
-            await self._say_absent(self._account, self._surveyor.absent)
-            if doubt:
-                self._surveyor.doubts["/assistants"] = doubt
+        # Asked only where the answer decides something: it costs a request.
+        if account and surveyor and self._start.assistants and dump is None and (absent := await probe(account)):
+            self._progress.note(_SUNSET)
+            self._start = replace(self._start, assistants=False)
+            if doubt := may_be_there(absent):
+                surveyor.doubts["/assistants"] = doubt
+        self._definitions = await gather(surveyor, self._start)
+        if account and surveyor:
+            await self._say_absent(account, surveyor.absent)
         refuse_nothing(self._definitions, self._start)
 
     async def _say_absent(self, account: Account, absent: Iterable[str]) -> None:
@@ -219,7 +207,10 @@ class _Export:
                     self._progress.stage("files")
                     await fetch.take_deferred(read=not unchanged)
             # After the containers are deleted: only then is it known which could not be.
-            return self._report(ledger, containers, parent, unchanged=unchanged)
+            report = self._report(ledger, containers, parent)
+        if unchanged and parent:
+            return replace(_about(report, parent), unchanged_since=parent.info.ended)
+        return report
 
     def _put_records(self, ledger: LedgerWriter) -> dict[tuple[Kind, str], str]:
         """The definitions and stores into the writer, and out of memory: contents take long. Returns their hashes."""
@@ -266,18 +257,9 @@ class _Export:
         for listed, why in self._surveyor.doubts.items() if self._surveyor else ():
             yield UnfinishedList(list=listed, message=why)
 
-    def _report(
-        self, ledger: LedgerWriter, containers: Containers | None, parent: Parent | None, *, unchanged: bool
-    ) -> ExportReport:
-        """The report as it is where no new bundle is written: then the parent is what the export ended in."""
-        info = parent.info if parent else None
+    def _report(self, ledger: LedgerWriter, containers: Containers | None, parent: Parent | None) -> ExportReport:
         losses = ledger.losses
         return ExportReport(
-            bundle=parent.path if parent else Path(),
-            size=parent.size if parent else 0,
-            sha256=None,
-            digests=info.digests if info else Digests(definitions="", contents=""),
-            counts=dict(info.counts) if info else {},
             fidelities={fidelity.value: ledger.fidelities[fidelity] for fidelity in Fidelity},
             losses=ledger.findings(),
             losses_found=losses.total,
@@ -287,9 +269,14 @@ class _Export:
             taken=ledger.taken,
             containers_made=containers.made if containers else 0,
             containers_left=containers.left if containers else [],
-            unchanged_since=info.ended if info and unchanged else None,
             verdict=losses.verdict(),
         )
+
+
+def _about(report: ExportReport, made: Finished | Parent) -> ExportReport:
+    """The report, with what is to be said of the bundle that the export ended in."""
+    info = made.info
+    return replace(report, bundle=made.path, size=made.size, digests=info.digests, counts=dict(info.counts))
 
 
 def _policy(options: ExportOptions, parent: Parent | None) -> Policy:
@@ -300,7 +287,7 @@ def _policy(options: ExportOptions, parent: Parent | None) -> Policy:
     return policy
 
 
-async def _to_its_end(work: Awaitable[T]) -> T:
+async def _to_its_end(work: Awaitable[Finished]) -> Finished:
     """Wait for ``work`` also where somebody has lost patience: it takes seconds, and makes what they were after."""
     task = asyncio.ensure_future(work)
     # Each Ctrl-C cancels what waits, so it is waited for again.

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import msgspec
@@ -69,19 +69,19 @@ def scan(paths: Iterable[Path], mapping: Path, renaming: Renaming) -> Iterator[C
             raise UsageFault(f"can't look into {path}: there is no such file or folder")
     matcher, own = Matcher(renaming), mapping.stat()
     seen: set[tuple[int, int]] = set()
-    for path in paths:
-        for file in _files(path):
-            if isinstance(file, Passed):
-                yield file
+    for file in chain.from_iterable(map(_files, paths)):
+        if isinstance(file, Passed):
+            yield file
+            continue
+        try:
+            status = os.stat(file, follow_symlinks=False)
+            # Two of the paths may lead to one file.
+            if (status.st_dev, status.st_ino) in seen or os.path.samestat(status, own):
                 continue
-            try:
-                status = os.stat(file, follow_symlinks=False)
-                if (status.st_dev, status.st_ino) in seen or os.path.samestat(status, own):
-                    continue
-                seen.add((status.st_dev, status.st_ino))
-                yield from _look(file, status, matcher)
-            except OSError as error:
-                yield Passed(path=file, why=error.strerror or str(error))
+            seen.add((status.st_dev, status.st_ino))
+            yield from _look(file, status, matcher)
+        except OSError as error:
+            yield Passed(path=file, why=error.strerror or str(error))
 
 
 def _files(root: Path) -> Iterator[Path | Passed]:

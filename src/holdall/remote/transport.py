@@ -309,9 +309,12 @@ class _ReadInThread(httpx2.AsyncByteStream):
         self._pieces = pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces = iter(self._pieces)
-        while group := await _read(pieces):
-            yield b"".join(group)
+        pieces, count = iter(self._pieces), _AT_ONCE
+        while count == _AT_ONCE:
+            group = await _read(pieces)
+            count = len(group)
+            if group:
+                yield b"".join(group)
 
 
 async def _read(pieces: Iterator[bytes]) -> list[bytes]:

@@ -78,7 +78,7 @@ class Filling:
         """The files by the ids of their copies."""
         self.refused: dict[SourceId, tuple[str, Body]] = {}
         """What the store doesn't take, with the reason and the body that was sent."""
-        self.untyped: set[SourceId] = set()
+        self.unsupported: set[SourceId] = set()
         """Those refused for their type, as far as their names go."""
         self.renamed: dict[SourceId, None] = {}
         """Those that were sent again under another name, in that order; some of them were ``refused`` again."""
@@ -89,7 +89,7 @@ class Filling:
         self.batches: list[TargetId] = []
         self.ignored = False
         """A batch was accepted and nothing came of it."""
-        self.unlike: dict[TargetId, tuple[Any, Any]] = {}
+        self.differing: dict[TargetId, tuple[Any, Any]] = {}
         """Attributes and chunking as the store shows them, where they aren't as they were sent."""
         self._sent: dict[TargetId, tuple[str, str]] = {}
         self.recut = 0
@@ -108,14 +108,14 @@ class Filling:
                 yield record
 
     async def bodies(self, wanted: Container[SourceId]) -> list[Body]:
-        """What is sent of those of the files ``wanted`` that were sent already."""
+        """The request bodies of those of the files ``wanted`` that were sent before."""
         copies = {file: target for target, file in self.sources.items() if file in wanted}
         return await asyncio.to_thread(
             lambda: [attachment(record, copies[record.id]).body for record in self.records(copies)]
         )
 
     def take(self, file: SourceId, body: Body) -> bool:
-        """Note what is sent of a file; False where its copy is in hand already."""
+        """Record what is sent of a file. Returns False if another file has the same copy, which is sent already."""
         target = TargetId(body["file_id"])
         if self.sources.setdefault(target, file) != file:
             self.merged.add(file)
@@ -129,7 +129,7 @@ class Filling:
         return self.sources[body["file_id"]]
 
     def refuse(self, body: Body, refusal: RequestRefused) -> None:
-        """Note that the store doesn't take a file, and why."""
+        """Record that the store refuses a file, and why."""
         file = self.file(body)
         self.refused[file] = refusal.detail or refusal.message, body
         name, reason = self.names.get(file, ""), refusals.read(refusal).reason
@@ -137,10 +137,10 @@ class Filling:
         # A server that doesn't say that it is about the type may name the file all the same.
         is_named = bool(ending) and (name in refusal.detail or f".{ending}" in refusal.detail)
         if is_named or reason in (RefusalReason.TYPE, RefusalReason.UNTOLD):
-            self.untyped.add(file)
+            self.unsupported.add(file)
 
     def culprits(self, bodies: list[Body], refusal: Refusal) -> list[Body]:
-        """The files for whose type a batch was refused, as far as that is told."""
+        """The files whose type a batch was refused for, as far as the server names it."""
         if refusal.reason is not RefusalReason.TYPE:
             return []
         endings = [(body, _ending(self.names.get(self.file(body), ""))) for body in bodies]
@@ -152,18 +152,18 @@ class Filling:
             found = upper
         return [body for body, _ in found] or (bodies if len(bodies) == 1 else [])
 
-    def show(self, view: MembershipView) -> None:
-        """Note what the store shows of a file."""
+    def compare(self, view: MembershipView) -> None:
+        """Record what the store shows of a file."""
         target = TargetId(view.id)
         sent, shown = self._sent.get(target), _looks(view.attributes, view.chunking_strategy)
         if sent and (target in self.shared or sent[0] != shown[0] or (sent[1] and sent[1] != shown[1])):
-            self.unlike[target] = view.attributes, view.chunking_strategy
+            self.differing[target] = view.attributes, view.chunking_strategy
         else:
-            self.unlike.pop(target, None)
+            self.differing.pop(target, None)
 
 
 def _looks(attributes: Any, chunking: Any) -> tuple[str, str]:
-    """Two fingerprints; that of a strategy which nobody gave is empty."""
+    """Two fingerprints; the second is empty if no strategy was given."""
     return fingerprint(attributes), fingerprint(reduced(Kind.MEMBERSHIP, "chunking_strategy", chunking))
 
 
@@ -178,18 +178,18 @@ class Attaching:
 
     @property
     def limit(self) -> int:
-        """Files in one call: what the destination's table allows, or what this destination was found to take."""
+        """Files in one call: what the destination's table allows, or what a refusal said."""
         return self._folder.state.learned.get(BATCH_LIMIT, self._most)
 
     async def members(self, store: TargetId) -> AsyncIterator[MembershipView]:
-        """What the store's own list says."""
+        """The store's own list of its files."""
         async for raw in self._account.items(path("/vector_stores/{}/files", store)):
             yield viewed(raw, MembershipView, f"a file of store {store}")
 
-    async def there(self, filling: Filling) -> set[TargetId]:
-        """What earlier batches put into the store: looked for until it is all there, or the settle window is over.
+    async def already_there(self, filling: Filling) -> set[TargetId]:
+        """The files that earlier batches put into the store. Polls until all are there or the settle window is over.
 
-        Then the batches whose answers were lost are settled in the journal.
+        The outcome of batches whose answers were lost is then in the journal.
         """
         state = self._folder.state
         lost = state.unknown(Attach, source=filling.source)
@@ -230,21 +230,21 @@ class Attaching:
         except RequestRefused as error:
             await self._refused(filling, bodies, error)
         except NotFound:
-            if not await self._batchless(filling, bodies[0]):
+            if not await self._attach_alone(filling, bodies[0]):
                 raise
             await self.send(filling, bodies[1:])
         except RemoteError as error:
             await self._unanswered(filling, bodies, error, tried)
 
     async def _unanswered(self, filling: Filling, bodies: list[Body], error: RemoteError, tried: int) -> None:
-        """Send again what a batch of which nobody knows has not put into the store; or file by file, where batches
-        never work: some servers fail over what they don't know. Raises ``error`` where a file fares no better."""
+        """Send again what a batch whose answer was lost has not put into the store; or file by file if no batch ever
+        worked, because some servers answer 500 to a route that they don't have. Raises ``error`` if that fails too."""
         has_no_route = error.status in NO_SUCH_ROUTE
         if not error.ambiguous and not has_no_route:
             raise error
         worked = ("attach", Kind.STORE) in self._folder.state.answered
         if not has_no_route and tried < (TRIES if worked else 0 if self._vain else 1):
-            found = await self.there(filling)
+            found = await self.already_there(filling)
             await self.send(filling, _without(bodies, found), tried=tried + 1)
             return
         self._vain = not worked
@@ -252,13 +252,13 @@ class Attaching:
             raise error
         # Whatever comes into the store later than this look is refused as being there already.
         left = _without(bodies, await self._listed(filling.store))
-        if left and not await self._batchless(filling, left[0]):
+        if left and not await self._attach_alone(filling, left[0]):
             raise error
         await self.send_singly(filling, left[1:])
 
     async def _refused(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
-        """Send what can be sent of a batch that was refused."""
-        if refusal.status in NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
+        """Send the part of a refused batch that the store takes."""
+        if refusal.status in NO_SUCH_ROUTE and await self._attach_alone(filling, bodies[0]):
             await self.send(filling, bodies[1:])
             return
         read, half = refusals.read(refusal), len(bodies) // 2
@@ -278,14 +278,14 @@ class Attaching:
             # Nothing says which files it is about: halve until each is alone.
             await self.send(filling, bodies[:half])
             await self.send(filling, bodies[half:])
-        elif not await self._batchless(filling, bodies[0]):
+        elif not await self._attach_alone(filling, bodies[0]):
             filling.refuse(bodies[0], refusal)
             if len(filling.refused) >= _HOPELESS and not filling.batches:
                 raise refusal
 
-    async def _batchless(self, filling: Filling, body: Body) -> bool:
-        """Attach a file that no batch is taken with by itself. Where that goes, and no batch ever went, it is batches
-        that the destination doesn't know."""
+    async def _attach_alone(self, filling: Filling, body: Body) -> bool:
+        """Attach a file alone after its batch failed. If that works, and no batch ever did, the destination has no
+        batches, which is recorded."""
         try:
             await self._writes.attach_one(filling.source, filling.store, body)
         except RequestRefused as error:
@@ -298,7 +298,7 @@ class Attaching:
         return True
 
     async def send_singly(self, filling: Filling, bodies: list[Body]) -> None:
-        """Attach files one by one: for servers without batches, or that make nothing of them. Raises as ``send``."""
+        """Attach files one by one, for servers that have no batches or ignore them. Raises as ``send``."""
         for body in bodies:
             try:
                 await self._writes.attach_one(filling.source, filling.store, body)
@@ -310,18 +310,18 @@ class Attaching:
                 # It may be there all the same; the store's list tells in the end.
 
     async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> bool:
-        """Attach the files whose type was refused by what ``renamed`` makes of them; whether there were any.
+        """Attach the files whose type was refused again, under another name. Returns whether there were any.
 
-        ``failed`` are the bodies of those that are in the store, and whose indexing failed for their type: they are
-        taken out. Where no name is left, a file is refused as it was, or stays as it is.
+        ``renamed`` uploads them. ``failed`` has the bodies of files that are in the store and whose indexing failed for
+        their type; these are taken out first. A file for which no name is left stays as it is.
         """
         any_sent = False
         while True:
             bodies = []
             for target, file in list(filling.sources.items()):
-                if file not in filling.untyped and file not in failed:
+                if file not in filling.unsupported and file not in failed:
                     continue
-                filling.untyped.discard(file)
+                filling.unsupported.discard(file)
                 copy = await renamed(file, target)
                 if copy is None:
                     continue
@@ -337,11 +337,11 @@ class Attaching:
             if not bodies:
                 return any_sent
             # An earlier attempt may have put the copy into the store already.
-            await self.send(filling, _without(bodies, await self.there(filling)))
+            await self.send(filling, _without(bodies, await self.already_there(filling)))
             any_sent, failed = True, {}
 
-    async def again(self, filling: Filling, bodies: list[Body]) -> None:
-        """Take files out and put them in once more: what is in a store already isn't indexed anew."""
+    async def reattach(self, filling: Filling, bodies: list[Body]) -> None:
+        """Take files out and put them in again: a file that is in a store already isn't indexed anew."""
         for body in bodies:
             await self._writes.detach(filling.file(body), filling.store, body["file_id"])
         await self.send(filling, bodies)

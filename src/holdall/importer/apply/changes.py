@@ -1,8 +1,8 @@
-"""What an import sets in things that are there, and what is there afterwards.
+"""Updates of objects at the destination, and the read-back of what was written.
 
-Each thing is looked at right before it is written to, so that the journal has what it was, for an undo, and nothing is
-written that is so already. It is read back, because a server may accept a field and drop it, cut it or keep it as
-something else: that a create was answered is no proof.
+Each object is read right before it is updated, so that the journal has the old values for an undo, and no field is
+written that is equal already. Each is read back, because a server may accept a field and drop, cut or change it: the
+answer to a create proves nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ __all__ = ["Changes", "ServerKeys", "keys_added", "refused_fields"]
 
 
 class Changes:
-    """The updates and detachments of one run, and the look at what was written. Every method raises what the account
-    raises."""
+    """The updates, detachments and read-backs of one run. Every method raises what the account raises."""
 
     def __init__(self, context: Context, writes: Writes) -> None:
         self._account, self._folder, self._pace = context.account, context.folder, context.pace
@@ -61,7 +60,7 @@ class Changes:
     async def fields(
         self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any], fields: Iterable[str]
     ) -> None:
-        """Set ``fields`` to what ``wanted`` says, as far as they aren't so; in metadata our marks stay."""
+        """Set those of ``fields`` that aren't as in ``wanted``. Our marks stay in the metadata."""
         there = await self._there(path(f"{PLACES[kind]}/{{}}", target))
         wanted = {**UNSET[kind], **wanted}
         still = top_fields(differences(wanted, there, kind=kind, source=source, target=target, name=None))
@@ -79,7 +78,7 @@ class Changes:
         await self._writes.update(kind, source, target, body, before=before)
 
     async def complete(self, kind: Kind, source: SourceId, target: TargetId, request: Request) -> None:
-        """Set the metadata that had no room beside our marks when it was created, unless that is done."""
+        """Set the metadata that had no room beside our marks at creation, unless that was done."""
         if request.update is not None and (kind, None, source) not in self._folder.state.updated:
             await self._writes.update(kind, source, target, request.update)
 
@@ -125,7 +124,7 @@ class Changes:
         return shown.get("attributes") or {}
 
     async def detach(self, step: DetachFile, store: TargetId) -> None:
-        """Take the file out; one that isn't in the store any more is."""
+        """Take the file out of the store, unless it is out already."""
         try:
             there = await self._member(store, step.target)
         except NotFound:
@@ -139,7 +138,7 @@ class Changes:
         return (lost[0].before or {}) if lost else {}
 
     async def _member(self, store: TargetId, file: TargetId) -> dict[str, Any]:
-        """A file in a store. Where it isn't there by its id, the store's list has the word. Raises NotFound."""
+        """A file in a store, by its id or else from the store's list. Raises NotFound."""
         try:
             return await self._there(path("/vector_stores/{}/files/{}", store, file))
         except NotFound:
@@ -150,7 +149,7 @@ class Changes:
             raise
 
     async def _shown(self, where: str) -> dict[str, Any]:
-        """The object; one that was made a moment ago may be unknown for some seconds."""
+        """The object. Polls, because a new one may be unknown for some seconds."""
         endpoint = route(where)
         patience = 0.0 if endpoint in self._unseen else max(FRESH, self._pace.settle)
         async for _ in self._pace.looks(patience):
@@ -214,9 +213,9 @@ class ServerKeys:
 
 
 def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> list[str]:
-    """Those of the ``dispensable`` fields for which a request was refused, so that it can be sent without them.
+    """Those of the ``dispensable`` fields that a request was refused for, so that it can be sent without them.
 
-    Where the server has no word for it, all by which nothing is lost may be the reason.
+    If the server names none, all fields whose removal loses nothing.
     """
     refusal = refusals.read(error)
     if refusal.reason is refusals.RefusalReason.UNTOLD:

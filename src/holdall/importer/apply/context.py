@@ -1,4 +1,4 @@
-"""What everything that carries out a plan needs, in one value; how time passes, and which errors end a run."""
+"""What every step of a run needs, in one value; waiting; and which errors end a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from holdall.errors import (
-    AuthenticationFailed,
-    Interrupted,
-    PermissionDenied,
-    QuotaExhausted,
-    RemoteError,
-    Unreachable,
-)
+from holdall.errors import AuthenticationFailed, Interrupted, PermissionDenied, QuotaExhausted, RemoteError, Unreachable
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.progress import Progress
 from holdall.remote.client import Account
@@ -38,9 +31,9 @@ _LONGEST_PAUSE = 5.0
 
 
 class Pace:
-    """Lets time pass by a ``clock`` in seconds and a ``sleep``, and knows of a wish to stop.
+    """Waiting by a ``clock`` in seconds and a ``sleep``, cut short by a request to stop.
 
-    ``settle`` is for how many seconds something is looked for before it counts as not there.
+    ``settle``: seconds for which something is looked for before it counts as missing.
     """
 
     def __init__(
@@ -55,11 +48,11 @@ class Pace:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Wish to stop: what is in flight is finished, nothing new is begun. From the event loop's own thread."""
+        """Request a stop: what is in flight is finished, nothing new is begun. Call it from the event loop's thread."""
         self._stop.set()
 
     def require_no_stop(self) -> None:
-        """Raises Interrupted where the wish was made."""
+        """Raises Interrupted if a stop was requested."""
         if self._stop.is_set():
             raise Interrupted(
                 "interrupted: what was in flight is finished and written down",
@@ -105,10 +98,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
 
     async def stopping(self, error: RemoteError) -> RemoteError | None:
-        """The error that ends the whole run, where ``error`` would meet whatever comes next alike; else None.
+        """The error that ends the whole run, if every later request would fail like this one; else None.
 
-        A bad key and an empty account do, and so does a key that lacks a permission for all of a kind; a 403 alone may
-        be about one model. A lost connection does if the server can't be reached for a read either.
+        So does a bad key, an empty account, and a key without a scope; a 403 alone may be about one model. A lost
+        connection ends the run if a read fails too.
         """
         # So OpenAI says of a restricted key that it may not do this to anything.
         lacking = isinstance(error, PermissionDenied) and missing_scopes(error) is not None
@@ -123,7 +116,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explained(error: RemoteError) -> str:
-    """The reason for people who know what was being created: without the request's method and path."""
+    """The error's reason without the request's method and path, for messages that name the object themselves."""
     reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
     if error.ambiguous:
         return f"{reason}; looked for, tried again, and given up"

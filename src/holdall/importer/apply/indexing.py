@@ -42,7 +42,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Indexing:
-    """Fills and waits, store by store."""
+    """Attaches the files of each store and waits for its index."""
 
     def __init__(self, context: Context, writes: Writes, *, batch_files: int) -> None:
         self._account, self._folder = context.account, context.folder
@@ -66,11 +66,11 @@ class Indexing:
                 break
             await self._look(filling)
         await self._once_more(filling)
-        if filling.unlike or filling.merged:
+        if filling.differing or filling.merged:
             filling.unkept = await asyncio.to_thread(lambda: list(_unkept(filling)))
 
     async def _once_more(self, filling: Filling) -> None:
-        """Send once more what a batch lost, and what failed though nothing says that it had to."""
+        """Send again files that a batch lost, and files whose indexing failed without a lasting reason."""
         if missing := {one.file for one in filling.troubles if one.missing}:
             await self._attaching.send_singly(filling, await filling.bodies(missing))
             if len(missing) == len(filling.sources):
@@ -79,12 +79,12 @@ class Indexing:
         # Not where it failed at the source too, or the file itself is the reason.
         failed = [one for one in filling.troubles if one.status == "failed" and not one.failed_before]
         if repeated := {one.file for one in failed if one.code not in _FINAL}:
-            await self._attaching.again(filling, await filling.bodies(repeated))
+            await self._attaching.reattach(filling, await filling.bodies(repeated))
             await self._look(filling)
 
     async def _send_all(self, filling: Filling) -> None:
         """Send what isn't in the store from an earlier attempt."""
-        there = await self._attaching.there(filling)
+        there = await self._attaching.already_there(filling)
         records = filling.records(filling.files)
         # A store may have 100,000 files: no more of them are read at once than fit into a batch.
         while group := await asyncio.to_thread(lambda: list(islice(records, self._attaching.limit))):
@@ -110,7 +110,7 @@ class Indexing:
         filling.troubles = refused + await self._settled(filling, patient=patient)
 
     async def _wait(self, filling: Filling, batch: TargetId) -> bool:
-        """Until the batch is done, or has stood still for STALLED seconds: False then."""
+        """Wait until the batch is done. Returns False after STALLED seconds without progress."""
         where = path("/vector_stores/{}/file_batches/{}", filling.store, batch)
         start = moved = self._pace.clock()
         before = None
@@ -137,7 +137,7 @@ class Indexing:
             self._progress.note("waiting for the destination to index the files")
 
     async def _settled(self, filling: Filling, *, patient: bool) -> list[Unsearchable]:
-        """What the store says of its files once nothing moves any more; right away if not ``patient``."""
+        """The files that aren't searchable once the store makes no more progress; at once if not ``patient``."""
         expected = {target: file for target, file in filling.sources.items() if file not in filling.refused}
         start = moved = self._pace.clock()
         before = -1
@@ -167,7 +167,7 @@ class Indexing:
             if file is None:
                 continue
             seen.add(view.id)
-            filling.show(view)
+            filling.compare(view)
             if view.status == "completed":
                 continue
             waiting += view.status == "in_progress"
@@ -189,17 +189,17 @@ class Indexing:
 
 
 def _unkept(filling: Filling) -> Iterator[Difference]:
-    """What the store shows of its files that isn't what the bundle says: of two that share a copy, one can be so.
+    """The differences between the files' memberships in the store and in the bundle.
 
-    Fills in the attributes ``added`` by the server: those of a file that nobody else shares.
+    Of two source files that share a copy, one differs. Also collects the attributes ``added`` by the server.
     """
     added = filling.added
-    copies = {file: target for target, file in filling.sources.items() if target in filling.unlike}
-    copies |= {file: filling.files[file] for file in filling.merged if filling.files[file] in filling.unlike}
+    copies = {file: target for target, file in filling.sources.items() if target in filling.differing}
+    copies |= {file: filling.files[file] for file in filling.merged if filling.files[file] in filling.differing}
     for record in filling.records(copies):
         target = copies[record.id]
         wanted = attachment(record, target).body
-        attributes, chunking = filling.unlike[target]
+        attributes, chunking = filling.differing[target]
         if target not in filling.shared:
             added |= dict.fromkeys(keys_added(wanted.get("attributes"), attributes))
         for field, there in (("attributes", attributes), ("chunking_strategy", chunking)):

@@ -1,4 +1,4 @@
-"""Other imports into the same destination, without a folder here: is one at work, what did one make, or leave behind?
+"""Other imports into the same destination: whether one is at work, its duplicates, its leftovers.
 
 Imports with an OUTPUT_DIR each can't see each other before their first write. So one looks for young copies of the same
 sources before it writes, and once more after its last create: the one that looks last sees the other's objects, and
@@ -35,7 +35,7 @@ _RUN = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-z]{0,16})-[0-9a-z]{1,32}
 
 
 def attempt_name(run: str, operation: str) -> str:
-    """The name of one attempt of a run: who meets its mark at the destination can say which run it was."""
+    """The name of one attempt of a run. It is in the object's metadata, so that another import can name the run."""
     return f"{run}-{operation}"
 
 
@@ -75,7 +75,7 @@ async def begin(context: Context, plan: steps.Plan, opened: Opened, *, force: bo
 
 
 def _strangers(context: Context, found: Iterable[Stamp], sources: Container[tuple[Kind, str]]) -> Iterator[Stamp]:
-    """What of ``found`` is young, made out of one of the ``sources``, and in no journal of this output folder."""
+    """Those of ``found`` that are recent, copies of ``sources``, and in no journal of this output folder."""
     now = context.now()
     young = [stamp for stamp in found if (stamp.kind, stamp.source) in sources and now - stamp.created < RECENT]
     if young:
@@ -84,7 +84,7 @@ def _strangers(context: Context, found: Iterable[Stamp], sources: Container[tupl
 
 
 def _kinds(plan: steps.Plan) -> list[Kind]:
-    """Those that are listed before the first write."""
+    """The kinds that are listed before the first write."""
     needed = {kind for kind, _ in _sources(plan)}
     if plan.form is not Form.ASSISTANTS:
         # Who has assistants written down need not be allowed to see those that are there.
@@ -95,13 +95,13 @@ def _kinds(plan: steps.Plan) -> list[Kind]:
 
 
 def _uploads(plan: steps.Plan) -> set[tuple[str, int]]:
-    """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
+    """Names and sizes of the files that are uploaded as they are; a joined text's size isn't known yet."""
     contents = (step.content for step in plan.steps() if isinstance(step, steps.UploadFile))
     return {(one.copy_names()[0], one.stored) for one in contents if one.fidelity is not Fidelity.TEXT}
 
 
 def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:
-    """What the plan makes copies of, or has copies of."""
+    """The sources of all copies in the plan, new and existing."""
     found: set[tuple[Kind, str]] = set()
     for step in plan.steps():
         if isinstance(step, (steps.CreateStore, steps.UpdateStore)):

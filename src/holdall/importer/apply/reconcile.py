@@ -41,7 +41,7 @@ class _Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reconciler:
-    """Settles what is open in the journal of one run."""
+    """Finds out the outcome of what is open in the journal of one run."""
 
     def __init__(self, context: Context) -> None:
         self._account, self._folder = context.account, context.folder
@@ -89,7 +89,7 @@ class Reconciler:
         return found
 
     def _orphans(self, intent: Creation, listing: _Listing) -> Iterator[Orphan]:
-        """The one that an intent may have made. Takes its id out of the ``listing``, so that no other has it too."""
+        """The object that an intent may have made. Its id is taken out of the ``listing``, so that it is named once."""
         if done := listing.marked.get(intent.op):
             yield _orphan(intent, done.target)
         elif self._is_unmarked(intent.kind):
@@ -151,7 +151,7 @@ class Reconciler:
         return _Listing(marked=marked, alike=alike, lacks=lacks)
 
     async def _settle(self, intent: Creation, done: Done | None) -> None:
-        """Write down what came of it: it was found, or nothing tells that it was carried out."""
+        """Record the outcome: it was found, or it counts as not carried out."""
         if done:
             await self._folder.write(done)
             detail = f"the answer was lost; known {'by its name and size' if done.inferred else 'by its mark'}"

@@ -1,4 +1,4 @@
-"""Files on their way up: read from the bundle piece by piece in threads, a bounded number at once, each file once."""
+"""Uploads of files: read from the bundle in pieces and in threads, a bounded number at once, each file once."""
 
 from __future__ import annotations
 
@@ -188,8 +188,7 @@ class Uploads:
                 return False
 
     def _differences(self, content: Content) -> list[Loss]:
-        """What the server says of a file that is up against what was sent, and what was sent against what is so."""
-
+        """The differences between an uploaded file, what was sent, and the original."""
         state, losses = self._state, []
         sent = state.names.get(content.id, "")
         if content.fidelity is not Fidelity.TEXT and sent not in ("", content.copy_names()[0]):
@@ -231,8 +230,8 @@ class Uploads:
 
 
 class _Watched(io.RawIOBase):
-    """A stream that calls ``was_read`` with how many bytes were read for the first time; not so when they are read
-    again, for another attempt."""
+    """A stream that reports progress: it calls ``was_read`` with the number of bytes read for the first time. Bytes
+    that another attempt reads again don't count."""
 
     def __init__(self, stream: BinaryIO, was_read: Callable[[int], object]) -> None:
         self._stream, self._was_read = stream, was_read
@@ -289,5 +288,5 @@ def renamed(content: Content, name: str, purpose: str = "") -> str:
 
 
 def _adds_txt(content: Content, name: str) -> bool:
-    """Whether a name only says of the file that it is text."""
+    """Whether a name is the file's own with .txt added."""
     return name == f"{content.filename or content.id}.txt"

@@ -102,7 +102,7 @@ class Stores:
         await self._tell(filling)
 
     async def relabel(self, step: UpdateMembership) -> None:
-        """Set the attributes of one file, and see that they are set."""
+        """Set the attributes of one file and verify them."""
         store = self._state.targets[Kind.STORE][step.store]
         there = await self._changes.membership(step, store)
         added = keys_added(step.attributes, there)
@@ -122,7 +122,7 @@ class Stores:
 
     @contextmanager
     def _failing(self, store: SourceId, name: str | None = None) -> Iterator[None]:
-        """An error in here leaves the store unfit for what needs it."""
+        """Records an error in here as the store's, so that what needs the store is not created."""
         try:
             yield
         except RemoteError as error:
@@ -158,7 +158,7 @@ class Stores:
         return await self._uploads.under_another_name(self._bundle.files[file], refused)
 
     async def _say_renamed(self, store: SourceId, file: SourceId) -> None:
-        """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
+        """Report that a store has a file's second upload, and delete the first if nothing else uses it."""
         content = self._bundle.files[file]
         text = renamed(content, self._state.names[file], " for search")
         self._tally.lose(file_loss(content, Why.RENAMED, text, field="filename", inside=store))

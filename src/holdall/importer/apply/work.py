@@ -1,7 +1,7 @@
 """Carries out a plan, one unit after the other: files up, stores made and filled, then what uses them.
 
-The one door where ids change type: what the bundle calls by a SourceId is found here under its TargetId. A unit that
-fails doesn't stop the next. An error that would meet every unit alike (key, quota, no server) stops the run, and the
+The only place where ids change type: the SourceId of the bundle becomes the TargetId of the copy. A unit that fails
+doesn't stop the next. An error that would meet every unit alike (key, quota, no server) stops the run, and the
 units that are left are not attempted.
 """
 

@@ -15,13 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdall.dialects.marks import OPERATION
-from holdall.errors import (
-    NotFound,
-    RemoteError,
-    RequestRefused,
-    ServerFailed,
-    UnexpectedAnswer,
-)
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
@@ -158,10 +152,8 @@ class Writes:
             async for _ in self._pace.looks(self._pace.settle):
                 try:
                     await self._account.get(where)
-                except (
-                    RequestRefused,
-                    ServerFailed,
-                ):  # how some servers say that it isn't there, or that none is shown
+                # So some servers say that it isn't there, and others that they never show one.
+                except (RequestRefused, ServerFailed):
                     return
             raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
 
@@ -204,13 +196,14 @@ class Writes:
         return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
 
     def _unknown(self, intent: runlines.Creation) -> list[runlines.Creation]:
-        """The attempts at it of which nobody knows; of a file also those at others that look alike, for of two neither
-        can be told from the other."""
+        """The attempts at it of which nobody knows."""
+        state = self._folder.state
         if intent.kind is not Kind.FILE:
-            return self._folder.state.creations(intent.kind, intent.source)
-        uploads = self._folder.state.creations(Kind.FILE)
+            return state.creations(intent.kind, intent.source)
+        # Of two uploads that look alike neither can be told from the other, so both have to be known.
+        looks = intent.name, intent.size
         return [
-            one for one in uploads if intent.source == one.source or (intent.name, intent.size) == (one.name, one.size)
+            one for one in state.creations(Kind.FILE) if intent.source == one.source or looks == (one.name, one.size)
         ]
 
     async def _repeated(self, call: _Call, target: TargetId) -> None:
@@ -257,12 +250,10 @@ class Writes:
         await self._folder.write(intent)
         try:
             answer = await call.send(intent.op)
-            # An answer to a DELETE need not name what is deleted.
-            target = (
-                intent.target
-                if isinstance(intent, (runlines.Delete, runlines.Detach))
-                else _identity(call.request, answer)
-            )
+            if isinstance(intent, (runlines.Delete, runlines.Detach)):
+                target = intent.target  # the answer to a DELETE need not name it
+            else:
+                target = _identity(call.request, answer)
         except RemoteError as error:
             failed = runlines.Failed(
                 op=intent.op,

@@ -44,11 +44,11 @@ _Matches = Mapping[SourceId, tuple[Object, By]]
 
 
 async def find_existing(
-    account: Account, bundle: BundleSummary, reader: BundleReader, planned: Plan, history: History, *, choices: Choices
+    account: Account, summary: BundleSummary, reader: BundleReader, planned: Plan, history: History, *, choices: Choices
 ) -> Existing:
     """What of ``planned`` exists already; ``planned`` is made with ``choices`` for an empty destination. Raises what
     the account raises."""
-    return await _Look(account, bundle, reader, planned, history).run(choices)
+    return await _Look(account, summary, reader, planned, history).run(choices)
 
 
 class _Look:
@@ -59,21 +59,21 @@ class _Look:
     """
 
     def __init__(
-        self, account: Account, bundle: BundleSummary, reader: BundleReader, planned: Plan, history: History
+        self, account: Account, summary: BundleSummary, reader: BundleReader, planned: Plan, history: History
     ) -> None:
-        self._account, self._bundle, self._reader, self._history = account, bundle, reader, history
+        self._account, self._summary, self._reader, self._history = account, summary, reader, history
         self._prefix = planned.prefix
         self._keeps_assistants = planned.form is Form.ASSISTANTS
         chosen = {(unit.kind, unit.id) for unit in planned.units}
         chosen |= {(step.kind, step.id) for step in planned.steps() if isinstance(step, CreateStore)}
         self._records = {
-            kind: {record.id: record for record in bundle.records(kind) if (kind, record.id) in chosen}
+            kind: {record.id: record for record in summary.records(kind) if (kind, record.id) in chosen}
             for kind in DEFINITIONS
         }
         self._views = {kind: {id: read(record) for id, record in self._records[kind].items()} for kind in WHOLE}
         wanted = chain(
             (step.content.id for step in planned.steps() if isinstance(step, UploadFile)),
-            *(bundle.members.get(store, ()) for store in self._records[Kind.STORE]),
+            *(summary.members.get(store, ()) for store in self._records[Kind.STORE]),
             *(view.file_ids for views in self._views.values() for view in views.values()),
         )
         self._wanted = dict.fromkeys(wanted)
@@ -93,8 +93,9 @@ class _Look:
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
         found = {kind: look.matches() for kind, look in looks.items()}
         await self._match_files(found[Kind.ASSISTANT], found[Kind.STORE])
-        self._intact = intact(self._files, self._bundle)
-        self._found_stores = {id: self._store(id, there, by) for id, (there, by) in found[Kind.STORE].items()}
+        self._intact = intact(self._files, self._summary)
+        for id, (there, by) in found[Kind.STORE].items():
+            self._found_stores[id] = await asyncio.to_thread(self._store, id, there, by)  # reads the bundle
         definitions = {}
         for kind in WHOLE:
             if matches := found[kind]:
@@ -119,7 +120,8 @@ class _Look:
         # In the project that the bundle came from, what has another id is another file.
         for source, (_, by) in stores.items():
             if by is not By.ORIGIN:
-                self._resolve_by_place(self._bundle.members.get(source, ()), self._members[source], source)
+                members = self._summary.members.get(source, ())
+                await asyncio.to_thread(self._resolve_by_place, members, self._members[source], source)
         for source, (_, by) in assistants.items():
             if by is not By.ORIGIN:
                 wanted = self._views[Kind.ASSISTANT][source].file_ids
@@ -175,7 +177,7 @@ class _Look:
         }
         hashes = self._hashes()
         for source in self._wanted:
-            content, view = self._bundle.content(source), self._seen.get(source)
+            content, view = self._summary.content(source), self._seen.get(source)
             if source in at_home or (view and _same(view, content)):
                 name = view.filename if view else content.filename
                 self._files[source] = FoundFile(target=TargetId(source), name=name, by=By.ORIGIN)
@@ -259,7 +261,7 @@ class _Look:
         attributes: Mapping[str, Any] | None,
     ) -> None:
         """Takes the first of the ``free`` files that fits ``source``; with ``attributes``, one that has these."""
-        content = self._bundle.content(source)
+        content = self._summary.content(source)
         for name in content.copy_names():
             for target in free.get(name, ()):
                 member = there[target]
@@ -280,10 +282,10 @@ class _Look:
         if there.expired:
             return FoundStore(target=there.target, by=by)
         members = self._members[source]
-        comparison = StoreComparison(self._bundle.stores[source], there, members, self._history, by=by)
+        comparison = StoreComparison(self._summary.stores[source], there, members, self._history, by=by)
         taken: set[SourceId] = set()
         for record in self._reader.memberships(source):
-            content, copy = self._bundle.content(record.id), self._files.get(record.id)
+            content, copy = self._summary.content(record.id), self._files.get(record.id)
             if record.id not in taken and (copy or content.fidelity is not Fidelity.UNAVAILABLE):
                 taken.add(record.id)
                 comparison.take(record, content, copy, self._stale.get(record.id))
@@ -294,7 +296,7 @@ class _Look:
         (there, by), view, record = matches[source], self._views[kind][source], self._records[kind][source]
         # What stands where the bundle came from is no copy: no limit has cut anything off it.
         table = AS_IS if by is By.ORIGIN else choices.table
-        refers = references(view, self._bundle, self._intact, table)
+        refers = references(view, self._summary, self._intact, table)
         called = (id for id in view.assistant_ids if id in self._records[kind])
         request = definition(
             record,

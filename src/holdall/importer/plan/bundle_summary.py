@@ -210,33 +210,33 @@ def keys_of(record: Record) -> set[str]:
     return set(unmarked(read_fields(record).get("metadata")))
 
 
-def shared_keys(bundle: BundleSummary, kinds: Container[Kind], keep: Container[str] = ()) -> dict[Kind, list[str]]:
+def shared_keys(summary: BundleSummary, kinds: Container[Kind], keep: Container[str] = ()) -> dict[Kind, list[str]]:
     """By kind, for ``kinds``, the metadata keys that all its objects share, if there are several. Without those to
     ``keep``."""
     found = {}
     for kind in (kind for kind in DEFINITIONS if kind in kinds):
-        records = bundle.records(kind)
+        records = summary.records(kind)
         if len(records) > 1:
             found[kind] = sorted(key for key in set.intersection(*map(keys_of, records)) if key not in keep)
     return {kind: keys for kind, keys in found.items() if keys}
 
 
-def matching(bundle: BundleSummary, globs: Sequence[str]) -> set[str]:
+def matching(summary: BundleSummary, globs: Sequence[str]) -> set[str]:
     """The metadata keys in the bundle that match one of ``globs``."""
     if not globs:
         return set()
-    keys = {key for kind in DEFINITIONS for record in bundle.records(kind) for key in keys_of(record)}
+    keys = {key for kind in DEFINITIONS for record in summary.records(kind) for key in keys_of(record)}
     return {key for key in keys if any(fnmatchcase(key, glob) for glob in globs)}
 
 
-def without_keys(bundle: BundleSummary, keys: Container[str]) -> BundleSummary:
+def without_keys(summary: BundleSummary, keys: Container[str]) -> BundleSummary:
     """The same bundle, with records that lack ``keys`` in their metadata."""
     if not keys:
-        return bundle
+        return summary
     return msgspec.structs.replace(
-        bundle,
-        whole={kind: [without_record_keys(one, keys) for one in records] for kind, records in bundle.whole.items()},
-        stores={id: without_record_keys(record, keys) for id, record in bundle.stores.items()},
+        summary,
+        whole={kind: [without_record_keys(one, keys) for one in records] for kind, records in summary.whole.items()},
+        stores={id: without_record_keys(record, keys) for id, record in summary.stores.items()},
     )
 
 

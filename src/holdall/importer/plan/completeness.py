@@ -61,9 +61,9 @@ class Completeness:
     With ``accept_known`` what the bundle records as lost changes no exit code; it is counted all the same.
     """
 
-    def __init__(self, bundle: BundleSummary, selection: Selection, *, accept_known: bool) -> None:
-        self._bundle, self._chosen, self._accept_known = bundle, selection, accept_known
-        views = [AssistantView.of(record) for record in bundle.assistants]
+    def __init__(self, summary: BundleSummary, selection: Selection, *, accept_known: bool) -> None:
+        self._summary, self._chosen, self._accept_known = summary, selection, accept_known
+        views = [AssistantView.of(record) for record in summary.assistants]
         self._uses = users_of(views)
         self._assistants = {view.id for view in views}
 
@@ -106,26 +106,26 @@ class Completeness:
 
     def _closure(self, units: AbstractSet[str]) -> set[str]:
         """The ids of what was chosen, with all that it needs."""
-        members = self._bundle.members
+        members = self._summary.members
         chosen = {*units, *self._uses.needed_by(units)}
         chosen.update(file for store in chosen & {*members} for file in members[SourceId(store)])
         if LONE_FILES in units:
             needed = {*self._uses.files, *chain.from_iterable(members.values())}
-            chosen.update(file for file in self._bundle.files if file not in needed)
+            chosen.update(file for file in self._summary.files if file not in needed)
         return chosen
 
     def _recorded(self, chosen: AbstractSet[str], originals: Container[str]) -> Iterator[_Lack]:
         """What the bundle records as lost and no plan repeats. A list or a dump may concern anything."""
         everything = not (self._chosen.only or self._chosen.exclude)
-        for line in self._bundle.lost:
+        for line in self._summary.lost:
             reason = known_reason(line.reason)
             # A store that the source had lost is left out of each assistant that refers to it: a loss of the plan.
             if reason is not Reason.STORES and (everything or line.kind is None or line.id in chosen):
                 what = line.id if reason in _BY_ID else (line.kind, line.id, line.message)
                 yield _Lack(reason, what, line.id or "", recorded=True)
-        minimum, below = self._bundle.minimum, Reason.BELOW_MINIMUM
+        minimum, below = self._summary.minimum, Reason.BELOW_MINIMUM
         for id in chosen if minimum is not Fidelity.TEXT else ():
-            content = self._bundle.files.get(SourceId(id))
+            content = self._summary.files.get(SourceId(id))
             if content and id not in originals and reason_of(content.fidelity, content.truncated, minimum) is below:
                 yield _Lack(below, id, id, recorded=True)
 
@@ -133,7 +133,7 @@ class Completeness:
         users = {one.place: self._uses.of(SourceId(one.place)) for one in found}
         # A file that assistants use directly is counted for these alone.
         in_stores = {place for place, by in users.items() if not by and place not in self._assistants}
-        for store, files in self._bundle.members.items() if in_stores else ():
+        for store, files in self._summary.members.items() if in_stores else ():
             for file in in_stores.intersection(files):
                 users[file] += self._uses.of(store)
         for assistant in users.keys() & self._assistants:

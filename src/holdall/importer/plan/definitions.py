@@ -33,7 +33,7 @@ class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def references(
-    view: DefinitionView, bundle: BundleSummary, intact: Container[SourceId], table: Table
+    view: DefinitionView, summary: BundleSummary, intact: Container[SourceId], table: Table
 ) -> CopyReferences:
     """What the copy of an assistant will refer to, within the limits of ``table``. Files in ``intact`` exist already,
     with their bytes."""
@@ -44,7 +44,7 @@ def references(
     wanted = list(dict.fromkeys(view.store_ids))
     for store in wanted:
         # Where the limit cuts off, the first stay: the order is the definition's own.
-        record = bundle.stores.get(store)
+        record = summary.stores.get(store)
         root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
         if record is None:
             lost.append(left_out(root, view.id, "it is not in the bundle", field))
@@ -57,7 +57,7 @@ def references(
     field = "tool_resources.code_interpreter"
     wanted = list(dict.fromkeys(view.file_ids))
     for file in wanted:
-        content = bundle.content(file)
+        content = summary.content(file)
         if not content.fidelity.is_bytes and file not in intact:
             why = content.reason
             if content.fidelity is Fidelity.TEXT:
@@ -71,12 +71,12 @@ def references(
     return CopyReferences(stores=stores, files=files, left_out=lost)
 
 
-def intact(files: Mapping[SourceId, FoundFile], bundle: BundleSummary) -> set[SourceId]:
+def intact(files: Mapping[SourceId, FoundFile], summary: BundleSummary) -> set[SourceId]:
     """Those of the existing ``files`` that can stand for the file itself: a copy made of its parsed text can't."""
     return {
         id
         for id, found in files.items()
-        if found.by is By.ORIGIN or (id in bundle.files and bundle.files[id].fidelity is not Fidelity.TEXT)
+        if found.by is By.ORIGIN or (id in summary.files and summary.files[id].fidelity is not Fidelity.TEXT)
     }
 
 
@@ -106,10 +106,10 @@ def file_root(content: Content) -> Root:
 class DefinitionSteps:
     """The steps of one planning, for all definitions of a bundle, chosen or not."""
 
-    def __init__(self, bundle: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
-        self._records = bundle.by_id()
+    def __init__(self, summary: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
+        self._records = summary.by_id()
         self._prefix, self._choices, self._existing = prefix, choices, existing
-        self._paths = paths(bundle.assistants, prefix) if choices.form is Form.RESPONSES else {}
+        self._paths = paths(summary.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
     def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:
         """The step of the definition itself: it is created, updated or adopted. For the Responses API an assistant is

@@ -67,7 +67,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(
-    planned: Plan, bundle: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
+    planned: Plan, summary: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
 ) -> Estimate:
     """The cost of ``planned``. ``usage`` is what the destination's stores hold now, in bytes; ``batch_files`` is how
     many files it attaches in one call."""
@@ -90,7 +90,7 @@ def estimate(
             case steps.AttachFiles(store=store, count=count, files=files):
                 writes[store] += ceil(count / batch_files)
                 attached += count
-                storage += _stored(bundle, store, files)
+                storage += _stored(summary, store, files)
     one_by_one = writes.total()
     seconds = max(
         _SECONDS_A_WRITE * (one_by_one + uploads / max(1, concurrency)),
@@ -105,8 +105,8 @@ def estimate(
     )
 
 
-def _stored(bundle: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
-    contents = bundle.contents(store) if files is None else map(bundle.content, files)
+def _stored(summary: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
+    contents = summary.contents(store) if files is None else map(summary.content, files)
     return sum(content.stored for content in contents if content.fidelity is not Fidelity.UNAVAILABLE)
 
 

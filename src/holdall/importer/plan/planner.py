@@ -32,7 +32,7 @@ _PLAIN = Choices()
 
 
 def plan(
-    bundle: BundleSummary,
+    summary: BundleSummary,
     selection: Selection,
     *,
     prefix: str = "",
@@ -43,26 +43,26 @@ def plan(
 
     Without ``existing`` the destination is taken to be empty.
     """
-    return _Planner(bundle, prefix, choices, existing).plan(selection)
+    return _Planner(summary, prefix, choices, existing).plan(selection)
 
 
 class _Planner:
     """One planning, and what it has placed so far: each thing is a step of the first unit that needs it."""
 
-    def __init__(self, bundle: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
-        self._bundle, self._prefix, self._choices, self._existing = bundle, prefix, choices, existing
-        self._intact = intact(existing.files, bundle)
-        self._views = {kind: {r.id: read(r) for r in bundle.records(kind)} for kind in WHOLE}
-        self._definitions = DefinitionSteps(bundle, prefix, choices, existing)
+    def __init__(self, summary: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
+        self._summary, self._prefix, self._choices, self._existing = summary, prefix, choices, existing
+        self._intact = intact(existing.files, summary)
+        self._views = {kind: {r.id: read(r) for r in summary.records(kind)} for kind in WHOLE}
+        self._definitions = DefinitionSteps(summary, prefix, choices, existing)
         self._placed_files: set[SourceId] = set()
         self._placed_stores: set[SourceId] = set()
         self._placed: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
         roots = self._roots()
-        others = [self._store_root(id) for id in self._bundle.stores]
+        others = [self._store_root(id) for id in self._summary.stores]
         # Not made for nothing: a bundle may have 100,000 files.
-        files = map(file_root, self._bundle.files.values()) if Kind.FILE in selection.kinds() else ()
+        files = map(file_root, self._summary.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*others, *files])
         units = [
             self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
@@ -79,18 +79,18 @@ class _Planner:
     def _roots(self) -> list[Root]:
         """All definitions, and the stores and files that nothing refers to."""
         users = users_of(view for of_kind in self._views.values() for view in of_kind.values())
-        used = {*users.files, *chain.from_iterable(self._bundle.members.values())}
+        used = {*users.files, *chain.from_iterable(self._summary.members.values())}
         return [
             *(Root(kind=kind, id=id, name=view.name) for kind in WHOLE for id, view in self._views[kind].items()),
-            *(self._store_root(id) for id in self._bundle.stores if id not in users.stores),
-            *(file_root(content) for id, content in self._bundle.files.items() if id not in used),
+            *(self._store_root(id) for id in self._summary.stores if id not in users.stores),
+            *(file_root(content) for id, content in self._summary.files.items() if id not in used),
         ]
 
     def _store_root(self, id: SourceId) -> Root:
-        return Root(kind=Kind.STORE, id=id, name=store_name(self._bundle.stores[id]))
+        return Root(kind=Kind.STORE, id=id, name=store_name(self._summary.stores[id]))
 
     def _lone_files(self, files: list[SourceId]) -> Iterator[Step]:
-        for content in map(self._bundle.content, files):
+        for content in map(self._summary.content, files):
             if self._is_available(content):
                 yield from self._file(content)
             else:
@@ -107,11 +107,11 @@ class _Planner:
 
     def _copy(self, root: Root, view: DefinitionView, found: Found | None) -> Iterator[Step]:
         """What a definition needs, and last the definition itself."""
-        refers = references(view, self._bundle, self._intact, self._choices.table)
+        refers = references(view, self._summary, self._intact, self._choices.table)
         for store in refers.stores:
             yield from self._store(self._store_root(store))
         for file in refers.files:
-            yield from self._file(self._bundle.content(file))
+            yield from self._file(self._summary.content(file))
         yield from refers.left_out
         views, there = self._views[root.kind], self._existing.whole(root.kind)
         for callee in view.assistant_ids:
@@ -154,7 +154,7 @@ class _Planner:
             yield from self._create_store(root)
             return
         yield from _unkept(found)
-        for content in self._bundle.contents(root.id):
+        for content in self._summary.contents(root.id):
             if content.id in self._existing.files:
                 yield from self._file(content)
         if found.differences and (unchanged := self._unchanged(root, found)):
@@ -169,7 +169,7 @@ class _Planner:
     def _create_store(self, root: Root) -> Iterator[Step]:
         yield from self._lacking(root.id)
         count = 0
-        for content in filter(self._is_available, self._bundle.contents(root.id)):
+        for content in filter(self._is_available, self._summary.contents(root.id)):
             count += 1
             yield from self._file(content)
         yield steps.CreateStore(id=root.id, name=root.name, losses=self._store_losses(root.id))
@@ -180,7 +180,7 @@ class _Planner:
         """Only what differs. Files are attached before others are detached, except those that are attached again."""
         incoming = [*found.missing, *found.replaced]
         for file in incoming:
-            yield from self._file(self._bundle.content(file))
+            yield from self._file(self._summary.content(file))
         losses = [*self._store_losses(root.id), *(() if self._choices.delete else _kept(root, found))]
         yield steps.UpdateStore(
             id=root.id,
@@ -193,29 +193,29 @@ class _Planner:
         detach = partial(steps.DetachFile, store=root.id)
         # A store that has a file already doesn't index it again: it goes out first.
         for file, target in found.recut.items():
-            yield detach(target=target, name=self._bundle.content(file).filename, why="to be indexed again")
+            yield detach(target=target, name=self._summary.content(file).filename, why="to be indexed again")
         if files := [*incoming, *found.recut]:
             yield steps.AttachFiles(store=root.id, count=len(files), files=files)
         for file, (target, attributes) in found.relabelled.items():
             if file not in found.recut:
-                name = self._bundle.content(file).filename
+                name = self._summary.content(file).filename
                 yield steps.UpdateMembership(store=root.id, file=file, target=target, name=name, attributes=attributes)
         # After the new copy is in, so that the store is never without the file.
         for file, target in found.replaced.items():
-            yield detach(target=target, name=self._bundle.content(file).filename, why="it has other bytes")
+            yield detach(target=target, name=self._summary.content(file).filename, why="it has other bytes")
         for extra in found.extras if self._choices.delete else ():
             yield detach(target=extra.target, name=extra.name, why="the bundle's store doesn't have it")
 
     def _store_losses(self, store: SourceId) -> list[Loss]:
-        request = dialect.store(self._bundle.stores[store], operation="")
-        return [*request.losses, *self._bundle.unfit.get(store, ())]
+        request = dialect.store(self._summary.stores[store], operation="")
+        return [*request.losses, *self._summary.unfit.get(store, ())]
 
     def _is_available(self, content: Content) -> bool:
         return content.fidelity is not Fidelity.UNAVAILABLE or content.id in self._existing.files
 
     def _lacking(self, store: SourceId) -> Iterator[steps.LeaveOut]:
         """The files of a store that are neither in the bundle nor at the destination."""
-        for content in self._bundle.contents(store):
+        for content in self._summary.contents(store):
             if not self._is_available(content):
                 yield left_out(file_root(content), store, content.reason)
 

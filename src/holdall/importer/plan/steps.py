@@ -28,7 +28,7 @@ LONE_FILES = SourceId("files")
 
 
 class By(StrEnum):
-    """What something at the destination is recognised by."""
+    """What something at the destination is matched by."""
 
     ORIGIN = "its own id"
     EARLIER = "an earlier run"

@@ -3,8 +3,10 @@ whether the store's own search finds it by what is written in it: the last proof
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -20,6 +22,8 @@ from holdall.remote.client import Account, path, viewed
 
 __all__ = ["FileProof", "MemberCheck", "Search", "sentences"]
 
+# Memberships that are read at once.
+_PIECE = 100
 # Most that one search may answer.
 _RESULTS = 50
 # Words of a sentence that is asked for, and its characters at the most.
@@ -105,7 +109,7 @@ class MemberCheck:
         self,
         id: SourceId,
         target: TargetId,
-        memberships: Iterable[Record],
+        memberships: Iterator[Record],
         copies: Mapping[SourceId, TargetId],
         there: Mapping[str, bytes],
     ) -> None:
@@ -125,7 +129,9 @@ class MemberCheck:
         async def compare(record: Record) -> None:
             await self._compare(store, record)
 
-        await self._account.limits.each(memberships, compare)
+        # A store may have 100,000 files: they are read a piece at a time, and not on the event loop.
+        while group := await asyncio.to_thread(lambda: list(islice(memberships, _PIECE))):
+            await self._account.limits.each(group, compare)
 
     async def _compare(self, store: _Store, record: Record) -> None:
         copy = store.copies.get(record.id)

@@ -1,4 +1,4 @@
-"""What a run did to the account, as its journal says: what an undo goes by, and nothing else.
+"""What a run did to the account, according to its journal: all that an undo uses.
 
 Not effects: what the run itself created and deleted again, and changes of what it created, as deleting the object
 undoes them. A file that only its name and size show to be the run's own is reported, never deleted.
@@ -19,7 +19,7 @@ __all__ = ["Chain", "Effect", "Made", "chains", "merged"]
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Something that the run created. ``image`` is how it left it, None where nobody could say.
+    """An object that the run created. ``image``: the fingerprints of its fields as the run left it, None if unknown.
 
     ``perhaps`` has the fingerprints that an update gave some fields whose answer was lost. ``sha256`` is that of the
     bundle's entry that a file was uploaded from, ``is_copy`` says that it is a second upload of it.

@@ -57,8 +57,7 @@ _FORMS = ("%Y%m%dT%H%M%S.%f", "%Y%m%dT%H%M%S")
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One operation, or one thing found out about a copy. ``at`` is UTC, and set when the line is written; ``outcome``
-    is one word."""
+    """One operation, or one finding about a copy. ``at`` is UTC, set when it is written; ``outcome`` is one word."""
 
     at: str = ""
     operation: str
@@ -74,7 +73,7 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Keep other imports, of this machine, off ``output``. Raises OutputLocked, or CannotWrite."""
+    """Lock ``output`` against other imports on this machine. Raises OutputLocked, or CannotWrite."""
     busy = OutputLocked(
         f"can't import into {output}: another import is using this folder",
         hint=f"wait for it, or {_HINT}",
@@ -91,9 +90,9 @@ def locked(output: Path) -> Iterator[None]:
 
 
 class RunFolder:
-    """Made at once; raises CannotWrite before anything is sent to the account. ``token`` makes the id unique.
+    """The folder of the current run. Created at once: CannotWrite comes before anything is sent to the account.
 
-    ``again`` is the id of an interrupted run to resume; ``state`` is then folded from its journal.
+    ``token`` makes the id unique. ``resume`` is the id of an interrupted run, whose journal gives the ``state``.
     """
 
     def __init__(
@@ -102,19 +101,19 @@ class RunFolder:
         *,
         now: Callable[[], float],
         token: str = "",
-        again: str | None = None,
+        resume: str | None = None,
         sync: Callable[[BinaryIO], None] = durable,
     ) -> None:
         self._now = now
         self.output = output
-        self.id = again or new_id(output, now(), token)
+        self.id = resume or new_id(output, now(), token)
         self.path = output / "runs" / self.id
         self.baseline = Baseline(self.path / BEFORE)
-        self.state = RunState() if again is None else read_state(self.path / JOURNAL)
+        self.state = RunState() if resume is None else read_state(self.path / JOURNAL)
         try:
             # Two runs in one folder would write one journal.
-            self.path.mkdir(parents=True, exist_ok=again is not None)
-            new = again is None
+            self.path.mkdir(parents=True, exist_ok=resume is not None)
+            new = resume is None
             self._audit = AppendLog(self.path / AUDIT, new=new, hint=_HINT)
             # A journal that is resumed is cut where the fold ended: what a crash left half is no line.
             end = None if new else self.state.end
@@ -125,16 +124,16 @@ class RunFolder:
             raise cannot_write(self.path, error, hint=_HINT) from None
 
     async def write(self, line: Line) -> None:
-        """Into the journal, and once it is durable there into ``state``. Raises CannotWrite."""
+        """Append a line to the journal; once it is durable, fold it into ``state``. Raises CannotWrite."""
         await self.journal.write(line)
         self.state.take(line)
 
     def keep(self, plan: Plan) -> None:
-        """Keep the plan, so that the run goes on by it whatever stands at the destination by then."""
+        """Save the plan: a resumed run follows it, whatever is at the destination by then."""
         write_whole(self.path / PLAN, msgspec.json.encode(plan), hint=_HINT)
 
     def plan(self) -> Plan:
-        """The plan that was kept. Raises CannotWrite."""
+        """The saved plan. Raises CannotWrite."""
         try:
             return msgspec.json.decode(read_regular(self.path / PLAN), type=Plan)
         except (OSError, msgspec.DecodeError) as error:
@@ -187,7 +186,7 @@ class PastRun:
         return read_state(self.folder / JOURNAL)
 
     def is_at(self, destination: Mapping[str, str | None]) -> bool:
-        """Whether it went there (see ``same_account``), or nobody can say where."""
+        """Whether it went there (see ``same_account``), or its destination is unknown."""
         return not self.opened or same_account(self.opened.destination, destination)
 
 
@@ -198,7 +197,7 @@ def past_runs(output: Path, destination: Mapping[str, str | None] | None = None)
 
 
 def past_states(output: Path) -> Iterator[RunState]:
-    """What all runs there came to, one after the other; one that can't be read did nothing."""
+    """The states of all runs below ``output``, in order, without those that can't be read."""
     for run in past_runs(output):
         with suppress(CannotWrite, ImportFailed):
             yield run.state()
@@ -231,8 +230,8 @@ def _firm(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mappings(output: Path, destination: Mapping[str, str | None] | None = None) -> Iterator[tuple[Path, RunMapping]]:
-    """The mappings there are of ``destination`` (None: of any), the newest first: that in OUTPUT_DIR, then those of the
-    runs, but of runs that are undone. Raises CannotWrite."""
+    """The mappings of ``destination`` (None: of any), newest first: that in OUTPUT_DIR, then those of the runs that are
+    not undone. Raises CannotWrite."""
     folders = (run.folder for run in reversed(past_runs(output)) if not run.is_undone)
     for folder in (output, *folders):
         found = read_mapping(folder / MAPPING)
@@ -263,7 +262,7 @@ def _began(run: Path) -> datetime | None:
 
 
 def _order(run: Path) -> tuple[str, str, int]:
-    """By the id. Runs of earlier versions, whose ids tell the second only, by what they noted first."""
+    """By the id; runs of earlier versions, whose ids have whole seconds, by the time of their first audit line."""
     noted = ""
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, StopIteration), open_regular(run / AUDIT) as file:
         noted = msgspec.json.decode(next(file), type=AuditLine).at

@@ -64,7 +64,7 @@ ALONE = "alone"
 class _Line(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="line", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What its line of JSON names by ``line``."""
+    """One line; the field ``line`` says which kind."""
 
 
 # Its version is written though it is the default: that of whoever reads it may be another.
@@ -125,7 +125,7 @@ class Copy(_Intent, frozen=True, kw_only=True, tag="copy"):
 
 
 class Attach(_Intent, frozen=True, kw_only=True, tag="attach"):
-    """Put ``files`` into the store ``target``, with a ``fingerprint.fingerprint`` of each one's attributes."""
+    """Put ``files`` into the store ``target``, with the fingerprint of each one's attributes."""
 
     kind: ClassVar[Kind] = Kind.STORE
     target: TargetId
@@ -179,7 +179,7 @@ class Write(Written, frozen=True, kw_only=True, tag="write"):
 
 
 class Describe(Written, frozen=True, kw_only=True, tag="describe"):
-    """The same, of the file beside a request that says what it is."""
+    """The same for the file beside a request that describes it."""
 
 
 Creation = Create | Copy
@@ -195,7 +195,8 @@ class _Version1(msgspec.Struct, tag_field="line", tag="intent"):
 class Done(_Line, frozen=True, kw_only=True, tag="done"):
     """It was carried out: ``target`` is the id that the account gave (of the batch, for ``attach``).
 
-    ``image`` is how an assistant or a store looked in the answer to a create or an update (``fingerprint.image``).
+    ``image`` is how an assistant or a store looked in the answer to a create or an update: the
+    fingerprints of its fields.
     ``name`` and ``size`` are what the account says of a file where that isn't what was sent. This line may follow a
     ``Failed`` of the same ``op`` that was ambiguous: then it was found at the account, and ``inferred`` says that
     nothing but its name and size told so. ``there``: the account gave the id of a file that stood there before the
@@ -255,7 +256,7 @@ class Shown(_Line, frozen=True, kw_only=True, tag="shown"):
 
 
 class Closed(_Line, frozen=True, kw_only=True, tag="closed"):
-    """The run came to its own end; a journal without this line was cut off."""
+    """The run ended by itself. A journal without this line was cut off."""
 
     ended: str
 
@@ -311,7 +312,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
 
 
 def first_line(journal: Path) -> Opened | None:
-    """What the journal is bound to; None where the run was cut off before that, or it can't be read."""
+    """The first line of a journal. None if the run was cut off before it, or it can't be read."""
     with suppress(CannotWrite, ImportFailed):
         for line, _ in lines(journal):
             return line if isinstance(line, Opened) else None

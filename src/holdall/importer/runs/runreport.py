@@ -1,5 +1,5 @@
-"""What an import ended in, and the documents that say so: ``report.md`` for people, and ``mapping.json``, which thing
-of a bundle went where."""
+"""The result of an import and its documents: ``report.md`` for people, and ``mapping.json`` from source ids to ids of
+the copy."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(RunMapping, frozen=True, kw_only=True):
-    """One run: what its mapping says, and more for who reads of it.
+    """The result of one run: its mapping, and what only people and exit codes need.
 
     ``by_kind`` has a result for each root, ``requests`` how many there were by method and route; ``stopped`` is the
     error that kept the rest from being attempted.
@@ -217,7 +217,7 @@ class Report(RunMapping, frozen=True, kw_only=True):
         return all(result.status is Status.SUCCESS for result in self.results)
 
     def failed(self) -> Iterator[tuple[Kind, SourceId]]:
-        """What was chosen and is not there."""
+        """Chosen objects that have no copy."""
         for kind, results in self.by_kind.items():
             for result in results:
                 if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
@@ -259,7 +259,7 @@ def markdown(report: Report) -> str:
 
 
 def _listed(lines: list[str], rest: str) -> list[str]:
-    """Below a reason what it is about, up to ``_NAMED`` lines; the file ``rest`` has the others too."""
+    """Up to ``_NAMED`` lines, indented; then how many more there are, all of them in the file ``rest``."""
     shown = [f"  - {line}" for line in lines[:_NAMED]]
     if len(lines) > _NAMED:
         shown.append(f"  - and {len(lines) - _NAMED} more, all of them in {rest}")
@@ -279,9 +279,9 @@ def _orphans(orphans: list[Orphan]) -> list[str]:
 
 
 def keeping(report: Report) -> str:
-    """Which run of those that made the same things keeps, and how the other is taken back.
+    """Which of the runs that made the same objects to keep, and how to undo the other.
 
-    By the ids of the runs, which begin with their time, so that each of them says the same.
+    The run with the lower id is kept. Ids begin with the time, so both runs say the same.
     """
     known = sorted({report.run, *(one.run for one in report.duplicates if one.run is not None)})
     if len(known) == 1:

@@ -1,7 +1,7 @@
 """State of one run, folded from its journal: the same live or replayed, after a crash or years later.
 
-What a resumed run knows is what it would know without the crash; an undo goes by the effects alone; later runs go by
-what was made and how it was left. Kept are ids, names and fingerprints; the intents of what is done are let go.
+A resumed run knows what it would know without the crash. An undo uses the effects alone; later runs use what was made
+and how it was left. Ids, names and fingerprints are kept; intents are dropped once their outcome is known.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class RunState:
         self._gone: set[TargetId] = set()
 
     def adopt(self, kind: Kind, source: SourceId, target: TargetId, name: str | None = None) -> None:
-        """Use what was there before the run; no line of the journal says so, the plan does."""
+        """Use an object that was there before the run. The plan says so, no line of the journal does."""
         self.targets[kind][source] = target
         self.adopted.add((kind, source))
         if kind is Kind.FILE and name is not None:
@@ -96,7 +96,7 @@ class RunState:
 
     @property
     def uncertain(self) -> list[runlines.Creation]:
-        """Creates of which nobody knows what came."""
+        """Creates with an unknown outcome."""
         return [*self.missed, *self.creations()]
 
     def target(self, kind: Kind, source: SourceId) -> TargetId | None:
@@ -116,7 +116,7 @@ class RunState:
         return [*self.unknown(runlines.Create, kind, source), *self.unknown(runlines.Copy, kind, source)]
 
     def claimed(self, kind: Kind) -> Iterator[TargetId]:
-        """The ids of that kind which this run knows to be its own."""
+        """The ids of a kind that this run made or uses."""
         yield from self.targets[kind].values()
         if kind is Kind.FILE:
             yield from self.copies.values()
@@ -130,10 +130,10 @@ class RunState:
             yield from files
 
     def effects(self) -> list[Effect]:
-        """What the run did to the account, in order: all that an undo has to do with.
+        """What the run did to the account, in order: all that an undo needs.
 
-        What the run made and took away itself is none, nor is a change of something that it made: with the thing goes
-        the change. Calls whose answer was lost count, creates aside.
+        Objects that the run created and deleted again don't count, nor do changes of objects that it created. Calls
+        whose answer was lost count, except creates.
         """
         lost: dict[TargetId, dict[str, str]] = {}
         for update in self.unknown(runlines.Update):
@@ -182,7 +182,7 @@ class RunState:
                 self._intended(intent)
 
     def _intended(self, intent: runlines.Intent) -> None:
-        """Note what the call does if it is carried out; of a create that is known only by its answer."""
+        """Record the effect of a call before its outcome is known; that of a create needs the answer."""
         match intent:
             case runlines.Create(kind=kind, op=op) if kind is not Kind.FILE:
                 self.operations.add(op)
@@ -279,7 +279,7 @@ class RunState:
             self._effects[update.op] = msgspec.structs.replace(update, after=image)
 
     def _shown(self, line: runlines.Shown) -> None:
-        """How things looked afterwards, where that isn't how they were sent."""
+        """Record how the account shows what was written, where that differs from what was sent."""
         self.added.update(line.added)
         self.shown.append(line)
         if line.image is not None:

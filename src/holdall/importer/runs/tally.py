@@ -23,7 +23,7 @@ class RunTally:
         self._folder = folder
         self._units = list(units)
         self._members = members
-        # Under the store or assistant in which it was lost; what befell a file everywhere, under the file itself.
+        # By the store or assistant in which it was lost; what is lost of a file everywhere, by the file itself.
         self._lost: dict[SourceId, list[Loss]] = {}
         self._stores: dict[SourceId, list[Loss]] = {}
         self._results: dict[SourceId, Result] = {}
@@ -39,7 +39,7 @@ class RunTally:
         )
 
     def finish(self, unit: steps.Unit, target: TargetId | None) -> None:
-        """The unit's root stands. It is partial where something that weighs was lost of it, its stores or files."""
+        """The unit's root has a copy. It is partial if a loss of it, its stores or files weighs."""
         losses = self._losses(unit)
         heavy = [loss for loss in losses if loss.why.weighs]
         error = None
@@ -75,7 +75,7 @@ class RunTally:
         return list({id(loss): loss for loss in found}.values())
 
     def _in_store(self, store: SourceId) -> list[Loss]:
-        """What befell a store's files."""
+        """The losses of a store's files."""
         # Kept: it is final once the store's first user is done, and many may share a store of 100,000 files.
         if store not in self._stores:
             members = dict.fromkeys(self._members.get(store, ()))

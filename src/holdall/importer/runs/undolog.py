@@ -40,10 +40,10 @@ class Act(StrEnum):
 
 
 class UndoAction(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do. ``needless`` where it is as it was already; ``left``, the reason, where it must not be done.
+    """One thing to do. ``needless`` if it is undone already; ``left`` is the reason if it must not be done.
 
-    ``despite`` is the reason that would have left it, had the user not said otherwise. ``body`` is what is sent;
-    ``store`` that of a membership; ``uses`` what must stay where this can't be done.
+    ``despite`` is a reason that the user overruled. ``body`` is what is sent, ``store`` the store of a membership,
+    ``uses`` what has to stay if this can't be done.
     """
 
     act: Act
@@ -92,7 +92,7 @@ class _Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="st
 
 
 class _Ended(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="ended"):
-    """An undo came to its end, and had to leave so many things as they are; ``orphans`` may be the run's."""
+    """An undo ended. ``left``: how many things it had to leave; ``orphans``: how many objects may be the run's."""
 
     at: str
     left: int
@@ -105,8 +105,8 @@ _decoder: msgspec.json.Decoder[_Step | _Ended] = msgspec.json.Decoder(_Step | _E
 class UndoLog:
     """The log of all undos of one run. ``now`` is in Unix seconds.
 
-    ``begun`` has the (store, file) that one of them had in hand; ``whole`` says that nothing is left to undo, and
-    ``orphans`` how many things were left that may be the run's.
+    ``begun``: each (store, file) that one of them began to take out and put back. ``whole``: nothing is left to undo.
+    ``orphans``: how many objects were left that may be the run's.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], float]) -> None:

@@ -35,16 +35,16 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     Raises what the account raises; CannotWrite.
     """
     await require_any_endpoint(account)
-    bundle = await asyncio.to_thread(summarize, reader)
+    summary = await asyncio.to_thread(summarize, reader)
     # A mapping knows files too, which carry no marks.
     mapping = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
     form = await choose(account, mapping.form if mapping else None)
     if mapping is None:
         account.progress.note(f"no mapping of this bundle and destination in {options.output}: looking for marks")
-        kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or bundle.records(kind)]
+        kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or summary.records(kind)]
         mapping = await by_marks(account, form, options.output, kinds)
     return await prove(
-        bundle,
+        summary,
         reader,
         account,
         mapping,

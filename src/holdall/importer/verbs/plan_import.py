@@ -108,9 +108,9 @@ async def plan_import(
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
-    asked, bundle = options.asked, await asyncio.to_thread(summarize, reader)
+    asked, summary = options.asked, await asyncio.to_thread(summarize, reader)
     form = await choose(account, asked.form)
-    prepared = await prepare(account, bundle, reader, options, form, now=now)
+    prepared = await prepare(account, summary, reader, options, form, now=now)
     tell(prepared)
     prepared.require_feasible(asked.max_loss)
     if options.save:
@@ -128,7 +128,7 @@ async def plan_import(
 
 
 async def prepare(
-    account: Account, bundle: BundleSummary, reader: BundleReader, options: PlanOptions, form: Form, *, now: float
+    account: Account, summary: BundleSummary, reader: BundleReader, options: PlanOptions, form: Form, *, now: float
 ) -> Prepared:
     """Plans what is asked for, in the ``form`` that ``choose`` gave. ``now`` is in Unix seconds.
 
@@ -137,27 +137,27 @@ async def prepare(
     A plan with conflicts is returned; see ``require_feasible``.
     """
     asked, document = options.asked, options.document
-    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
+    completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
     limits = table_of(form, account.endpoint.base_url, reader.info)
     choices = asked.choices(form=form, limits=limits, models=models)
-    past, dropped = _history(account, bundle, options)
-    bundle = without_keys(bundle, dropped)
-    make_plan = partial(plan, bundle, asked.selection, prefix=asked.prefix)
+    past, dropped = _history(account, summary, options)
+    summary = without_keys(summary, dropped)
+    make_plan = partial(plan, summary, asked.selection, prefix=asked.prefix)
     # Towards an empty destination: what has to be looked for, and what no copy can have.
     ideal = planned = make_plan(choices=choices)
     destination, existing = await probe(account, ideal, asked=asked.form), NOTHING
     if past is not None:
-        existing = await find_existing(account, bundle, reader, ideal, past, choices=choices)
+        existing = await find_existing(account, summary, reader, ideal, past, choices=choices)
         if existing.several:
             raise _ambiguous(existing.several)
         planned = make_plan(choices=choices, existing=existing)
     if form is Form.RESPONSES:
         # Which requests are there already can be told once it is known what they refer to.
-        requests = PlannedRequests(planned, bundle, options.output, account.party)
+        requests = PlannedRequests(planned, summary, options.output, account.party)
         existing = msgspec.structs.replace(existing, requests=requests.found(existing))
     # Asked of what the plan would make: a model that only what is there already has may be gone.
-    check = judge(_models(planned, bundle, existing), models, destination.catalog, today=day(now))
+    check = judge(_models(planned, summary, existing), models, destination.catalog, today=day(now))
     if check.missing:
         if not asked.skip_unmapped:
             raise unmapped(check, destination.catalog)
@@ -166,15 +166,15 @@ async def prepare(
     if check.missing or existing.requests:
         planned = make_plan(choices=choices, existing=existing)
     made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
-    shared = shared_keys(bundle, made, asked.keep_metadata)
+    shared = shared_keys(summary, made, asked.keep_metadata)
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     if document:
         require_same(document, account.party, planned)
     cost = estimate(
-        planned, bundle, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
+        planned, summary, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
     )
     notes = [*past.notes, *past.dropped()] if past is not None else []
-    about_models = [*idle(models, bundle.models()), *check.warnings]
+    about_models = [*idle(models, summary.models()), *check.warnings]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -187,17 +187,17 @@ async def prepare(
     )
 
 
-def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
+def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
     """What earlier runs did, None if nothing is looked for; and the metadata keys that are left out."""
     asked, kept = options.asked, {*options.asked.keep_metadata}
-    dropped = matching(bundle, asked.drop_metadata) - kept
+    dropped = matching(summary, asked.drop_metadata) - kept
     if asked.on_conflict is OnConflict.DUPLICATE:
         return None, dropped
     mapping = Path(asked.mapping) if asked.mapping else None
     past = history(options.output, destination=account.party, prefix=asked.prefix, mapping=mapping)
     # What earlier runs found to be the server's own, unless the user knows better.
     past.added -= kept
-    dropped |= matching(bundle, [escape(key) for key in past.added])
+    dropped |= matching(summary, [escape(key) for key in past.added])
     past.added |= dropped
     if asked.on_conflict is OnConflict.UPDATE:
         past.try_again()
@@ -234,10 +234,10 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, bundle: BundleSummary, existing: Existing) -> Iterable[str]:
+def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be created or get another model. Not
     of requests that exist already."""
-    records = bundle.by_id()
+    records = summary.by_id()
     written = {id for id, one in existing.requests.items() if one.equal}
     for step in planned.steps():
         match step:

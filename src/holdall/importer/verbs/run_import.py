@@ -117,8 +117,8 @@ async def run_import(
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
     # Reading means decompressing, which would hold up every connection of the event loop.
-    bundle = await asyncio.to_thread(summarize, reader)
-    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
+    summary = await asyncio.to_thread(summarize, reader)
+    completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
     # From before the plan: no other import here may make what this one has just not found.
@@ -126,11 +126,11 @@ async def run_import(
         again = unfinished(output, digests, account.party, written)
         found = None
         if not again:
-            found = await prepare(account, bundle, reader, options, form, now=machine.now())
+            found = await prepare(account, summary, reader, options, form, now=machine.now())
             observer.planned(found)
             found.require_feasible(asked.max_loss)
             observer.consent(found)
-        folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
+        folder = RunFolder(output, now=machine.now, token=machine.run(), resume=again, sync=machine.sync)
         limits = account.limits
         pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
         context = Context(
@@ -147,14 +147,14 @@ async def run_import(
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
-                report = await _apply(context, plan, bundle, reader, written, force=options.force)
+                report = await _apply(context, plan, summary, reader, written, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
 
 
 async def _apply(
-    context: Context, plan: Plan, bundle: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
+    context: Context, plan: Plan, summary: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
 ) -> Report:
     """Carries out ``plan`` and reports. A folder with a journal is resumed where that ends.
 
@@ -163,8 +163,8 @@ async def _apply(
     written, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
     folder, now = context.folder, context.now
-    bundle = without_keys(bundle, plan.dropped_keys)
-    work = Work(context, plan, bundle, reader)
+    summary = without_keys(summary, plan.dropped_keys)
+    work = Work(context, plan, summary, reader)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",
@@ -181,7 +181,7 @@ async def _apply(
         if work.stopped is None:
             # Only now: what another import makes at the same time is not there yet when this one plans.
             known = {one.id for one in work.orphans if one.id is not None}
-            twice += await duplicates(context, bundle, prefix=plan.prefix, known=known)
+            twice += await duplicates(context, summary, prefix=plan.prefix, known=known)
     except Interrupted as error:
         work.stopped = error
     finally:

@@ -18,10 +18,10 @@ from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line, pack
 
 
 def lists(path: Path) -> tuple[list[Wanted], list[str]]:
-    with open_bundle(path) as bundle, MissingFromBundle(bundle) as shortfall:
-        wanted = list(shortfall.wanted())
-        assert shortfall.total == len(wanted)
-        return wanted, [str(one) for one in shortfall.outside]
+    with open_bundle(path) as bundle, MissingFromBundle(bundle) as missing:
+        wanted = list(missing.wanted())
+        assert missing.total == len(wanted)
+        return wanted, [str(one) for one in missing.outside]
 
 
 def test_the_worst_come_first_then_the_name_and_whole_files_not_at_all(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_memory_is_flat(tmp_path: Path) -> None:
                 files.commit()
             writer.finish(ended=STARTED)
         tracemalloc.start()
-        with open_bundle(path) as bundle, MissingFromBundle(bundle) as shortfall:
-            assert sum(1 for _ in shortfall.wanted()) == count
+        with open_bundle(path) as bundle, MissingFromBundle(bundle) as missing:
+            assert sum(1 for _ in missing.wanted()) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0] + 4_000_000, peaks
