@@ -36,8 +36,6 @@ from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.wording import Wording
 
-__all__ = ["Refused", "Supplied", "supply"]
-
 _PIECE = 1 << 20
 _WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 _encode = msgspec.json.Encoder().encode

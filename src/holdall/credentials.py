@@ -20,9 +20,6 @@ from holdall.model import Kind, Record
 from holdall.redaction import redactor
 from holdall.untrusted import read_json
 
-__all__ = ["Scan", "Suspect", "looks_like", "refuse_key"]
-
-
 # The kinds of keys: what stands right before a literal, the literal, and what follows. Most records have none of the
 # literals, and looking for one is quick. Every pattern begins with its literal, and what follows is bounded or
 # possessive, so that a search is linear whatever the text. Where a try fails far behind its literal, it takes the text

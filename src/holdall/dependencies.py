@@ -18,8 +18,6 @@ from holdall.graph import callee
 from holdall.model import Kind, Record
 from holdall.untrusted import read_json
 
-__all__ = ["USERS", "Dependencies", "Dependency", "User"]
-
 # What these tools use is in the bundle: stores and files.
 _HELD = frozenset({"file_search", "code_interpreter", "retrieval"})
 _HELD_KEYS = frozenset({"vector_store_ids", "file_ids"})

@@ -11,8 +11,6 @@ import msgspec
 
 from holdall.errors import Mistakes, UsageFault
 
-__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint", "is_loopback", "same_account", "title"]
-
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 

@@ -14,47 +14,6 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
-__all__ = [
-    "REQUEST_ERRORS",
-    "AlreadyExists",
-    "AuthenticationFailed",
-    "BundleError",
-    "BundleInUse",
-    "CannotWrite",
-    "ConnectionLost",
-    "ConnectionMisconfigured",
-    "DamagedBundle",
-    "DestinationDiffers",
-    "DestinationUnfit",
-    "HoldallError",
-    "ImportFailed",
-    "ImportUnderWay",
-    "Interrupted",
-    "LossTooGreat",
-    "MissingExtra",
-    "Mistakes",
-    "NewerFormat",
-    "NoAssistantsApi",
-    "NoSuchEntry",
-    "NotABundle",
-    "NotFound",
-    "NotTheApi",
-    "OutOfResources",
-    "OutputLocked",
-    "PermissionDenied",
-    "PlanOutdated",
-    "QuotaExhausted",
-    "RateLimited",
-    "RemoteError",
-    "RequestRefused",
-    "ServerFailed",
-    "UnexpectedAnswer",
-    "Unreachable",
-    "UsageFault",
-    "one_error",
-    "pasteable",
-]
-
 
 def pasteable(word: object) -> str:
     """``word``, a path mostly, as a hint must write it so that the command around it can be pasted into a shell."""

@@ -27,8 +27,6 @@ from holdall.errors import AlreadyExists, DamagedBundle, NoSuchEntry, pasteable
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 
-__all__ = ["Extracted", "Lost", "extract", "extract_one", "matches", "open_one", "salvage"]
-
 _WILD = frozenset("*?[")
 _TEXT_SUFFIX = ".text.json"
 _LONGEST = 240  # bytes of a name that every file system takes

@@ -16,18 +16,6 @@ import msgspec
 from holdall.model import AssistantView, DefinitionView, Record, SourceId
 from holdall.untrusted import read_json
 
-__all__ = [
-    "Users",
-    "called",
-    "callee",
-    "callee_names",
-    "callees",
-    "callees_first",
-    "users_of",
-    "with_callees",
-    "with_callees_by_id",
-]
-
 V = TypeVar("V", bound=DefinitionView)
 
 _CALL = "connected_agent"

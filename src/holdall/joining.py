@@ -18,8 +18,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DEFAULT_OVERLAP", "Joining", "PartsReading", "comparable_size", "is_text_name", "joined", "overlap_of"]
-
 DEFAULT_OVERLAP = 400
 """Tokens that parts share where the source does not say (the API's ``auto``)."""
 

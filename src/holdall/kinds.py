@@ -19,8 +19,6 @@ from holdall.model import (
     View,
 )
 
-__all__ = ["DEFINITIONS", "IDS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
-
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What is particular about a kind."""
@@ -116,7 +114,7 @@ KINDS: dict[Kind, Row] = {
 DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 """Those of which each object is a file of its own in a bundle."""
 
-WHOLE: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
+ASSISTANT_KINDS: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
 """Those that one request copies, once what they refer to is there."""
 
 IDS = tuple(start for row in KINDS.values() for start in row.ids)
@@ -124,7 +122,7 @@ IDS = tuple(start for row in KINDS.values() for start in row.ids)
 
 
 def read(record: Record) -> DefinitionView:
-    """What the program acts upon in a record of one of the kinds in ``WHOLE``."""
+    """What the program acts upon in a record of one of the kinds in ``ASSISTANT_KINDS``."""
     found = KINDS[record.kind].view.of(record)
     assert isinstance(found, DefinitionView)
     return found

@@ -13,8 +13,6 @@ import msgspec
 
 from holdall.untrusted import MAX_VALUES, STRING, NotJson, read_json, require_plain
 
-__all__ = ["first_value", "read_members", "readable", "split_json", "trimmed", "without_half_characters"]
-
 # A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
 # themselves.
 _HALVES = re.compile(

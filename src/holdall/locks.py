@@ -13,7 +13,6 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["FileLock"]
 
 _PRIVATE = 0o600
 

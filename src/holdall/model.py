@@ -20,31 +20,6 @@ import msgspec
 from holdall.lenient import read_members
 from holdall.untrusted import MAX_SIZE
 
-__all__ = [
-    "KNOWLEDGE",
-    "AgentView",
-    "AssistantView",
-    "CodeInterpreterResources",
-    "DefinitionView",
-    "Fidelity",
-    "FileSearchResources",
-    "FileView",
-    "Kind",
-    "MembershipView",
-    "Moment",
-    "Record",
-    "SourceId",
-    "StoreView",
-    "TargetId",
-    "ToolResources",
-    "ToolView",
-    "View",
-    "credible",
-    "epoch_seconds",
-    "invented",
-    "is_invented",
-]
-
 SourceId = NewType("SourceId", str)
 """An id in the project that was exported. Servers choose ids: any string, never a path."""
 

@@ -13,8 +13,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Closing", "open_regular", "read_regular", "regular"]
-
 # A pipe without another end would keep the opening waiting, and a terminal become the process's own.
 _AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
 

@@ -23,8 +23,6 @@ from holdall.opening import Closing, open_regular
 from holdall.untrusted import normalized
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, read_wording
 
-__all__ = ["Candidates", "Chosen", "Original", "Originals", "Unmatched", "copy_original", "unreadable"]
-
 # How many files are named where several fit, or nearly.
 _NAMED = 5
 # So many files of other bytes are compared with a parsed text; who has more of one name and size has to choose.

@@ -16,8 +16,6 @@ import msgspec
 from holdall.lenient import without_half_characters
 from holdall.untrusted import MAX_PART, MAX_PARTS, require_plain, text_weight, without_strings
 
-__all__ = ["MAX_PAGE", "Pages", "Parts", "StoredText", "require_page"]
-
 MAX_PAGE = 32 << 20
 """Bytes of one page."""
 # An honest part is one object with two members.

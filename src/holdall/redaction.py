@@ -20,8 +20,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-__all__ = ["MARK", "Redactor", "redactor"]
-
 MARK = "[key]"
 """What stands in a key's place."""
 

@@ -19,8 +19,6 @@ from holdall.kinds import IDS, KINDS, noun
 from holdall.model import Kind, SourceId
 from holdall.untrusted import normalized
 
-__all__ = ["KIND_NAMES", "Pattern", "Root", "Selection", "choose", "pattern"]
-
 _PREFIXES = {row.selector: kind for kind, row in KINDS.items() if row.selector}
 *_FIRST, _LAST = (prefix.removesuffix(":") for prefix in _PREFIXES)
 KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"

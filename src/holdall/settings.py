@@ -20,16 +20,6 @@ from holdall.errors import AuthenticationFailed, Mistakes, UsageFault
 from holdall.selection import Selection, pattern
 from holdall.variables import KEY_VARIABLES, KEYS_OF, VARIABLES, meant
 
-__all__ = [
-    "BothSettings",
-    "DestinationSettings",
-    "Lookup",
-    "SourceSettings",
-    "both_settings",
-    "destination_settings",
-    "source_settings",
-]
-
 T = TypeVar("T")
 
 _BOOLEANS = {

@@ -6,8 +6,6 @@ import errno
 
 from holdall.errors import OutOfResources
 
-__all__ = ["exhausted"]
-
 # Made beforehand: where memory has run out, there is none for a new error.
 _MEMORY = OutOfResources("too little memory", hint="free some, or raise the limit (ulimit -v), and run it again")
 _THREADS = OutOfResources(

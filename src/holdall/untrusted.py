@@ -22,44 +22,6 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-__all__ = [
-    "LINE_BYTES",
-    "MAX_DEPTH",
-    "MAX_EXPANSION",
-    "MAX_FILENAME",
-    "MAX_ID",
-    "MAX_JSON",
-    "MAX_PART",
-    "MAX_PARTS",
-    "MAX_REFERENCES",
-    "MAX_SIZE",
-    "MAX_TOOLS",
-    "MAX_VALUES",
-    "RECORD_EXPANSION",
-    "STRING",
-    "TEXT_PER_BYTE",
-    "VALUES_PER_BYTE",
-    "Measured",
-    "NotJson",
-    "count_values",
-    "is_richer",
-    "most_bytes",
-    "most_lines",
-    "most_records",
-    "most_text",
-    "most_values",
-    "normalized",
-    "read_as",
-    "read_json",
-    "read_unique",
-    "require_filename",
-    "require_id",
-    "require_plain",
-    "require_record",
-    "text_weight",
-    "without_strings",
-]
-
 T = TypeVar("T")
 
 MAX_JSON = 8 << 20

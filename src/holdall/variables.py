@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from functools import lru_cache
 
-__all__ = ["KEYS_OF", "KEY_VARIABLES", "VARIABLES", "meant"]
-
 KEYS_OF = {side: (f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") for side in ("SRC", "DST")}
 """The variables that hold the key of a side."""
 

@@ -15,8 +15,6 @@ import msgspec
 
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK
 
-__all__ = ["COMPLETE", "Count", "Reason", "Verdict"]
-
 
 class Reason(StrEnum):
     """Why something isn't as the source had it, and what one and many such things are called.

@@ -29,8 +29,6 @@ from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE, Verdict
 
-__all__ = ["Damage", "Verification", "verified", "verify"]
-
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong. ``code`` is one of those in docs/commands.md, ``entry`` a path in the bundle."""

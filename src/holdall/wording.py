@@ -22,8 +22,6 @@ from typing import TypeAlias
 from holdall.opening import open_regular
 from holdall.untrusted import normalized
 
-__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "read_wording"]
-
 # How a file of the right name and size was checked, for the ledger.
 WORDS_AGREE = "name, size and words agree"
 NO_TEXT_FILE = "name and size agree, words not compared: its type has to be parsed"

@@ -23,7 +23,7 @@ SCHEMA = {
     "required": ["a"],
     "additionalProperties": False,
 }
-WHOLE: dict[str, Any] = {
+ASSISTANT_KINDS: dict[str, Any] = {
     "id": "asst_1",
     "object": "assistant",
     "created_at": 1700000000,
@@ -74,7 +74,7 @@ def lost(fields: dict[str, Any]) -> list[tuple[Why, str | None]]:
 
 
 def test_each_field_has_its_place_and_what_has_none_is_kept() -> None:
-    found = draft(WHOLE)
+    found = draft(ASSISTANT_KINDS)
     assert found.body == {
         "model": "gpt-4o",
         "instructions": "Answer.\n\u202eodd",
@@ -98,7 +98,7 @@ def test_each_field_has_its_place_and_what_has_none_is_kept() -> None:
 
 
 def test_the_prefix_goes_before_the_name_and_the_mapped_model_in_place_of_the_old_one() -> None:
-    found = draft(WHOLE, prefix="copy of ", model="gpt-4.1")
+    found = draft(ASSISTANT_KINDS, prefix="copy of ", model="gpt-4.1")
     assert (found.kept["name"], found.body["model"]) == ("copy of Guide", "gpt-4.1")
     assert draft({"id": "asst_1", "name": None}, prefix="copy of ").kept["name"] is None
 

@@ -15,8 +15,6 @@ from typing import BinaryIO, cast
 from holdall.bundle.durable import cannot_write, durable, put
 from holdall.opening import regular
 
-__all__ = ["AppendLog"]
-
 _BLOCK = 1 << 16
 
 

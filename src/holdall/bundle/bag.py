@@ -17,27 +17,6 @@ from holdall.bundle.layout import Capture, Source
 from holdall.bundle.names import is_safe
 from holdall.untrusted import MAX_SIZE
 
-__all__ = [
-    "BAGIT_TXT",
-    "BLOCK",
-    "END_OF_TAR",
-    "MAX_TIME",
-    "Header",
-    "TarError",
-    "bag_info",
-    "closing_info",
-    "described",
-    "header",
-    "header_length",
-    "header_time",
-    "manifest_line",
-    "opening_files",
-    "padding",
-    "parse_bag_info",
-    "parse_header",
-    "parse_manifest_line",
-]
-
 BLOCK = 512
 END_OF_TAR = bytes(2 * BLOCK)
 MAX_TIME = 2**33 - 1

@@ -24,19 +24,6 @@ from holdall.model import Fidelity, Kind
 from holdall.untrusted import read_unique, require_filename, require_id, require_plain
 from holdall.verdict import Reason
 
-__all__ = [
-    "about_bag",
-    "about_entry",
-    "about_info",
-    "about_ledger_line",
-    "about_loss",
-    "asked",
-    "index_line",
-    "ledger_line",
-    "loss_line",
-    "payload_line",
-]
-
 # Members and elements, those of members included (docs/format.md, "Limits").
 _LINE_VALUES = 100
 _INFO_VALUES = 100_000

@@ -12,8 +12,6 @@ import msgspec
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
 
-__all__ = ["content_line", "definition_line", "digest_of", "record_hash"]
-
 # A number with a fraction or an exponent keeps the digits that the server sent: how a language prints a double is
 # nothing to build a digest on.
 _decoder = msgspec.json.Decoder(float_hook=lambda digits: msgspec.Raw(digits.encode()))

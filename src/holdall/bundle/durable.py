@@ -15,20 +15,6 @@ from holdall.errors import AlreadyExists, CannotWrite
 from holdall.opening import regular
 from holdall.shortage import exhausted
 
-__all__ = [
-    "PRIVATE",
-    "already_exists",
-    "cannot_write",
-    "durable",
-    "open_private",
-    "place",
-    "put",
-    "reading",
-    "reporting",
-    "sync_folder",
-    "write_whole",
-]
-
 PRIVATE = 0o600
 
 

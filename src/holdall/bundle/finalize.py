@@ -24,8 +24,6 @@ from holdall.bundle.totals import BundleTotals
 from holdall.errors import BundleError, CannotWrite
 from holdall.untrusted import read_as
 
-__all__ = ["Finalizer", "Finished", "require_readable"]
-
 _encode = msgspec.json.Encoder().encode
 _PIECE = 64 << 10
 

@@ -29,8 +29,6 @@ from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
 
-__all__ = ["FullScan", "Inventory", "check_tail"]
-
 _TO_THE_END = 1 << 63
 _LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
 _PAYLOAD = len(layout.OPENING)

@@ -26,23 +26,6 @@ from holdall.errors import BundleInUse
 from holdall.locks import FileLock
 from holdall.opening import open_regular
 
-__all__ = [
-    "JOURNAL",
-    "Begin",
-    "Cut",
-    "Entry",
-    "Journal",
-    "Ledger",
-    "Line",
-    "Partial",
-    "Stored",
-    "clear_finished",
-    "discard_partial",
-    "find_partial",
-    "partial_folder",
-    "unfinished",
-]
-
 JOURNAL = f"{layout.FORMAT}, journal 2"
 """The format of the bundle and of its journal. Only what has this one is resumed."""
 

@@ -12,8 +12,6 @@ from typing import BinaryIO
 from holdall.bundle.seekable import FrameError, FrameTable, decompress
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["FrameFile", "SortedLines", "frame_digest", "split_lines"]
-
 MAX_LINES = 1 << 62
 
 _STEP = 4 << 10

@@ -22,8 +22,6 @@ from holdall.kinds import read
 from holdall.model import Fidelity
 from holdall.opening import Closing
 
-__all__ = ["MissingFromBundle", "Wanted"]
-
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
 _WEIGHT = {Fidelity.UNAVAILABLE: 0, Fidelity.TEXT: 2}
 _CUT = 1

@@ -12,19 +12,6 @@ import sys
 import unicodedata
 from functools import lru_cache
 
-__all__ = [
-    "MAX_NAME",
-    "MAX_PATH",
-    "Taken",
-    "fold",
-    "from_disk",
-    "is_name_of",
-    "is_safe",
-    "numbered",
-    "on_disk",
-    "safe_name",
-]
-
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
 MAX_PATH = 1000

@@ -26,12 +26,10 @@ from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine,
 from holdall.bundle.lookup import FrameFile, SortedLines
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTable, read_table, require_expansion
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
-from holdall.kinds import DEFINITIONS, KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind, Record, SourceId
 from holdall.opening import Closing, open_regular
 from holdall.untrusted import MAX_JSON, most_lines, most_records, most_values, require_plain, require_record
-
-__all__ = ["BundleReader", "open_bundle"]
 
 T = TypeVar("T")
 
@@ -142,7 +140,7 @@ class BundleReader(Closing):
 
     def whole(self) -> Iterator[Record]:
         """The records of all kinds that one request copies."""
-        return (record for kind in WHOLE for record in self.definitions(kind))
+        return (record for kind in ASSISTANT_KINDS for record in self.definitions(kind))
 
     def assistants(self) -> Iterator[Record]:
         return self.definitions(Kind.ASSISTANT)

@@ -20,11 +20,9 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.totals import BundleTotals, declared, known_reason, minimum_of, verdict_of
 from holdall.capped import Capped
-from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
 from holdall.verdict import Reason, Verdict
-
-__all__ = ["DeclaredLoss", "References", "Report"]
 
 _LONGEST = 4000
 """Characters that a declared loss keeps of an id, a name or a message."""
@@ -195,7 +193,7 @@ class References:
             self._report("index", None, f"{id}: there twice")
 
     def _read_definitions(self) -> None:
-        for record in (record for kind in WHOLE for record in self._records(kind)):
+        for record in (record for kind in ASSISTANT_KINDS for record in self._records(kind)):
             view = read(record)
             for id in view.store_ids:
                 if id not in self._there[Kind.STORE]:

@@ -29,8 +29,6 @@ from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.opening import Closing, open_regular
 from holdall.untrusted import most_lines
 
-__all__ = ["Find", "Salvage"]
-
 _PIECE = 256 << 10
 
 

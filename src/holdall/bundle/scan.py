@@ -28,8 +28,6 @@ from holdall.bundle.seekable import (
 )
 from holdall.untrusted import most_lines
 
-__all__ = ["BrokenTar", "Member", "Piece", "choose_frames", "members", "pieces"]
-
 _WORTH_THREADS = 4 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
 _AHEAD = 48 << 20

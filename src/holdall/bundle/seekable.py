@@ -21,24 +21,6 @@ import zstandard
 
 from holdall.untrusted import most_bytes
 
-__all__ = [
-    "FRAME_MAGIC",
-    "LEVEL",
-    "MAX_FRAME",
-    "SEAL_SIZE",
-    "FrameError",
-    "FrameTable",
-    "compress",
-    "declared_size",
-    "decompress",
-    "encode_seal",
-    "encode_table",
-    "read_table",
-    "remains",
-    "require_expansion",
-    "walk",
-]
-
 LEVEL = 3
 MAX_FRAME = 64 << 20
 """Neither the content nor the window of a frame may be larger than this."""

@@ -18,8 +18,6 @@ from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
 from holdall.opening import Closing, open_regular
 
-__all__ = ["LineSink", "Sink"]
-
 
 class Sink(Closing):
     """One content on its way in: hashed and compressed while it comes. Several sinks may be open at once.

@@ -15,8 +15,6 @@ import msgspec
 
 from holdall.opening import Closing
 
-__all__ = ["Sorter", "ValueSorter"]
-
 T = TypeVar("T")
 
 _RUN_BYTES = 8 << 20

@@ -25,8 +25,6 @@ from holdall.bundle.sinks import Sink
 from holdall.bundle.stream_index import StreamIndex
 from holdall.opening import Closing, open_regular
 
-__all__ = ["OldStream", "Stream", "Unrecoverable"]
-
 
 class Unrecoverable(Exception):
     """The stream of an earlier run isn't what its journal says, so it can't be resumed."""

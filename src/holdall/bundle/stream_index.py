@@ -11,8 +11,6 @@ from holdall.bundle.names import Taken, safe_name
 from holdall.kinds import KINDS
 from holdall.model import Kind
 
-__all__ = ["StreamIndex"]
-
 _UNNAMED = "unnamed"
 
 

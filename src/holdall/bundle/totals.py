@@ -14,8 +14,6 @@ from holdall.model import Fidelity, Kind
 from holdall.opening import Closing
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["BundleTotals", "declared", "known_reason", "minimum_of", "reason_of", "verdict_of"]
-
 _FIDELITIES = list(Fidelity)
 _DEFAULT = Fidelity.TEXT
 

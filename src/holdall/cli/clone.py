@@ -21,8 +21,6 @@ from holdall.settings import DestinationSettings, SourceSettings
 if TYPE_CHECKING:
     from holdall.dialects.tables import Form
 
-__all__ = ["command"]
-
 
 @click.command(cls=options.Command)
 @options.what_to_export

@@ -15,8 +15,6 @@ from holdall.kinds import KINDS
 from holdall.settings import DestinationSettings
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["compare", "show_proof"]
-
 _NOUNS = {**{row.count: row.noun for row in KINDS.values()}, "texts": "text"}
 
 

@@ -25,7 +25,6 @@ from holdall.progress import Progress, Silent
 if TYPE_CHECKING:
     from holdall.cli.progress_bars import ProgressBars
 
-__all__ = ["Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
 

@@ -21,7 +21,6 @@ from holdall.errors import AlreadyExists, CannotWrite
 if TYPE_CHECKING:
     from holdall.sandbox.sample.definition import Sample
 
-__all__ = ["command"]
 
 _FOLDER = "holdall-demo"
 _COLUMNS = 80

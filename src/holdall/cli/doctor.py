@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from holdall.doctor.diagnosis import Diagnosis, DownloadCheck, EndpointCheck, Holdings, Model, Models, Side
     from holdall.settings import BothSettings
 
-__all__ = ["command"]
 
 # Seconds for which a request is repeated: a server that fails is a finding, not something to wait for.
 _PATIENCE = 5.0

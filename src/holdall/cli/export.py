@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from holdall.exporter.report import ExportReport
     from holdall.exporter.run_export import ExportOptions
 
-__all__ = ["command", "dump_of", "run_export"]
 
 _ARCHIVES = Path("archives")
 _SUFFIX = ".tar.zst"

@@ -13,8 +13,6 @@ from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import EXIT_LOOK, UsageFault
 
-__all__ = ["command"]
-
 _SHOWN = 50  # files named one by one for people; --json names them all
 
 

@@ -14,8 +14,6 @@ from holdall.errors import UnexpectedAnswer
 from holdall.remote.client import Account, path
 from holdall.sandbox.sample.definition import Assistant, Membership, Sample, SampleDocument, Store
 
-__all__ = ["Filled", "fill"]
-
 Sleep = Callable[[float], Awaitable[object]]
 
 # Seconds between two looks at a batch that is being indexed.

@@ -12,8 +12,6 @@ from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
 from holdall.errors import Mistakes, UsageFault
 
-__all__ = ["command"]
-
 
 @click.command(cls=options.Command)
 @options.bundle

@@ -14,14 +14,13 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.views import holdings, missing_as_json, show_credentials, show_missing, verdict_as_json
-from holdall.kinds import KINDS, WHOLE, read
+from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import HoldallInfo, LedgerLine
     from holdall.bundle.reader import BundleReader
 
-__all__ = ["command"]
 
 _FILES = 10
 _ASSISTANTS = 100
@@ -30,7 +29,7 @@ _LISTED = 250_000
 # Who uses what is only known once all memberships are read: up to so many that takes no time.
 _AT_ONCE = 10_000
 # The kinds that refer to nothing.
-_PLAIN = [kind for kind in WHOLE if kind is not Kind.ASSISTANT]
+_PLAIN = [kind for kind in ASSISTANT_KINDS if kind is not Kind.ASSISTANT]
 
 
 @click.command("inspect", cls=options.Command)

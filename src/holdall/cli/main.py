@@ -32,8 +32,6 @@ from holdall.shortage import exhausted
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 
-__all__ = ["main"]
-
 # Section -> command -> (module that has the click command as `command`, one line of help). The line stands here so
 # that --help opens no command's module: the SDK alone takes longer to import than --help may take.
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {

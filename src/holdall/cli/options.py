@@ -14,20 +14,6 @@ from holdall.cli.console import Console, fitting
 from holdall.errors import Mistakes, UsageFault
 from holdall.selection import KIND_NAMES
 
-__all__ = [
-    "Command",
-    "accept_known",
-    "accounts",
-    "bundle",
-    "how_to_export",
-    "how_to_import",
-    "how_to_plan",
-    "output",
-    "output_file",
-    "what_to_export",
-    "what_to_import",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

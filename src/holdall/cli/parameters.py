@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from holdall.importer.verbs.plan_import import Asked
     from holdall.remote.client import Account
 
-__all__ = ["at_destination", "faults", "read_both", "read_destination", "read_import", "read_source", "require_folder"]
-
 
 P = ParamSpec("P")
 T = TypeVar("T")

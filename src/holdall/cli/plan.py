@@ -12,8 +12,6 @@ from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
 from holdall.errors import pasteable
 
-__all__ = ["command"]
-
 
 @click.command("plan", cls=options.Command)
 @options.bundle

@@ -18,10 +18,8 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
-from holdall.kinds import KINDS, WHOLE, noun
+from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind
-
-__all__ = ["require_consent", "show_conflicts", "show_plan", "show_summary"]
 
 # The steps that change what is there.
 _CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, steps.DetachFile)
@@ -70,7 +68,7 @@ def _amounts(planned: steps.Plan) -> Iterator[str]:
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     written = planned.form is Form.RESPONSES
-    later = [KINDS[kind] for kind in WHOLE if KINDS[kind].since]
+    later = [KINDS[kind] for kind in ASSISTANT_KINDS if KINDS[kind].since]
     more = "".join(f", {counted(count, row.noun)}" for row in later if (count := getattr(total, row.count)))
     made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
     yield (

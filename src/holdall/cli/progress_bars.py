@@ -8,8 +8,6 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-__all__ = ["ProgressBars"]
-
 
 class ProgressBars:
     """Progress on a terminal: one bar for files, one for bytes with rate and time left.

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from holdall.importer.verbs.compare_copy import Proof
     from holdall.sandbox.server import Running
 
-__all__ = ["rehearse"]
 
 _KEY = "sk-rehearsal-0001"
 

@@ -16,8 +16,6 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite
 if TYPE_CHECKING:
     from holdall.remap.files import Change, Passed, Unmapped
 
-__all__ = ["command"]
-
 
 @click.command("remap", cls=options.Command)
 @click.argument("mapping", type=click.Path(path_type=Path))

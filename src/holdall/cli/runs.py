@@ -30,8 +30,6 @@ from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verification import verified
 
-__all__ = ["THIS_MACHINE", "QuietObserver", "TerminalObserver", "open_verified", "run_import"]
-
 # How many of one sort the terminal shows. `verify` lists all findings, mapping.json all duplicates.
 _SHOWN = 20
 

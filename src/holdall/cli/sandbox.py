@@ -20,8 +20,6 @@ _PROFILES = ("openai-2025", "openai-today", "foundry-classic", "look-alike")
 if TYPE_CHECKING:
     from holdall.sandbox.oddities.oddity import Oddity
 
-__all__ = ["command"]
-
 
 @click.command("sandbox", cls=options.Command, epilog="Example:  holdall sandbox --port 8400 --data ./sandbox")
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0: any free port.")

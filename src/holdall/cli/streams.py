@@ -14,8 +14,6 @@ from typing import Any, TextIO
 
 from holdall.errors import CannotWrite
 
-__all__ = ["repair"]
-
 
 class _Stderr(io.FileIO):
     """Standard error. Never raises."""

@@ -21,8 +21,6 @@ from typing import IO, Any
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["command_line", "on_signal", "program", "run", "serving", "temporary_folder", "without_settings"]
-
 _COLUMNS = 78
 
 # Seconds that a process has to end by itself.

@@ -16,8 +16,6 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 if TYPE_CHECKING:
     from holdall.add_originals import Supplied
 
-__all__ = ["command"]
-
 
 @click.command(cls=options.Command)
 @options.bundle

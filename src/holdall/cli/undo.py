@@ -17,7 +17,6 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 if TYPE_CHECKING:
     from holdall.importer.verbs import undo_import as verb
 
-__all__ = ["command"]
 
 DRY_RUN = "DRY RUN: nothing undone"
 

@@ -20,8 +20,6 @@ from holdall.verdict import COMPLETE
 if TYPE_CHECKING:
     from holdall.verification import Verification
 
-__all__ = ["command"]
-
 
 @click.command("verify", cls=options.Command)
 @options.bundle

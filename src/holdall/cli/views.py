@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from holdall.model import Kind
     from holdall.verdict import Verdict
 
-__all__ = [
-    "as_exported",
-    "conclude",
-    "holdings",
-    "losses_as_json",
-    "missing_as_json",
-    "show_credentials",
-    "show_first",
-    "show_losses",
-    "show_missing",
-    "verdict_as_json",
-]
 
 # How many of one sort the terminal shows. --json has all, or a thousand.
 _SHOWN = 20

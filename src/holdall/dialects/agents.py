@@ -16,8 +16,6 @@ from holdall.dialects.tables import EFFORT, METADATA, Request, Table, Targets
 from holdall.dialects.tool_rules import Function, Tools
 from holdall.model import Record
 
-__all__ = ["AGENT", "FIELDS", "agent", "without_nulls"]
-
 _LEVEL = Choice(words=("low", "medium", "high"))
 _NAMES = Each(Text())
 _AGENT_TOOLS: Mapping[str, Members | Function | Anything] = {

@@ -9,8 +9,6 @@ import msgspec
 from holdall.dialects.assistants import OPENAI, TOOLS
 from holdall.dialects.rules import Anything
 
-__all__ = ["FOUNDRY"]
-
 _OWN_TOOLS = (
     "azure_ai_search",
     "azure_function",

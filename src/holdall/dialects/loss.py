@@ -10,8 +10,6 @@ import msgspec
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId
 
-__all__ = ["Loss", "MaxLoss", "Severity", "Why"]
-
 
 class Severity(StrEnum):
     """How much of the source is lost."""

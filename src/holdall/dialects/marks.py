@@ -16,8 +16,6 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.model import Kind, SourceId
 
-__all__ = ["CLONED_FROM", "MARKS", "METADATA_KEYS", "OPERATION", "Marked", "marked", "unmarked"]
-
 CLONED_FROM = "cloned_from"
 OPERATION = "holdall_op"
 MARKS = frozenset({CLONED_FROM, OPERATION})

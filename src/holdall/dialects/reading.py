@@ -14,8 +14,6 @@ from holdall.lenient import split_json, without_half_characters
 from holdall.model import Record
 from holdall.untrusted import read_json
 
-__all__ = ["Reading", "is_number", "read_fields"]
-
 T = TypeVar("T")
 
 # Dots in the name of a field that stand between objects, at the most; keys may have any number.

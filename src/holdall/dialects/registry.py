@@ -17,8 +17,6 @@ from holdall.dialects.shapes import resources
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
 from holdall.model import Kind, Record
 
-__all__ = ["AS_IS", "DESTINATIONS", "as_update", "copy_name", "definition", "dispensable", "table"]
-
 DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY, OPENAI)
 """A line each. Of those of one form the first that is at an address counts, so OPENAI, which is anywhere, is last."""
 

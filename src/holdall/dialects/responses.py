@@ -24,8 +24,6 @@ from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Target
 from holdall.dialects.tool_rules import Function
 from holdall.model import Record
 
-__all__ = ["RESPONSES", "assistant", "containers"]
-
 _KEPT = ("id", "name", "description", "created_at")
 _ASIDE = frozenset({"object", *_KEPT})
 

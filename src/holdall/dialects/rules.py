@@ -20,27 +20,6 @@ from holdall.dialects.marks import MARKS, METADATA_KEYS
 from holdall.dialects.reading import Reading, is_number
 from holdall.untrusted import require_plain
 
-__all__ = [
-    "ABSENT",
-    "NOT_AN_OBJECT",
-    "Anything",
-    "Choice",
-    "Each",
-    "Flag",
-    "Free",
-    "Members",
-    "Number",
-    "Pairs",
-    "Rule",
-    "Tagged",
-    "Text",
-    "completed",
-    "fields",
-    "repair_members",
-    "unfit",
-    "without_type",
-]
-
 ABSENT: Any = object()
 """What stands for a value that isn't sent."""
 

@@ -17,8 +17,6 @@ from holdall.dialects.assistants import FIELDS
 from holdall.dialects.tables import DEFAULTS, USES
 from holdall.model import Kind
 
-__all__ = ["UNSET", "equal", "reduced", "resources", "respelled"]
-
 UNSET: Mapping[Kind, Mapping[str, Any]] = {
     Kind.ASSISTANT: {**dict.fromkeys(FIELDS[1:]), "tools": [], "tool_resources": {}, "metadata": {}},
     Kind.AGENT: {

@@ -19,20 +19,6 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.rules import Choice, Number, Pairs, Rule
 from holdall.model import Record, SourceId, TargetId
 
-__all__ = [
-    "DEFAULTS",
-    "EFFORT",
-    "METADATA",
-    "SHARE",
-    "USES",
-    "Builder",
-    "Form",
-    "Request",
-    "Table",
-    "Targets",
-    "refused",
-]
-
 USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
 """What a tool uses, in ``tool_resources``."""
 

@@ -24,8 +24,6 @@ from holdall.dialects.rules import (
 )
 from holdall.dialects.schemas import as_parameters, as_strict
 
-__all__ = ["Format", "Function", "Tools"]
-
 NAME = 64
 """Characters of the name of a function or of a schema."""
 

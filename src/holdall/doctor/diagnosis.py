@@ -11,22 +11,6 @@ from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, Rem
 from holdall.model import KNOWLEDGE
 from holdall.remote.refusals import missing_scopes
 
-__all__ = [
-    "SOON",
-    "Diagnosis",
-    "DoctorFinding",
-    "DownloadCheck",
-    "EndpointCheck",
-    "EndpointState",
-    "Failure",
-    "Holdings",
-    "Model",
-    "Models",
-    "Side",
-    "findings",
-    "judged",
-]
-
 SOON = 60
 """Days before a model's end from which on it is something to look at, if an assistant or agent has it."""
 

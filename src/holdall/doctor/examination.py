@@ -31,8 +31,6 @@ from holdall.progress import Progress, Silent
 from holdall.remote import probing
 from holdall.remote.client import Account
 
-__all__ = ["Examined", "ask", "diagnose", "examine"]
-
 _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
 
 

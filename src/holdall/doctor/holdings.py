@@ -18,8 +18,6 @@ from holdall.remote.client import Account, path
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.survey import Surveyor
 
-__all__ = ["Look"]
-
 # Memberships up to which they are read, to know which files an export takes: a hundred requests.
 _MOST_MEMBERSHIPS = 10_000
 # Files of a purpose and stores that are tried until one of them tells.

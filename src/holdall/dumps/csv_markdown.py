@@ -16,8 +16,6 @@ from typing import Any
 from holdall.dumps.loose import DEEPEST, Unreadable, parse
 from holdall.dumps.normal import spelled
 
-__all__ = ["definition", "rows"]
-
 _NUMBER_COLUMNS = frozenset({"temperature", "top_p", "created_at", "created"})
 _TELLING = frozenset({"instructions", "tools", "system_prompt", "file_ids", "object"})
 _LONGEST_CELL = 16 << 20

@@ -18,8 +18,6 @@ from holdall.graph import with_callees_by_id
 from holdall.model import Kind, Record, SourceId, invented
 from holdall.untrusted import require_plain
 
-__all__ = ["Dump", "Unread", "read_dumps"]
-
 _KINDS = {"vector_store": Kind.STORE, "vector_store.file": Kind.MEMBERSHIP, "file": Kind.FILE}
 # Strings in strings: an answer in a log in a notebook.
 _STRINGS_DEEP = 4

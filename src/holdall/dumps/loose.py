@@ -13,8 +13,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DEEPEST", "Unreadable", "encoded", "finite", "left_out_by", "parse"]
-
 DEEPEST = 64
 """Containers inside each other."""
 

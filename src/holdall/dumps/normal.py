@@ -25,8 +25,6 @@ from holdall.dialects.tables import USES
 from holdall.dumps.loose import Unreadable, left_out_by, parse
 from holdall.model import AssistantView, Kind, Record, SourceId, invented
 
-__all__ = ["Head", "Likeness", "Unfit", "assistant", "assistant_id", "lifted", "spelled"]
-
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[-\s.]+")
 _ASSISTANT_ID = re.compile(r"asst_\w+")
 _FILE_ID = re.compile(r"(?:file|assistant)-[\w-]+")

@@ -17,8 +17,6 @@ import msgspec
 from holdall.dumps.loose import Unreadable, encoded, finite, parse
 from holdall.errors import UsageFault
 
-__all__ = ["LONGEST", "DumpText", "decoded", "looks_like"]
-
 LONGEST = 64 << 20
 """Characters that are read tolerantly."""
 

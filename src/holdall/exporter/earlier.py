@@ -29,8 +29,6 @@ from holdall.opening import Closing
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 
-__all__ = ["FRESH_FOR", "Parent", "ReusedContent", "choose_parent", "open_parent", "where_to_write"]
-
 FRESH_FOR = 7 * 86400
 """Seconds after its start within which an unfinished bundle is resumed without asking."""
 

@@ -34,8 +34,6 @@ from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Hol
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
-__all__ = ["Fallbacks", "Fetch", "open_fetcher"]
-
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
 

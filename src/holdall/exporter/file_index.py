@@ -26,8 +26,6 @@ from holdall.opening import Closing
 from holdall.remote.contents import REFUSED, FetchedContent, Holder
 from holdall.remote.survey import Missing, Surveyor
 
-__all__ = ["File", "FileIndex", "FileRecords", "KeyedValues", "Waiting"]
-
 T = TypeVar("T")
 
 _SCHEMA = """

@@ -33,8 +33,6 @@ from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions, Missing
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["LedgerWriter", "Losses", "ledger_line"]
-
 _encode = msgspec.json.Encoder().encode
 
 

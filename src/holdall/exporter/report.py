@@ -17,30 +17,6 @@ from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
 from holdall.untrusted import MAX_ID, NotJson, require_record
 from holdall.verdict import COMPLETE, Reason, Verdict
 
-__all__ = [
-    "Absent",
-    "Changed",
-    "ContentLoss",
-    "Doubtful",
-    "ExportReport",
-    "Finding",
-    "Incomplete",
-    "LeftOut",
-    "Miscount",
-    "Policy",
-    "Replaced",
-    "UnfinishedList",
-    "UnreadField",
-    "UnreadableDefinition",
-    "describe",
-    "line_of",
-    "reason",
-    "same_loss",
-    "unfit",
-    "unreadable",
-]
-
-
 _LONGEST = 4000
 """Characters of a message, or of the path of a list, that a bundle keeps."""
 _FIDELITIES = list(Fidelity)

@@ -17,13 +17,11 @@ from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.report import unfit
 from holdall.graph import called, callee_names, users_of
-from holdall.kinds import DEFINITIONS, KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import KNOWLEDGE, AssistantView, DefinitionView, FileView, Kind, Record, SourceId, is_invented
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 from holdall.untrusted import read_as
-
-__all__ = ["Roots", "gather"]
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5
@@ -75,8 +73,8 @@ class _Gathering:
         start = self._start
         await self._list()
         chosen = await self._choose()
-        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in WHOLE}
-        views = [view for kind in WHOLE for view in picked[kind]]
+        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in ASSISTANT_KINDS}
+        views = [view for kind in ASSISTANT_KINDS for view in picked[kind]]
         if self._surveyor is None:
             _refuse_without_key(start, views)
         wanted = users_of(views, stores=start.file_search).stores
@@ -84,7 +82,9 @@ class _Gathering:
             wanted.setdefault(store_id, [])
         missing, from_dump = await self._find_stores(wanted)
         store_views = {id: self._views[Kind.STORE][id] for id in wanted if id in self._views[Kind.STORE]}
-        kept = {kind: [SourceId(view.id) for view in picked[kind]] for kind in WHOLE} | {Kind.STORE: list(store_views)}
+        kept = {kind: [SourceId(view.id) for view in picked[kind]] for kind in ASSISTANT_KINDS} | {
+            Kind.STORE: list(store_views)
+        }
         return Definitions(
             records={kind: [self._records[kind][id] for id in ids] for kind, ids in kept.items()},
             views=views,
@@ -97,7 +97,7 @@ class _Gathering:
         )
 
     async def _choose(self) -> list[Root]:
-        default = [root for kind in WHOLE for root in self._roots(kind)]
+        default = [root for kind in ASSISTANT_KINDS for root in self._roots(kind)]
         if self._start.takes_unused:
             default += await self._unused()
         others = [*self._roots(Kind.STORE), *map(_file_root, self._files)]

@@ -45,8 +45,6 @@ from holdall.remote.probing import may_be_there, probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
-__all__ = ["ExportOptions", "export"]
-
 _SUNSET = (
     "this project has no Assistants API (OpenAI ended it on 2026-08-26): its vector stores and files are exported; "
     "definitions can come out of a dump with --from-dump FILE"

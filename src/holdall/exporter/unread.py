@@ -17,18 +17,16 @@ from holdall.dialects.assistants import STORE
 from holdall.dialects.shapes import UNSET
 from holdall.dialects.tables import USES
 from holdall.graph import callees
-from holdall.kinds import KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind
 from holdall.untrusted import read_as
-
-__all__ = ["unread_references"]
 
 _IDS = re.compile(r"(?<![A-Za-z0-9_-])(?:asst_|vs_|(?:file|assistant)-)[A-Za-z0-9]{6,}(?![A-Za-z0-9]*[.])")
 _MAYBE = re.compile(rb"(?:asst_|vs_|file-|assistant-)[A-Za-z0-9]{6,}")
 _SURE = 16  # so many letters after the prefix are an id without a digit in them, too
 _COMMON = frozenset({"id", "object", "created_at", "metadata"})
 _READ = {
-    **{kind: _COMMON | {"model", *UNSET[kind], *KINDS[kind].volatile} for kind in WHOLE},
+    **{kind: _COMMON | {"model", *UNSET[kind], *KINDS[kind].volatile} for kind in ASSISTANT_KINDS},
     Kind.STORE: _COMMON | {*STORE, *assistants.STORE_READ_ONLY},
     Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
     Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
@@ -66,7 +64,7 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for field, value in fields.items():
         if field not in _READ[kind]:
             yield field, value
-    if kind in WHOLE:
+    if kind in ASSISTANT_KINDS:
         yield "tools", fields.get("tools")
     resources = fields.get("tool_resources") if kind is Kind.ASSISTANT else None
     for tool, resource in resources.items() if isinstance(resources, dict) else ():

@@ -23,8 +23,6 @@ from holdall.errors import CannotWrite, UsageFault
 from holdall.opening import read_regular
 from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
 
-__all__ = ["Change", "Passed", "Unmapped", "scan", "unified", "write"]
-
 # Larger files are data, not code or settings.
 _LARGEST = 64 << 20
 _CONTEXT = 3  # lines of a diff around what has changed

@@ -20,8 +20,6 @@ from holdall.kinds import DEFINITIONS, IDS, KINDS
 from holdall.model import Kind
 from holdall.opening import read_regular
 
-__all__ = ["MAPPING", "Left", "Matcher", "Renaming", "Rewritten", "mapping_file", "read_renaming"]
-
 MAPPING = "mapping.json"
 
 _WRITTEN_DOWN = "it is written down as a request for the Responses API, which has no id"

@@ -39,8 +39,6 @@ from holdall.remote.hints import RequestTarget
 from holdall.remote.transport import BadRedirect, TooLong, is_web_page
 from holdall.untrusted import read_json
 
-__all__ = ["AccountErrors", "redacted", "retry_after", "until_reset"]
-
 _KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
 _LONGEST_DETAIL = 300

@@ -29,8 +29,6 @@ from holdall.remote.client import Account, Answer, path
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.transfer import ContentSink, transfer
 
-__all__ = ["Containers", "NoContainer"]
-
 # Well below what a container takes: 50 files can be named at its creation, and the smallest has 1 GB of memory.
 _MOST_FILES = 20
 _MOST_BYTES = 512 << 20

@@ -27,8 +27,6 @@ from holdall.remote.refusals import RefusalReason
 from holdall.remote.transfer import ContentSink, transfer
 from holdall.wording import Wording
 
-__all__ = ["REFUSED", "ContentFetcher", "FetchedContent", "Holder", "Sinks"]
-
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 """What the server refuses for one file; everything else stops the run."""
 

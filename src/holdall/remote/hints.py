@@ -20,8 +20,6 @@ import msgspec
 from holdall.endpoint import Endpoint
 from holdall.remote.refusals import scope
 
-__all__ = ["LASTING", "RequestTarget", "Trouble", "for_page", "for_refusal", "for_trouble", "trouble"]
-
 
 class Trouble(StrEnum):
     """Why there was no answer."""

@@ -49,8 +49,6 @@ from holdall.errors import (
 )
 from holdall.progress import Silent
 
-__all__ = ["Limits", "Slots", "Tries"]
-
 T = TypeVar("T")
 
 # All in seconds, but for FEW and HOPELESS.

@@ -21,8 +21,6 @@ from holdall.redaction import MARK
 from holdall.remote.transport import MAX_PAGE
 from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
 
-__all__ = ["Doubt", "Listing", "Page", "identity", "read_page"]
-
 Doubt = Callable[[str], None]
 """Called with the reason why a list may lack something."""
 

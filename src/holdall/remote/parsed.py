@@ -20,8 +20,6 @@ from holdall.remote.transfer import ContentSink
 from holdall.remote.transport import MAX_PAGE
 from holdall.untrusted import MAX_PARTS
 
-__all__ = ["Parsed", "read_parsed"]
-
 # Short texts come in one page; of long ones a page brings a kilobyte of the file at the least, seldom less than ten.
 _PAGES = 1000
 _BYTES_A_PAGE = 1000

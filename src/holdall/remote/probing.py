@@ -19,24 +19,9 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.kinds import KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.remote.client import Account, path
 from holdall.remote.lists import read_page
-
-__all__ = [
-    "NO_SUCH_ROUTE",
-    "absence",
-    "day",
-    "is_absent",
-    "may_be_there",
-    "probe",
-    "read_models",
-    "require_any_endpoint",
-    "require_assistants",
-    "responses",
-    "same_project",
-    "shutdown",
-]
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _UNKNOWN_PATH = "nowhere_" + "0" * 24
@@ -113,7 +98,7 @@ async def require_assistants(account: Account) -> None:
 
 async def require_any_endpoint(account: Account) -> None:
     """Check that some endpoint answers. Raises NotFound if none does, and what any request raises."""
-    for where in ("/vector_stores", "/files", "/models", *(KINDS[kind].endpoint for kind in WHOLE)):
+    for where in ("/vector_stores", "/files", "/models", *(KINDS[kind].endpoint for kind in ASSISTANT_KINDS)):
         if not await absence(account, where):
             return
     # Where everything fails alike, that error stands.

@@ -16,8 +16,6 @@ import msgspec
 from holdall.endpoint import Secret, is_loopback
 from holdall.errors import UsageFault
 
-__all__ = ["Proxy", "proxy_for"]
-
 
 class Proxy(msgspec.Struct, frozen=True, kw_only=True):
     """A proxy. ``url`` may hold a password; ``host``, with its port, and the ``setting`` that names it don't."""

@@ -13,8 +13,6 @@ import msgspec
 
 from holdall.errors import NotFound, RemoteError
 
-__all__ = ["Refusal", "RefusalReason", "is_spent", "is_unknown", "missing_scopes", "read", "scope"]
-
 _SCOPES = re.compile(r"missing scopes?:?\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)?", re.I)
 # 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
 _SPENT = re.compile(

@@ -19,8 +19,6 @@ from holdall.remote import probing
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.lists import identity
 
-__all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor"]
-
 T = TypeVar("T")
 
 FILES_PAGE = 10_000

@@ -25,8 +25,6 @@ from holdall.shortage import exhausted
 from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 
-__all__ = ["TokenCommand", "ends_at", "run"]
-
 EARLY = 120.0
 """Seconds before its end from which a token isn't used any more."""
 

@@ -17,8 +17,6 @@ from holdall.errors import AnswerTooLong, ConnectionLost, RemoteError, RequestRe
 from holdall.progress import Progress
 from holdall.remote.limits import Limits, Tries
 
-__all__ = ["MAX_CONTENT", "ContentSink", "Download", "Rest", "Transferred", "transfer"]
-
 MAX_CONTENT = 512 << 20
 """Bytes of a content of which no size is declared: the longest that the API takes."""
 

@@ -29,8 +29,6 @@ from holdall.errors import UsageFault
 from holdall.remote.proxies import proxy_for
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["HOOKS", "MAX_PAGE", "BadRedirect", "TooLong", "Transport", "at_most", "is_web_page", "other_origin"]
-
 MAX_ERROR = 64 << 10
 """Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
 MAX_PAGE = 4 * MAX_JSON

@@ -46,8 +46,6 @@ from holdall.shortage import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
-__all__ = ["SILENCE", "Answer", "Wire", "route"]
-
 SILENCE = 120.0
 """Seconds without a byte after which a connection counts as dead."""
 

@@ -20,8 +20,6 @@ from holdall.sandbox.service.lagging import Lagging
 from holdall.sandbox.service.routes import api, unrouted
 from holdall.sandbox.service.service import Service
 
-__all__ = ["application"]
-
 
 def application(service: Service, faults: Faults, connections: Connections, *, controlled: bool) -> ASGIApp:
     """Everything that the sandbox answers. ``controlled`` opens the control door."""

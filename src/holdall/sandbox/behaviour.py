@@ -14,27 +14,6 @@ import msgspec
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service.switches import Switches
 
-__all__ = [
-    "Behaviour",
-    "Bomb",
-    "BombKind",
-    "CutBody",
-    "Doubled",
-    "Fail",
-    "Fault",
-    "FaultRule",
-    "Gone",
-    "Late",
-    "NoQuota",
-    "RateLimit",
-    "Reset",
-    "Slow",
-    "Stall",
-    "Storm",
-    "StormKind",
-    "WrongLength",
-]
-
 
 class Behaviour(Switches, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The switches of a sandbox. The defaults are OpenAI as it was the day before it ended the Assistants API."""

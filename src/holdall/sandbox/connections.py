@@ -17,7 +17,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Connection", "Connections"]
 
 # Connections at once, where the system gives twice as many open files.
 _MOST = 512

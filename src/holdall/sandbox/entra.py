@@ -13,8 +13,6 @@ import time
 
 import msgspec
 
-__all__ = ["expiry", "token"]
-
 _AUDIENCE = "https://ai.azure.com"
 
 

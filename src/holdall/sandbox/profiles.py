@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
 
-__all__ = ["PROFILES"]
-
 PROFILES: Mapping[str, Behaviour] = {
     # The day before the Assistants API ended.
     "openai-2025": Behaviour(),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-__all__ = ["CannotStart", "MachineTooSmall", "PackageMissing", "SandboxError", "exhausted"]
-
 
 class SandboxError(Exception):
     """Base of all: its folder can't be used, or it ended. ``hint`` is the way out or ``""``."""

@@ -26,8 +26,6 @@ from holdall.remote.client import path, viewed
 from holdall.remote.probing import NO_SUCH_ROUTE
 from holdall.remote.refusals import Refusal, RefusalReason
 
-__all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed", "Unsearchable"]
-
 BATCH_LIMIT = "batch_files"
 """Learned of an account: the most files that it takes in one batch."""
 

@@ -29,8 +29,6 @@ from holdall.remote import refusals
 from holdall.remote.client import path, viewed
 from holdall.remote.wire import route
 
-__all__ = ["Changes", "ServerKeys", "keys_added", "refused_fields"]
-
 
 class Changes:
     """The updates, detachments and read-backs of one run. Every method raises what the account raises."""

@@ -14,8 +14,6 @@ from holdall.remote.client import Account
 from holdall.remote.probing import probe
 from holdall.remote.refusals import missing_scopes
 
-__all__ = ["FRESH", "PATIENCE", "SETTLE", "Context", "Pace", "explained"]
-
 SETTLE = 60.0
 """Seconds for which something may still be carried out, or stay out of the lists, after its answer was lost."""
 

@@ -26,8 +26,6 @@ from holdall.importer.runs.runlines import Learned
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote.client import path
 
-__all__ = ["STALLED", "Indexing"]
-
 STALLED = 600.0
 """Seconds after which a store that finishes no further file is waited for no longer."""
 

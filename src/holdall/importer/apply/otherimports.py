@@ -23,11 +23,9 @@ from holdall.importer.runs.runfolder import made_in, past_states
 from holdall.importer.runs.runlines import ALONE, Learned, Opened
 from holdall.importer.runs.runreport import Duplicate, Orphan
 from holdall.importer.runs.runstate import RunState
-from holdall.kinds import WHOLE, noun
+from holdall.kinds import ASSISTANT_KINDS, noun
 from holdall.model import AssistantView, Fidelity, FileView, Kind, MembershipView, SourceId, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
-
-__all__ = ["attempt_name", "begin", "duplicates", "leftovers"]
 
 _NAMED = 3
 
@@ -127,7 +125,7 @@ async def duplicates(
     found: list[Duplicate] = []
     has_marks = False
     try:
-        for kind in (Kind.STORE, *WHOLE):
+        for kind in (Kind.STORE, *ASSISTANT_KINDS):
             if made := _created(state, kind):
                 has_marks = state.keeps_marks
                 found += await _objects_beside(context, bundle, kind, made, prefix)

@@ -25,8 +25,6 @@ from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId, credible
 from holdall.remote.client import viewed
 
-__all__ = ["Reconciler"]
-
 Key = tuple[Kind, str, int | None]
 """Kind, name and size (bytes; of files): what an object is known by that carries no mark."""
 

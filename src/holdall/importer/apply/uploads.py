@@ -26,8 +26,6 @@ from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason
 
-__all__ = ["Uploads", "file_loss", "renamed", "upload_names"]
-
 # A joined text up to this many bytes stays in memory while it is sent.
 _IN_MEMORY = 1 << 20
 _PIECE = 1 << 20

@@ -25,8 +25,6 @@ from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Stores"]
-
 
 class Stores:
     """``failed`` says of the stores that couldn't be made or filled why not, ``spare`` has first uploads that could not

@@ -40,8 +40,6 @@ from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, TargetId
 
-__all__ = ["Work"]
-
 
 class _Failed(Exception):
     """A unit's root isn't created; the message says why."""

@@ -26,8 +26,6 @@ from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
 from holdall.remote.refusals import is_unknown
 
-__all__ = ["TRIES", "Writes"]
-
 TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
 

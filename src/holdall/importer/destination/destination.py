@@ -17,12 +17,10 @@ from holdall.errors import (
 )
 from holdall.importer.plan.choices import ModelCatalog
 from holdall.importer.plan.steps import Plan
-from holdall.kinds import DEFINITIONS, KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.remote import probing
 from holdall.remote.client import Account
-
-__all__ = ["Answers", "Destination", "choose", "probe"]
 
 
 class Answers(StrEnum):
@@ -71,7 +69,7 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
         endpoints["/assistants"] = Answers.YES
     elif asked is None:
         endpoints["/assistants"] = Answers.ABSENT
-    needed = {unit.kind for unit in planned.units} & {*WHOLE} - {Kind.ASSISTANT}
+    needed = {unit.kind for unit in planned.units} & {*ASSISTANT_KINDS} - {Kind.ASSISTANT}
     needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
     for where in (where for kind, where in places.items() if kind in needed):
         if await probing.absence(account, where):

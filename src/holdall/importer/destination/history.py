@@ -20,13 +20,11 @@ from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed
-from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun
 from holdall.model import Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
-
-__all__ = ["History", "IdMapping", "by_mapping", "by_marks", "history"]
 
 
 class History:
@@ -75,7 +73,7 @@ class History:
     def _add_made(self, run: RunState, prefix: str) -> None:
         same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
         # Assistants under another prefix are another set of copies, which stays as it is.
-        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
+        others = set() if same else {made.target for made in run.made if made.kind in ASSISTANT_KINDS}
         for made in run.made:
             if made.target not in others:
                 _add(self.copies if made.is_copy else self.made[made.kind], made.source, made.target)

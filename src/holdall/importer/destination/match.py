@@ -30,11 +30,9 @@ from holdall.importer.plan.difference import same
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, CreateStore, Plan, UploadFile
 from holdall.importer.runs.baseline import listed
-from holdall.kinds import DEFINITIONS, WHOLE, read
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
 from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, path, viewed
-
-__all__ = ["find_existing"]
 
 # Files that are asked for one by one. For more of them the list is read: a project may have 100,000, a page has 10,000.
 _FEW = 20
@@ -70,7 +68,9 @@ class _Look:
             kind: {record.id: record for record in summary.records(kind) if (kind, record.id) in chosen}
             for kind in DEFINITIONS
         }
-        self._views = {kind: {id: read(record) for id, record in self._records[kind].items()} for kind in WHOLE}
+        self._views = {
+            kind: {id: read(record) for id, record in self._records[kind].items()} for kind in ASSISTANT_KINDS
+        }
         wanted = chain(
             (step.content.id for step in planned.steps() if isinstance(step, UploadFile)),
             *(summary.members.get(store, ()) for store in self._records[Kind.STORE]),
@@ -97,7 +97,7 @@ class _Look:
         for id, (there, by) in found[Kind.STORE].items():
             self._found_stores[id] = await asyncio.to_thread(self._store, id, there, by)  # reads the bundle
         definitions = {}
-        for kind in WHOLE:
+        for kind in ASSISTANT_KINDS:
             if matches := found[kind]:
                 definitions[kind] = {id: self._definition(kind, id, matches, choices) for id in matches}
         return Existing(

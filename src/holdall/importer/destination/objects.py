@@ -36,8 +36,6 @@ from holdall.kinds import KINDS, a
 from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, View, credible, epoch_seconds
 from holdall.remote.client import Account, viewed
 
-__all__ = ["MemberThere", "Object", "Objects", "StoreComparison", "compare"]
-
 
 class Object(msgspec.Struct, frozen=True, kw_only=True):
     """One object; ``raw`` is what the server sent."""

@@ -20,24 +20,9 @@ from holdall.dialects.reading import read_fields
 from holdall.errors import DamagedBundle
 from holdall.graph import with_callees_by_id
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size, is_text_name, overlap_of
-from holdall.kinds import DEFINITIONS, WHOLE, read
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 from holdall.parsedtext import Pages
-
-__all__ = [
-    "BundleSummary",
-    "Content",
-    "Document",
-    "Joined",
-    "document",
-    "join",
-    "keys_of",
-    "matching",
-    "shared_keys",
-    "summarize",
-    "without_keys",
-    "without_record_keys",
-]
 
 
 # A bundle may have 100,000 of them: with gc=False the collector has none to walk.
@@ -109,11 +94,11 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     def by_id(self) -> dict[Kind, dict[SourceId, Record]]:
         """All definitions that one request copies."""
-        return {kind: {record.id: record for record in self.records(kind)} for kind in WHOLE}
+        return {kind: {record.id: record for record in self.records(kind)} for kind in ASSISTANT_KINDS}
 
     def models(self) -> Iterator[str]:
         """The models that they name."""
-        views = (read(record) for kind in WHOLE for record in self.records(kind))
+        views = (read(record) for kind in ASSISTANT_KINDS for record in self.records(kind))
         return (view.model for view in views if view.model is not None)
 
 
@@ -131,7 +116,7 @@ def summarize(reader: BundleReader) -> BundleSummary:
     stores = {record.id: record for record in reader.stores()}
     unfit: dict[SourceId, list[Loss]] = {}
     # Oldest first, as the server lists them, so that the copy lists them in the same order.
-    whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in WHOLE}
+    whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in ASSISTANT_KINDS}
     whole[Kind.ASSISTANT] = with_callees_by_id(whole[Kind.ASSISTANT])
     return BundleSummary(
         whole=whole,

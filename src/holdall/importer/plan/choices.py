@@ -17,21 +17,6 @@ from holdall.dialects.tables import Form, Table
 from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
 from holdall.selection import Selection
 
-__all__ = [
-    "Asked",
-    "Choices",
-    "ModelCatalog",
-    "ModelCheck",
-    "ModelMap",
-    "OnConflict",
-    "idle",
-    "judge",
-    "model_map",
-    "offered",
-    "table_of",
-    "unmapped",
-]
-
 
 class OnConflict(StrEnum):
     """What to do about things that are at the destination already."""

@@ -14,18 +14,16 @@ from holdall.graph import users_of
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Plan
-from holdall.kinds import WHOLE
+from holdall.kinds import ASSISTANT_KINDS
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection
 from holdall.verdict import Count, Reason, Verdict
-
-__all__ = ["Completeness"]
 
 _OF_KIND = {
     Kind.FILE: Reason.FILES,
     Kind.MEMBERSHIP: Reason.FILES,
     Kind.STORE: Reason.STORES,
-    **dict.fromkeys(WHOLE, Reason.ASSISTANTS),
+    **dict.fromkeys(ASSISTANT_KINDS, Reason.ASSISTANTS),
 }
 # The other reasons depend on what it happened to.
 _OF_WHY = {
@@ -173,5 +171,5 @@ def _reason(loss: Loss) -> Reason | None:
         return _OF_WHY[loss.why]
     if not loss.why.weighs:
         return None
-    is_setting = loss.field is not None and loss.kind in WHOLE
+    is_setting = loss.field is not None and loss.kind in ASSISTANT_KINDS
     return Reason.SETTINGS if is_setting else _OF_KIND[loss.kind]

@@ -21,8 +21,6 @@ from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
 
-__all__ = ["CopyReferences", "DefinitionSteps", "file_root", "intact", "left_out", "references", "store_name"]
-
 
 class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
     """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""

@@ -18,19 +18,6 @@ from holdall.dialects.shapes import UNSET, equal, reduced
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = [
-    "PRESENT",
-    "Difference",
-    "changed",
-    "differences",
-    "final",
-    "fingerprint",
-    "fingerprints",
-    "same",
-    "top_fields",
-]
-
-
 # Characters of a value that are shown.
 _LONGEST = 200
 

@@ -24,18 +24,6 @@ from holdall.importer.plan.steps import Plan, Unit
 from holdall.model import Fidelity, SourceId
 from holdall.opening import read_regular
 
-__all__ = [
-    "FREE_BYTES",
-    "Estimate",
-    "PlanDocument",
-    "estimate",
-    "named",
-    "read_plan",
-    "require_bundle",
-    "require_same",
-    "write_plan",
-]
-
 VERSION = 1
 """Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""
 

@@ -12,8 +12,6 @@ from holdall.importer.plan.steps import By
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["NOTHING", "Existing", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore", "Several"]
-
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A definition that exists. ``changed`` are those of its differing fields that others changed since an earlier run.

@@ -21,12 +21,9 @@ from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.definitions import DefinitionSteps, file_root, intact, left_out, references, store_name
 from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
 from holdall.importer.plan.steps import Plan, Step, Unit
-from holdall.kinds import WHOLE, read
+from holdall.kinds import ASSISTANT_KINDS, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId
 from holdall.selection import Root, Selection, choose
-
-__all__ = ["plan"]
-
 
 _PLAIN = Choices()
 
@@ -52,7 +49,7 @@ class _Planner:
     def __init__(self, summary: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
         self._summary, self._prefix, self._choices, self._existing = summary, prefix, choices, existing
         self._intact = intact(existing.files, summary)
-        self._views = {kind: {r.id: read(r) for r in summary.records(kind)} for kind in WHOLE}
+        self._views = {kind: {r.id: read(r) for r in summary.records(kind)} for kind in ASSISTANT_KINDS}
         self._definitions = DefinitionSteps(summary, prefix, choices, existing)
         self._placed_files: set[SourceId] = set()
         self._placed_stores: set[SourceId] = set()
@@ -66,7 +63,7 @@ class _Planner:
         chosen = choose(roots, selection, others=[*others, *files])
         units = [
             self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
-            for kind in WHOLE
+            for kind in ASSISTANT_KINDS
             for id in callees_first((root.id for root in chosen if root.kind is kind), self._views[kind])
         ]
         units += [_unit(root, self._store(root)) for root in chosen if root.kind is Kind.STORE]
@@ -81,7 +78,11 @@ class _Planner:
         users = users_of(view for of_kind in self._views.values() for view in of_kind.values())
         used = {*users.files, *chain.from_iterable(self._summary.members.values())}
         return [
-            *(Root(kind=kind, id=id, name=view.name) for kind in WHOLE for id, view in self._views[kind].items()),
+            *(
+                Root(kind=kind, id=id, name=view.name)
+                for kind in ASSISTANT_KINDS
+                for id, view in self._views[kind].items()
+            ),
             *(self._store_root(id) for id in self._summary.stores if id not in users.stores),
             *(file_root(content) for id, content in self._summary.files.items() if id not in used),
         ]

@@ -22,8 +22,6 @@ from holdall.dialects.responses import RESPONSES
 from holdall.dialects.tables import Targets
 from holdall.model import AssistantView, Record, SourceId
 
-__all__ = ["ABOUT", "FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
-
 FOLDER = "responses"
 """Where they lie, in OUTPUT_DIR."""
 

@@ -30,8 +30,6 @@ from holdall.remote.parsed import read_parsed
 from holdall.untrusted import normalized
 from holdall.wording import read_wording
 
-__all__ = ["TextComparer", "TextComparison", "TextMatch", "covered"]
-
 # Bytes of what is compared. Each letter may take four in memory, and the text is there six times.
 _LARGEST = 8 << 20
 _PIECE = 64 << 10

@@ -20,8 +20,6 @@ from holdall.joining import overlap_of
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["FileProof", "MemberCheck", "Search", "sentences"]
-
 # Memberships that are read at once.
 _PIECE = 100
 # Most that one search may answer.

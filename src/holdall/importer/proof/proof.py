@@ -46,8 +46,6 @@ from holdall.remote.client import Account, path, viewed
 from holdall.remote.probing import absence
 from holdall.verdict import Verdict
 
-__all__ = ["Proof", "prove"]
-
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared (``assistants``, ``agents`` where there are any, ``vector_stores``, ``memberships``,

@@ -22,15 +22,13 @@ from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
-from holdall.kinds import KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind, TargetId, credible, epoch_seconds
 from holdall.opening import open_regular
 from holdall.remote.client import Account, viewed
 from holdall.remote.lists import Doubt
 
-__all__ = ["PLACES", "RECENT", "Baseline", "Listed", "Stamp", "listed", "stamps"]
-
-PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *WHOLE)}
+PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *ASSISTANT_KINDS)}
 
 RECENT = 3600
 """Seconds for which an object that another importer made says that it may still be at work."""

@@ -15,8 +15,6 @@ from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Chain", "Effect", "Made", "chains", "merged"]
-
 
 class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An object that the run created. ``image``: the fingerprints of its fields as the run left it, None if unknown.

@@ -20,35 +20,6 @@ from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import open_regular
 
-__all__ = [
-    "ALONE",
-    "JOURNAL",
-    "MARKS",
-    "Attach",
-    "Closed",
-    "Copy",
-    "Create",
-    "Creation",
-    "Delete",
-    "Describe",
-    "Detach",
-    "Done",
-    "Failed",
-    "Intent",
-    "Learned",
-    "Line",
-    "Opened",
-    "RunJournal",
-    "Shown",
-    "Update",
-    "Write",
-    "Written",
-    "decode",
-    "first_line",
-    "lines",
-    "timestamp",
-]
-
 JOURNAL = "journal.jsonl"
 
 VERSION = 2

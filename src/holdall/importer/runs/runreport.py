@@ -17,25 +17,9 @@ from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
-from holdall.kinds import KINDS, WHOLE, noun
+from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
-
-__all__ = [
-    "MAPPING",
-    "Duplicate",
-    "Orphan",
-    "Party",
-    "Report",
-    "ReportDestination",
-    "Result",
-    "RunMapping",
-    "Status",
-    "keeping",
-    "mapping",
-    "markdown",
-    "read_mapping",
-]
 
 MAPPING = "mapping.json"
 
@@ -230,9 +214,9 @@ class Report(RunMapping, frozen=True, kw_only=True):
 
 def markdown(report: Report) -> str:
     """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
-    clones = report.of(*WHOLE)
+    clones = report.of(*ASSISTANT_KINDS)
     whole = [result for result in clones if result.status is Status.SUCCESS]
-    shown = (kind for kind in WHOLE if report.of(kind) or not KINDS[kind].since)
+    shown = (kind for kind in ASSISTANT_KINDS if report.of(kind) or not KINDS[kind].since)
     total = ", ".join(f"{len(report.of(kind))} {KINDS[kind].count}" for kind in shown)
     rest = [result for result in report.results if result.status is not Status.SUCCESS]
     lines = [

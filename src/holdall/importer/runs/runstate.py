@@ -21,8 +21,6 @@ from holdall.opening import open_regular
 
 T = TypeVar("T", bound=runlines.Intent | runlines.Written)
 
-__all__ = ["RunState", "read_state"]
-
 
 class RunState:
     def __init__(self) -> None:

@@ -19,8 +19,6 @@ from holdall.kinds import noun
 from holdall.model import Kind, TargetId
 from holdall.opening import read_regular
 
-__all__ = ["LOG", "Act", "UndoAction", "UndoLog", "is_undone"]
-
 LOG = "undo.jsonl"
 
 

@@ -36,8 +36,6 @@ from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId
 from holdall.remote.client import Account, Answer, path
 
-__all__ = ["Ended", "UndoResult", "undo"]
-
 # Seconds between looks at what should be gone.
 _LAGS = (1.0, 2.0, 4.0, 8.0)
 

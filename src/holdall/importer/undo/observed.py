@@ -15,11 +15,9 @@ from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
-from holdall.kinds import KINDS, WHOLE
+from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import DefinitionView, FileView, Kind, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
-
-__all__ = ["Key", "Observed", "ObservedMember", "ObservedUser", "PossibleOrphan", "WrittenFile", "look", "touched"]
 
 # What one page of a list has.
 _PAGE = 100
@@ -98,7 +96,7 @@ async def look(
     """
     effects = state.effects()
     looker = _Looker(account, state, effects, everywhere, again)
-    for kind in (*WHOLE, Kind.STORE, Kind.FILE):
+    for kind in (*ASSISTANT_KINDS, Kind.STORE, Kind.FILE):
         await looker.objects(kind)
     await looker.members()
     seen, written = looker.seen, _written(output, effects) if output else []

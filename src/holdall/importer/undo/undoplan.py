@@ -20,10 +20,8 @@ from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, touched
-from holdall.kinds import KINDS, WHOLE, noun
+from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, TargetId
-
-__all__ = ["UndoPlan", "undo_plan"]
 
 
 class UndoPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +85,7 @@ class _Decision:
         decided: dict[Key, UndoAction] = {}
         for target, update in self._updates.items():
             decided[target] = self._restored(update)
-        for made in self._of(*WHOLE):
+        for made in self._of(*ASSISTANT_KINDS):
             decided[made.target] = self._deleted(made)
         for wrote in self._written.values():
             decided[wrote.target] = self._taken_back(wrote)

@@ -16,8 +16,6 @@ from holdall.model import Kind
 from holdall.progress import Progress
 from holdall.remote.client import Account
 
-__all__ = ["RehearseOptions", "rehearse_import"]
-
 _CONCURRENCY = 8
 
 

@@ -27,8 +27,6 @@ from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Writte
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
-__all__ = ["PlannedRequests", "RequestFolder", "listed", "read", "read_request", "remove", "replace"]
-
 
 class RequestFolder:
     """``output`` is OUTPUT_DIR. What runs to another destination wrote stays as the user's files do; with ``replace``

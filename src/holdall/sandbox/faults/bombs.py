@@ -14,8 +14,6 @@ from starlette.types import Receive, Send
 
 from holdall.sandbox.behaviour import BombKind
 
-__all__ = ["explode"]
-
 _PIECE = 1 << 16
 _JSON = {"content-type": "application/json"}
 _numbers = itertools.count()

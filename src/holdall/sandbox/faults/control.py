@@ -20,8 +20,6 @@ from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.body_shapes import decoded
 from holdall.sandbox.service.service import Service
 
-__all__ = ["refused", "routes"]
-
 T = TypeVar("T")
 
 

@@ -24,8 +24,6 @@ from holdall.sandbox.behaviour import (
     WrongLength,
 )
 
-__all__ = ["Faults"]
-
 # How much of a body a cut lets pass at most, as a power of two: bodies of all sizes are cut in all places.
 _FURTHEST = 18
 

@@ -13,8 +13,6 @@ from holdall.sandbox.faults.postponed import Postponed
 from holdall.sandbox.service.door import Noting, respond
 from holdall.sandbox.service.service import Service
 
-__all__ = ["Faulty"]
-
 
 class Faulty:
     """ASGI, behind the door: an application, and the faults of its requests. Without any it is not in the way."""

@@ -27,8 +27,6 @@ from holdall.sandbox.behaviour import (
 from holdall.sandbox.service.api_errors import ApiError, not_found, server_error
 from holdall.sandbox.service.door import Noting, respond
 
-__all__ = ["FaultyAnswer", "fail", "refusal_of"]
-
 _HTML = (
     b"<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1></center>\r\n"
     b"<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"

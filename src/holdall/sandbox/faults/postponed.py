@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope
 
-__all__ = ["Postponed"]
-
 
 class Postponed:
     """Requests that are carried out later, in the order in which they fall due."""

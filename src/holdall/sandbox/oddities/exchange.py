@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Change", "Exchange", "Memory"]
-
 
 class Memory(msgspec.Struct, kw_only=True):
     """What odd behaviour depends on besides the request. Projects are named by id."""

@@ -22,8 +22,6 @@ from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.body_shapes import decoded
 from holdall.sandbox.service.service import Service
 
-__all__ = ["ANSWERS", "REQUESTS", "Odd"]
-
 REQUESTS: Mapping[Oddity, Change] = {**odd_calls.REQUESTS, **odd_failures.REQUESTS, **odd_lists.REQUESTS}
 """What is done to requests, in the order in which it is done."""
 

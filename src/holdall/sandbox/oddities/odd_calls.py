@@ -9,9 +9,6 @@ from holdall.sandbox.oddities.odd_records import RESERVED
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service.api_errors import ApiError, server_error
 
-__all__ = ["ANSWERS", "REQUESTS"]
-
-
 _CREATES = ("assistants", "agents", "vector_stores", "file_batches")
 
 

@@ -11,8 +11,6 @@ import msgspec
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 
-__all__ = ["ANSWERS"]
-
 
 def _half_characters(exchange: Exchange, memory: Memory) -> None:
     if exchange.status >= 400 or not isinstance(exchange.answer, dict):

@@ -10,8 +10,6 @@ from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service.api_errors import ApiError, not_found
 
-__all__ = ["ANSWERS", "REQUESTS"]
-
 
 def _text_501(exchange: Exchange, memory: Memory) -> None:
     if exchange.is_text:

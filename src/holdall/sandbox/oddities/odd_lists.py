@@ -8,8 +8,6 @@ from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service.api_errors import invalid
 
-__all__ = ["ANSWERS", "REQUESTS"]
-
 _SHORT = "3"
 
 

@@ -9,8 +9,6 @@ from typing import Any
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 
-__all__ = ["ANSWERS", "RESERVED"]
-
 RESERVED = ("provider_id", "embedding_model")
 """Metadata keys that a server has for itself."""
 

@@ -7,8 +7,6 @@ from typing import Self
 
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["Oddity"]
-
 
 class Oddity(StrEnum):
     """One oddity, with what it does in a sentence. Of those that contradict each other the first one counts."""

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Assistant", "Membership", "Sample", "SampleDocument", "Store", "sample"]
-
 _ROOM = "holdall.sandbox.sample"
 
 

@@ -28,8 +28,6 @@ from holdall.sandbox.service.body_shapes import (
     text,
 )
 
-__all__ = ["shown", "to_create", "to_update"]
-
 _TOOLS_BYTES = 3 * 1024 * 1024
 _TYPE = text()
 _NAMES = nullable(array(text()))

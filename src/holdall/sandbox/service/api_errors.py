@@ -7,25 +7,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = [
-    "ApiError",
-    "bad_json",
-    "invalid",
-    "key_missing",
-    "key_wrong",
-    "method_unknown",
-    "missing_parameter",
-    "model_disabled",
-    "model_missing",
-    "not_found",
-    "organization_mismatch",
-    "project_mismatch",
-    "quoted",
-    "scope_missing",
-    "server_error",
-    "url_unknown",
-]
-
 
 class ApiError(Exception):
     """An answer other than 2xx, as the API words it."""

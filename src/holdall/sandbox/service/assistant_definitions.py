@@ -25,8 +25,6 @@ from holdall.sandbox.service.body_shapes import (
 from holdall.sandbox.service.json_schemas import check_format, check_function
 from holdall.sandbox.service.switches import Switches
 
-__all__ = ["check_parameters", "check_response_format", "check_tools", "shown", "shown_tool", "to_create", "to_update"]
-
 _TYPE = text()
 _FUNCTION_NAME = text(64, minimum=1, pattern="[a-zA-Z0-9_-]+")
 

@@ -12,8 +12,6 @@ from holdall.sandbox.service.memberships import CHUNKING, WantedMember
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["cancel", "create", "list_files", "retrieve"]
-
 
 def _asked(call: Call) -> tuple[str, list[WantedMember]]:
     """The files that a body names, and under which of the two keys."""

@@ -10,8 +10,6 @@ import uuid
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Blobs", "Incoming"]
-
 
 class Incoming:
     """A blob that is being written. Ends in ``Blobs.keep`` or in ``drop``; before the first ``write`` it is nothing."""

@@ -13,27 +13,6 @@ import msgspec
 
 from holdall.sandbox.service.api_errors import bad_json, invalid, missing_parameter, quoted
 
-__all__ = [
-    "ATTRIBUTES",
-    "METADATA",
-    "Shape",
-    "anything",
-    "array",
-    "boolean",
-    "choice",
-    "decoded",
-    "integer",
-    "json_body",
-    "mapping",
-    "nullable",
-    "number",
-    "one_of",
-    "open_object",
-    "record",
-    "tagged",
-    "text",
-]
-
 Shape = Callable[[Any, str], Any]
 
 # How deep the JSON of a body may be nested.

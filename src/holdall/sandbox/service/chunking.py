@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from holdall.sandbox.service.documents import CHARS_PER_TOKEN
 
-__all__ = ["byte_chunks", "chunks"]
-
 
 def chunks(text: str, *, size: int, overlap: int) -> list[str]:
     """Pieces of at most ``size`` tokens; each begins with the last ``overlap`` tokens of the one before.

@@ -9,8 +9,6 @@ from holdall.sandbox.service import serve_files
 from holdall.sandbox.service.api_errors import not_found
 from holdall.sandbox.service.service import Call
 
-__all__ = ["insert", "insert_copy", "remove_all"]
-
 
 def insert_copy(connection: sqlite3.Connection, call: Call, container: int, file_id: str, *, where: str) -> str:
     """Copy one file of the project into a container, and return the copy's id; raises 404."""

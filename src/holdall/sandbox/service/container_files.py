@@ -11,8 +11,6 @@ from holdall.sandbox.service.body_shapes import json_body, record, text
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 
-__all__ = ["add", "copy", "delete", "downloadable", "list_all", "retrieve"]
-
 _COPY = record({"file_id": text()}, required=("file_id",))
 
 

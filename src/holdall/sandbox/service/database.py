@@ -15,8 +15,6 @@ from pathlib import Path
 
 from holdall.sandbox.sandbox_errors import CannotStart, SandboxError
 
-__all__ = ["Database"]
-
 _STATE = "state.sqlite3"
 
 # Times are Unix seconds. JSON columns hold the value as the API shows it.

@@ -25,8 +25,6 @@ from holdall.sandbox.service.documents import (
 )
 from holdall.sandbox.service.extractor import Extractor
 
-__all__ = ["CheckedDocument", "examine", "text_of"]
-
 # Bytes that are decoded at once.
 _PIECE = 1 << 20
 

@@ -5,21 +5,6 @@ from __future__ import annotations
 import codecs
 import enum
 
-__all__ = [
-    "CHARS_PER_TOKEN",
-    "EXTRACTED",
-    "MAX_CHARACTERS",
-    "RETRIEVABLE",
-    "UPLOADABLE",
-    "ReadOutcome",
-    "TooLarge",
-    "decoded",
-    "encoding",
-    "extension",
-    "without_nul",
-    "written_extension",
-]
-
 CHARS_PER_TOKEN = 4
 
 MAX_CHARACTERS = 5_000_000 * CHARS_PER_TOKEN

@@ -13,8 +13,6 @@ from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.identity import Project
 from holdall.sandbox.service.service import Logged, Service
 
-__all__ = ["Door", "Noting", "respond"]
-
 
 class Noting(Protocol):
     """What logs a request: in ``scope["state"]["note"]``, for those who answer otherwise than by ``send``."""

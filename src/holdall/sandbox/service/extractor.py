@@ -26,7 +26,6 @@ from holdall.sandbox.service.text_extraction import extracted
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Extractor"]
 
 # Processor seconds for one document and as many for each MiB of it, bytes of memory likewise, and the most of each.
 _SECONDS, _MOST_SECONDS = 10, 30

@@ -17,8 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdall.sandbox.entra import expiry
 from holdall.sandbox.service.service import Logged, Service
 
-__all__ = ["Foundry"]
-
 _PATH = re.compile(r"/api/projects/(?P<project>[^/]+)(?P<rest>/(assistants|files|vector_stores|deployments)(/.*)?)")
 _VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?")
 

@@ -14,8 +14,6 @@ from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.door import respond
 from holdall.sandbox.service.service import Service
 
-__all__ = ["Guard"]
-
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 # Bytes of JSON.

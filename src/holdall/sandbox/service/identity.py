@@ -18,8 +18,6 @@ from holdall.sandbox.service.api_errors import ApiError, key_missing, key_wrong,
 from holdall.sandbox.service.database import Database
 from holdall.sandbox.service.ids import Ids
 
-__all__ = ["Identity", "Project"]
-
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{6,}")
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["Ids"]
-
 _LETTERS = string.ascii_letters + string.digits
 _HEX = "0123456789abcdef"
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from holdall.sandbox.service.api_errors import invalid
 
-__all__ = ["check_format", "check_function"]
-
 _Place = tuple[str, ...]
 _NOT_PERMITTED = ("allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "patternProperties")
 

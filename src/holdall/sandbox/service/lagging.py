@@ -10,8 +10,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdall.sandbox.service.api_errors import not_found
 from holdall.sandbox.service.service import Service
 
-__all__ = ["Lagging"]
-
 _JSON = b"application/json"
 _OBJECTS = ("/v1/files", "/v1/vector_stores", "/v1/assistants", "/v1/agents")
 

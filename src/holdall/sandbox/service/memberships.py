@@ -20,19 +20,6 @@ from holdall.sandbox.service.rates import ATTACHED_PER_PROJECT
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
 
-__all__ = [
-    "CHUNKING",
-    "STATUS",
-    "Pending",
-    "WantedMember",
-    "attach",
-    "cancel",
-    "detach",
-    "detach_all",
-    "pending",
-    "shown",
-]
-
 _OUTCOMES = ("completed", "failed", "cancelled")
 
 # The status as a SQL expression over memberships AS t; its one parameter is the time.

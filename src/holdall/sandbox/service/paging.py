@@ -11,8 +11,6 @@ import msgspec
 from holdall.sandbox.service.api_errors import invalid
 from holdall.sandbox.service.body_shapes import choice, integer
 
-__all__ = ["Window", "listing", "select", "window"]
-
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a list that was asked for. ``after`` and ``before`` are ids."""

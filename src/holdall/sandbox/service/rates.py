@@ -9,8 +9,6 @@ from collections import deque
 
 from holdall.sandbox.service.api_errors import ApiError
 
-__all__ = ["ATTACHED_PER_PROJECT", "WRITES_PER_STORE", "Rates"]
-
 # A minute. Source: OpenAI's rate limits for vector stores (the second one is an organisation's there).
 WRITES_PER_STORE = 300
 ATTACHED_PER_PROJECT = 2000

@@ -17,8 +17,6 @@ from holdall.sandbox.service import search
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.specimens import specimen
 
-__all__ = ["reply", "words_of"]
-
 # Passages that an answer is made of, and the letters that are shown of each; the letters of a question that are read.
 _PASSAGES = 3
 _LONGEST = 600

@@ -29,8 +29,6 @@ from holdall.sandbox.service.body_shapes import (
 )
 from holdall.sandbox.service.json_schemas import check_format, check_function
 
-__all__ = ["REQUEST", "check", "shown_text", "shown_tool"]
-
 # The longest string of an input. Source: the service's own refusals.
 _LONGEST = 10_485_760
 _TYPE = text()

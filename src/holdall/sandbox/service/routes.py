@@ -30,8 +30,6 @@ from holdall.sandbox.service.api_errors import ApiError, method_unknown, scope_m
 from holdall.sandbox.service.service import Call, Service
 from holdall.sandbox.service.switches import Switches
 
-__all__ = ["ROUTES", "api", "refused", "unrouted"]
-
 Handler = Callable[[Call], Any]
 Endpoint = Callable[[Service, Request], Awaitable[Response]]
 

@@ -31,8 +31,6 @@ from holdall.sandbox.service.body_shapes import (
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["FILTER", "found", "index_some", "search"]
-
 # Files that one slice of indexing takes up: other writers wait for no more than that.
 _SLICE = 100
 

@@ -13,8 +13,6 @@ from holdall.sandbox.service.api_errors import ApiError, not_found
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 
-__all__ = ["create", "delete", "list_all", "require_beta", "retrieve", "update"]
-
 
 def create(call: Call) -> dict[str, Any]:
     asked = to_create(call.body)

@@ -22,8 +22,6 @@ from holdall.sandbox.service.body_shapes import json_body
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 
-__all__ = ["create", "delete", "list_all", "require_beta", "retrieve", "update"]
-
 
 def _resolved(connection: sqlite3.Connection, call: Call, asked: dict[str, Any]) -> dict[str, Any]:
     """tool_resources as asked, once all they name is known to exist; inline stores have been made."""

@@ -14,8 +14,6 @@ from holdall.sandbox.service.body_shapes import array, choice, integer, json_bod
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 
-__all__ = ["check_scope", "create", "delete", "list_all", "require_running", "retrieve"]
-
 # Minutes without an operation, and files named at creation. Source: OpenAI's guide to the code interpreter.
 _IDLE_MINUTES = 20
 _MAX_FILES = 50

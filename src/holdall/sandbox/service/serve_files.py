@@ -16,8 +16,6 @@ from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call, Service
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["Upload", "add", "check_upload", "delete", "downloadable", "give_purpose", "list_all", "living", "retrieve"]
-
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 
 # Purposes that only the service gives.

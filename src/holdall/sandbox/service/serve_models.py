@@ -10,15 +10,6 @@ from holdall.sandbox.service.api_errors import ApiError, invalid, model_disabled
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Switches
 
-__all__ = [
-    "agent_model",
-    "assistant_model",
-    "is_reasoning",
-    "list_models",
-    "response_model",
-    "retrieve_model",
-]
-
 _AUTUMN = "2026-10-23"
 _WINTER = "2026-12-11"
 _NEW_YEAR = "2027-01-14"

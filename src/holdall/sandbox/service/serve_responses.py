@@ -14,8 +14,6 @@ from holdall.sandbox.service.documents import CHARS_PER_TOKEN
 from holdall.sandbox.service.response_requests import REQUEST, check, shown_text, shown_tool
 from holdall.sandbox.service.service import Call
 
-__all__ = ["create", "delete", "retrieve", "searches"]
-
 
 def _asked(connection: sqlite3.Connection, call: Call) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The request, checked, and all the items that a model would see."""

@@ -21,8 +21,6 @@ from holdall.sandbox.service.ids import Ids
 from holdall.sandbox.service.rates import Rates
 from holdall.sandbox.service.switches import Switches
 
-__all__ = ["Call", "Logged", "Service"]
-
 T = TypeVar("T")
 
 # Requests that the log remembers; older ones are forgotten first.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["specimen"]
-
 # Schemas refer to themselves, several times in each place; nobody needs more than this of one: so deep, so many
 # values, and so many letters in each.
 _DEEPEST = 12

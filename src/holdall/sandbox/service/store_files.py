@@ -18,8 +18,6 @@ from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["FIELDS", "STATUSES", "content", "create", "delete", "list_all", "list_of", "pieces", "retrieve", "update"]
-
 STATUSES = choice("in_progress", "completed", "failed", "cancelled")
 
 FIELDS: dict[str, Shape] = {"file_id": text(), "attributes": ATTRIBUTES, "chunking_strategy": CHUNKING}

@@ -6,8 +6,6 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Switches", "Variation"]
-
 
 class Variation(StrEnum):
     """Ways in which compatible servers differ that can't be put around a service from outside: in what it keeps."""

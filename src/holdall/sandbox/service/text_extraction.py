@@ -17,8 +17,6 @@ from xml.parsers import expat
 
 from holdall.sandbox.service.documents import MAX_CHARACTERS, TooLarge, decoded
 
-__all__ = ["extracted"]
-
 # Bytes of markup, unpacked, that are read of one document.
 _MAX_MARKUP = 64 << 20
 

@@ -22,7 +22,6 @@ from holdall.sandbox.service.service import Call
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["UploadForm", "download", "download_from_container", "upload", "upload_to_container"]
 
 # Bytes that are handed to the disk at once.
 _PIECE = 1024 * 1024
