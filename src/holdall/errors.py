@@ -154,7 +154,7 @@ class CannotWrite(BundleError):
 
 
 class OutOfResources(CannotWrite):
-    """This machine, or what it grants this process, has too little of something. See ``shortage``."""
+    """This machine, or what it grants this process, has too little of something. See ``resource_errors``."""
 
 
 class BundleInUse(BundleError):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.errors import AlreadyExists, CannotWrite
+from holdall.resource_errors import exhausted
 from holdall.safe_open import regular
-from holdall.shortage import exhausted
 
 PRIVATE = 0o600
 

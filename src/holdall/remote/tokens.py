@@ -21,7 +21,7 @@ from typing import IO, Any
 from holdall.errors import AuthenticationFailed
 from holdall.redaction import MARK
 from holdall.remote.account_errors import redacted
-from holdall.shortage import exhausted
+from holdall.resource_errors import exhausted
 from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 

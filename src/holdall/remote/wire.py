@@ -42,7 +42,7 @@ from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.transport import MAX_PAGE, is_web_page
-from holdall.shortage import exhausted
+from holdall.resource_errors import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
