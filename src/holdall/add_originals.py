@@ -34,7 +34,7 @@ from holdall.progress import Progress
 from holdall.safe_open import Closing
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
-from holdall.wording import Wording
+from holdall.word_match import WordMatcher
 
 _PIECE = 1 << 20
 _WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
@@ -175,20 +175,20 @@ class _Supply(Closing):
         except OSError as error:
             return Unmatched(reason=unreadable(error), near=True)
         # Without a text in the bundle there is nothing to hold the words against.
-        compared = item.entry is not None and bool(candidates.wordings)
+        compared = item.entry is not None and bool(candidates.matchers)
         if item.entry is not None and compared:
-            self._compare(item.entry, candidates.wordings)
+            self._compare(item.entry, candidates.matchers)
         found = candidates.choose(compared=compared)
         if isinstance(found, Chosen):
             self._originals.use(found.original)
         return found
 
-    def _compare(self, entry: IndexEntry, wordings: list[Wording]) -> None:
+    def _compare(self, entry: IndexEntry, matchers: list[WordMatcher]) -> None:
         try:
             with self._old.open(entry) as stream:
                 for parts in Pages(stream):
-                    for wording in wordings:
-                        wording.compare(parts)
+                    for matcher in matchers:
+                        matcher.compare(parts)
         except (ValueError, msgspec.MsgspecError) as error:
             raise DamagedBundle(f"can't read {entry.path}: {error}", entry=entry.path) from None
 

@@ -21,7 +21,7 @@ import msgspec
 from holdall.errors import UsageFault
 from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import normalized
-from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, read_wording
+from holdall.word_match import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, WordMatcher, read_matcher
 
 # How many files are named where several fit, or nearly.
 _NAMED = 5
@@ -69,7 +69,7 @@ class Fit(StrEnum):
 
 
 class Candidates:
-    """The files that may be the original of one file, those that fit best. ``wordings`` are to be given the parts of
+    """The files that may be the original of one file, those that fit best. ``matchers`` are to be given the parts of
     its parsed text, where there is one, before ``choose``: files whose words can't be read have none.
 
     Made by ``Originals.candidates``.
@@ -80,23 +80,23 @@ class Candidates:
     ) -> None:
         """``nothing`` is what to say where nothing can be chosen of the files, nor be said of them."""
         self._wanted, self._fit, self._nothing = wanted, fit, nothing
-        self._files = [(file, read_wording(file.path)) for file in files]
+        self._files = [(file, read_matcher(file.path)) for file in files]
 
     @property
-    def wordings(self) -> list[Wording]:
-        return [wording for _, wording in self._files if wording]
+    def matchers(self) -> list[WordMatcher]:
+        return [matcher for _, matcher in self._files if matcher]
 
     def choose(self, *, compared: bool) -> Chosen | Unmatched:
-        """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
+        """The original, where there is no doubt about it; ``compared``: the matchers were given a parsed text."""
         agreeing = self._agreeing() if compared else []
         # Those of which nothing says that they are other files.
-        possible = [file for file, wording in self._files if not compared or wording is None or file in agreeing]
+        possible = [file for file, matcher in self._files if not compared or matcher is None or file in agreeing]
         sure = len(agreeing) == len(possible) == 1
         if self._fit is Fit.NAME:
             if sure:
                 return Chosen(original=agreeing[0], check=WORDS_AGREE)
             if possible and len(self._files) == 1:
-                return Chosen(original=possible[0], check=NO_PARSED_TEXT if self.wordings else NO_TEXT_FILE)
+                return Chosen(original=possible[0], check=NO_PARSED_TEXT if self.matchers else NO_TEXT_FILE)
         if self._fit is Fit.NEAR and sure:
             check = f"size and words agree, its name {_apart(agreeing[0].name, self._wanted)}"
             return Chosen(original=agreeing[0], check=check)
@@ -105,7 +105,7 @@ class Candidates:
 
     def _agreeing(self) -> list[Original]:
         """Those whose words agree most closely."""
-        agreed = [(file, wording.closeness) for file, wording in self._files if wording and wording.agrees]
+        agreed = [(file, matcher.closeness) for file, matcher in self._files if matcher and matcher.agrees]
         closest = max((closeness for _, closeness in agreed), default=0)
         return [file for file, closeness in agreed if closeness == closest]
 
@@ -124,7 +124,7 @@ class Candidates:
             case Fit.NEAR if len(possible) > 1:
                 return f"no original of exactly that name; of its size: {self._apart(possible)}"
             case Fit.NEAR:
-                why = "there is no parsed text" if self.wordings else "its type has to be parsed"
+                why = "there is no parsed text" if self.matchers else "its type has to be parsed"
                 return f"no original of exactly that name: {self._apart(possible)}; words not compared: {why}"
             case _ if agreeing:
                 found = _names(agreeing)

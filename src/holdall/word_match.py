@@ -51,7 +51,7 @@ _LEAST_SHARE = 0.9
 _LONGEST = 256 << 20
 
 
-def read_wording(path: Path) -> Wording | None:
+def read_matcher(path: Path) -> WordMatcher | None:
     """The words of the file at ``path``; None where its type or its encoding doesn't show them. Raises OSError."""
     ending = path.suffix.lstrip(".").casefold()
     if ending in _OPAQUE or path.stat().st_size > _LONGEST:
@@ -155,7 +155,7 @@ class _Loose:
         return len(self._seen & self._words)
 
 
-Wording: TypeAlias = _Strict | _Loose
+WordMatcher: TypeAlias = _Strict | _Loose
 """The words of one file, to be compared with a parsed text that comes in parts."""
 
 
