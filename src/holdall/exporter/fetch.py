@@ -24,7 +24,7 @@ from holdall.errors import DamagedBundle, HoldallError, one_error
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.joining import DEFAULT_OVERLAP, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
 from holdall.originals import Originals
 from holdall.progress import Progress

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
-from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
+from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, comparable_size
 from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
@@ -205,12 +205,12 @@ class ContentFetcher:
         for holder in () if work.text else work.stores:
             work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
             sink = work.sinks.text(holder.store)
-            joining = Joining(holder.overlap)
+            joiner = PartsJoiner(holder.overlap)
             for matcher in matchers:
                 matcher.restart()
 
-            def each(parts: Parts, joining: Joining = joining) -> None:
-                joining.add(parts)
+            def each(parts: Parts, joiner: PartsJoiner = joiner) -> None:
+                joiner.add(parts)
                 for matcher in matchers:
                     matcher.compare(parts)
 
@@ -225,7 +225,7 @@ class ContentFetcher:
                 work.no_text = f"no parsed text: {error.detail or error.message}"
                 continue
             size = comparable_size(work.view.filename, work.size) if work.view and self._sizes_hold else None
-            doubt = joining.reading(None if parsed.truncated else size).doubt
+            doubt = joiner.reading(None if parsed.truncated else size).doubt
             content = FetchedContent(
                 fidelity=Fidelity.TEXT, size=parsed.size, route=work.route, truncated=parsed.truncated, doubt=doubt
             )

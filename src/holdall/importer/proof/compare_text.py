@@ -23,7 +23,7 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.errors import REQUEST_ERRORS
 from holdall.importer.plan.bundle_summary import Content, document
-from holdall.joining import is_text_name, joined
+from holdall.join_parts import is_text_name, joined
 from holdall.model import Fidelity, TargetId
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed

@@ -131,7 +131,7 @@ class _Edge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 _Choice = list[int | None]
 
 
-class Joining:
+class PartsJoiner:
     """The parts of one text, as they come; ``overlap`` is in tokens."""
 
     def __init__(self, overlap: int) -> None:
@@ -329,9 +329,9 @@ def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
     >>> joined(["one two three four", "three four five"], 400), joined(["a long caf\\ufffd", " long café au lait"], 400)
     ('one two three four five', 'a long café au lait')
     """
-    joining = Joining(overlap)
-    joining.add(parts)
-    return joining.reading(size).text(parts)
+    joiner = PartsJoiner(overlap)
+    joiner.add(parts)
+    return joiner.reading(size).text(parts)
 
 
 def _fits(left: str, right: str, least: int) -> tuple[int, int]:
