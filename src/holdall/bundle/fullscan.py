@@ -16,7 +16,6 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
-from holdall.bundle.claims import about_bag, about_entry, about_info, index_line
 from holdall.bundle.layout import IndexEntry, Part
 from holdall.bundle.lookup import frame_digest
 from holdall.bundle.names import fold, is_safe
@@ -25,6 +24,7 @@ from holdall.bundle.references import Report
 from holdall.bundle.scan import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_seal, encode_table
 from holdall.bundle.sorting import Sorter, ValueSorter
+from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
@@ -274,7 +274,7 @@ class Inventory:
         for line in self._bundle.part_lines(self._bundle.info.index):
             entry = index_line(line)
             path = entry.path.encode()
-            for fault in about_entry(line, entry, self._bundle.info.format):
+            for fault in entry_faults(line, entry, self._bundle.info.format):
                 self._find("index", entry.path, f"{entry.path}: {fault}")
             if path <= previous:
                 self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")
@@ -354,7 +354,7 @@ class Inventory:
 
     def _check_bag_info(self, raw: bytes) -> None:
         try:
-            for fault in about_bag(raw, self._bundle.info):
+            for fault in bag_faults(raw, self._bundle.info):
                 self._find("count", layout.BAG_INFO, fault)
         except ValueError as error:
             self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
@@ -362,7 +362,7 @@ class Inventory:
     def check_info(self) -> None:
         """What holdall.json says that nothing else has to be read for."""
         try:
-            for fault in about_info(self._bundle.raw_info, self._bundle.info):
+            for fault in info_faults(self._bundle.raw_info, self._bundle.info):
                 self._find("index", layout.INFO, f"holdall.json: {fault}")
         except ValueError as error:
             self._find("index", layout.INFO, f"holdall.json can be read in two ways: {error}")

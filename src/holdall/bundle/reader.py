@@ -20,11 +20,11 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
-from holdall.bundle.claims import ledger_line, loss_line, payload_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import FrameFile, SortedLines
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTable, read_table, require_expansion
+from holdall.bundle.validation import ledger_line, loss_line, payload_line
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind, Record, SourceId

@@ -12,13 +12,13 @@ from collections.abc import Callable, Container, Iterator
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import about_ledger_line, about_loss, asked, ledger_line, loss_line
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.totals import BundleTotals, declared, known_reason, minimum_of, verdict_of
+from holdall.bundle.validation import ledger_line, ledger_line_faults, loss_faults, loss_line, parse_route
 from holdall.capped import Capped
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
@@ -98,7 +98,7 @@ class References:
     def _read_ledger(self) -> None:
         previous = b""
         for raw, line in self._bundle.lines(layout.LEDGER, ledger_line):
-            for fault in _read_whole(about_ledger_line(raw, line)):
+            for fault in _read_whole(ledger_line_faults(raw, line)):
                 self._report("record", layout.LEDGER, f"the ledger's line of {line.id}: {fault}")
             if line.id.encode() < previous:
                 self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
@@ -112,7 +112,7 @@ class References:
     def _read_losses(self) -> None:
         previous = b""
         for raw, line in self._bundle.lines(layout.LOSSES, loss_line):
-            for fault in _read_whole(about_loss(raw, line)):
+            for fault in _read_whole(loss_faults(raw, line)):
                 self._report("record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason}: {fault}")
             if raw < previous:
                 self._report(
@@ -260,7 +260,7 @@ class References:
         file."""
         if line.fidelity is not Fidelity.TEXT or not (line.path or "").startswith(layout.TEXTS):
             return
-        name, route = str(line.path).split("/")[2], asked(line.route)
+        name, route = str(line.path).split("/")[2], parse_route(line.route)
         if route is None or route.store is None:
             fits = f"{layout.STORES}{name}{layout.MEMBERSHIPS}" in memberships
         elif name in self._names:

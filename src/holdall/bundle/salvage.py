@@ -16,7 +16,6 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import payload_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
@@ -25,6 +24,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import ValueSorter
+from holdall.bundle.validation import payload_line
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import most_lines

@@ -1,7 +1,7 @@
 """What a bundle says of itself, line by line: read within the limits, and where a statement is of a shape that
 docs/format.md doesn't know.
 
-Each ``about_`` function gives what is wrong, a sentence each. What readers could read in two ways is wrong: a key
+Each ``_faults`` function yields what is wrong, a sentence each. What readers could read in two ways is wrong: a key
 twice, a field at an entry of another kind, a fidelity that doesn't belong in its place. Fields that only a newer minor
 version knows are ignored.
 """
@@ -81,9 +81,9 @@ def payload_line(raw: bytes) -> IndexEntry:
     return entry
 
 
-def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
+def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
-    # As in about_ledger_line, the rules of docs/format.md one after another.
+    # As in ledger_line_faults, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"
@@ -108,7 +108,7 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
         yield "a filename, and it is no content"
 
 
-def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
+def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_unique`` does."""
     # The rules of docs/format.md one after another: more functions would hide them.
     fields = read_unique(raw, values=_LINE_VALUES)
@@ -131,7 +131,7 @@ def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
         yield "a doubt that says nothing"
     if line.fidelity is Fidelity.ORIGINAL and ((line.status or 0) >= 400 or line.code is not None):
         yield "its bytes were refused, and they are there"
-    route = asked(line.route)
+    route = parse_route(line.route)
     if route and line.fidelity is not Fidelity.SUPPLIED and route.file != line.id:
         yield "its route is that of another file"
     if route and {Fidelity.ORIGINAL: True, Fidelity.TEXT: False}.get(line.fidelity) is (route.store is not None):
@@ -145,10 +145,10 @@ class Route(NamedTuple):
     file: str
 
 
-def asked(route: str | None) -> Route | None:
+def parse_route(route: str | None) -> Route | None:
     """What a ledger's route asked for; None where it is none of the API's paths to a content of the file itself.
 
-    >>> asked("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
+    >>> parse_route("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
     Route(store='vs_1', file='a/b')
     """
     found = _ROUTE.fullmatch(route or "")
@@ -159,7 +159,7 @@ def _is_inside(path: str | None) -> bool:
     return bool(path) and not str(path).startswith("/") and ".." not in str(path).split("/")
 
 
-def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
+def loss_faults(raw: bytes, line: LossLine) -> Iterator[str]:
     """A line of the losses. Raises ValueError as ``read_unique`` does."""
     fields = read_unique(raw, values=_LINE_VALUES)
     if not line.reason:
@@ -173,9 +173,9 @@ def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
         yield f"a loss of the reason {line.reason}, and not of which of the objects that can have it"
 
 
-def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
+def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_unique`` does."""
-    # As in about_ledger_line, the rules of docs/format.md one after another.
+    # As in ledger_line_faults, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_INFO_VALUES)
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
@@ -199,7 +199,7 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
         yield f"format {info.format}, and {said} counted"
 
 
-def about_bag(raw: bytes, info: HoldallInfo) -> Iterator[str]:
+def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     """``bag-info.txt``. Raises ValueError where it is not what a bag may have."""
     fields = list(parse_bag_info(raw))
     oxums = [value for label, value in fields if label.lower() == _OXUM]
