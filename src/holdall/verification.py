@@ -20,8 +20,8 @@ from holdall.bundle.fullscan import FullScan, Inventory, check_tail
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References
-from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
+from holdall.bundle.sequential import choose_frames
 from holdall.bundle.totals import declared
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle

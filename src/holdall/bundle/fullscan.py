@@ -21,8 +21,8 @@ from holdall.bundle.lookup import frame_digest
 from holdall.bundle.names import fold, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
-from holdall.bundle.scan import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_seal, encode_table
+from holdall.bundle.sequential import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
 from holdall.parsedtext import StoredText

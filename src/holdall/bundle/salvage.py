@@ -21,8 +21,8 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
 from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.scan import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
+from holdall.bundle.sequential import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.validation import payload_line
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
