@@ -10,10 +10,10 @@ import msgspec
 from holdall.dialects import assistants
 from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
+from holdall.dialects.canonical import resources
 from holdall.dialects.foundry_classic import FOUNDRY
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
-from holdall.dialects.shapes import resources
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
 from holdall.model import Kind, Record
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.shapes import respelled
+from holdall.dialects.canonical import respelled
 from holdall.dialects.tables import USES
 from holdall.dumps.loose import Unreadable, left_out_by, parse
 from holdall.model import AssistantView, Kind, Record, SourceId, invented

@@ -117,15 +117,16 @@ _SHAPES: Mapping[Kind, Mapping[str, Any]] = {
 }
 
 
-def reduced(kind: Kind, field: str, value: Any, *, beside: Any = None, model: str | None = None) -> Any:
+def canonical_form(kind: Kind, field: str, value: Any, *, beside: Any = None, model: str | None = None) -> Any:
     """What ``value`` says in a ``field`` beyond the default; None where it says nothing.
 
     Members that the API doesn't have count only where ``beside``, the value it is compared with, has them too; in
     agents, whose tools are many, all of them do. Some defaults depend on the ``model``.
 
-    >>> reduced(Kind.ASSISTANT, "tools", [{"type": "function", "function": {"name": "f", "strict": False}, "x": 1}])
+    >>> tools = [{"type": "function", "function": {"name": "f", "strict": False}, "x": 1}]
+    >>> canonical_form(Kind.ASSISTANT, "tools", tools)
     [{'type': 'function', 'function': {'name': 'f'}}]
-    >>> reduced(Kind.ASSISTANT, "response_format", "auto")
+    >>> canonical_form(Kind.ASSISTANT, "response_format", "auto")
     """
     return _reduced(_SHAPES[kind].get(field), value, value if kind is Kind.AGENT else beside, model or "")
 
