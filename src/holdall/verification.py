@@ -1,7 +1,7 @@
-"""Prove a bundle whole: every byte against the seal, every entry against index and manifest, every reference.
+"""Verifies a bundle: every byte against the seal, every entry against index and manifest, every reference.
 
-All findings at once, each with a stable code, the entry it is about where that is known, and a sentence. What the
-bundle itself declares as lost is not damage; it is listed beside the findings.
+Reports all findings at once, each with a stable code, its entry if known, and a sentence. Declared losses aren't
+damage; they are listed separately.
 """
 
 from __future__ import annotations

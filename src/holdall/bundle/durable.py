@@ -1,4 +1,4 @@
-"""Files that survive a crash, are read by nobody else, and are worked on by one process at a time."""
+"""Durable, private files: written whole, synced, and moved into place."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def durable(file: BinaryIO) -> None:
 
 
 def put(file: FileIO, data: bytes) -> None:
-    """Write all of ``data`` to an unbuffered file, or raise OSError: then part of it may be there.
+    """Write all of ``data`` to an unbuffered file. Raises OSError; then part of it may be written.
 
-    A buffered one would keep what a full disk did not take, and write it behind the next line or fail in ``close``.
+    A buffered file would keep what a full disk refused, and write it after the next line or fail in ``close``.
     """
     left = memoryview(data)
     while left:
@@ -59,7 +59,7 @@ def put(file: FileIO, data: bytes) -> None:
 
 
 def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
-    """Have ``data`` at ``target``, whole and durable; what was there stays until then. Raises CannotWrite."""
+    """Replace ``target`` by ``data``, atomically and durably. Raises CannotWrite."""
     fresh = target.with_name(f".{target.name[:80]}.new")
     try:
         with fresh.open("wb") as file:
@@ -75,7 +75,8 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
 
 
 def place(source: Path, target: Path, *, force: bool) -> None:
-    """Give the finished ``source`` its final name, durably; AlreadyExists where that is taken and not ``force``."""
+    """Rename the finished ``source`` to its final name, durably. Raises AlreadyExists if that is taken, unless
+    ``force``."""
     if force:
         os.replace(source, target)
     elif sys.platform == "win32":
@@ -103,7 +104,7 @@ def already_exists(target: Path) -> AlreadyExists:
 
 
 class reporting:
-    """Turn an OSError into CannotWrite, with the way out of a full disk. A context manager."""
+    """Context manager: turn an OSError into CannotWrite, with a hint for a full disk."""
 
     # A class, because a generator costs as much as hashing a small file, and each file passes here several times.
     __slots__ = ("_target",)
@@ -129,7 +130,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
-    """What an OSError means to somebody who writes to ``target``; ``hint`` is the way out where the disk isn't full."""
+    """The error for an OSError on writing ``target``; ``hint`` is used unless the disk is full."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         hint = "make room and run the same command again: it goes on where it stopped"
     elif short := exhausted(error):

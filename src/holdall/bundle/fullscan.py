@@ -1,5 +1,5 @@
-"""The whole of a bundle's bytes, read once: frames, seal, seek table, and every member of the tar with its sha256; and
-index, manifest and tag files against each other and against what was found there.
+"""Reads every byte of a bundle once (frames, seal, seek table, each tar member with its sha256), and checks index,
+manifest and tag files against that and each other.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _line_ends(data: memoryview) -> int:
 
 
 class Scanned(NamedTuple):
-    """Where a member lies; its sha256, None where it can't be read whole; of a ``.jsonl`` how many lines it has."""
+    """One member: its place; its sha256, None if it can't be read whole; the number of lines if it is a ``.jsonl``."""
 
     offset: int
     size: int
@@ -52,7 +52,7 @@ class Scanned(NamedTuple):
 
 
 class FullScan:
-    """What one pass found. Everything that isn't as it must be is reported on the way.
+    """The result of one pass. Problems are reported on the way.
 
     ``members`` are those of the payload by their paths, ``tags`` the tag files, ``kept`` has the bytes of some of them,
     where they came whole; ``cut`` the paths of parsed texts that say of themselves that they stop short; ``followed``
@@ -161,7 +161,7 @@ class FullScan:
         return text
 
     def _in_bag(self, path: str) -> str:
-        """The path inside the bag; the first member says what the bag is called."""
+        """The path inside the bag. The first member gives the bag's name."""
         bag, _, inside = path.partition("/")
         if self._bag is None:
             self._bag = bag
@@ -188,8 +188,8 @@ class FullScan:
 
 
 def check_tail(file: BinaryIO, frames: FrameTable, digest: bytes | None, report: Report) -> None:
-    """What follows the frames must be, bit for bit, the seal with their ``digest``, None where nobody read them, and
-    the seek table that belongs to them."""
+    """Check that exactly the seal with the frames' ``digest`` (None if they weren't read) and their seek table
+    follow."""
     table, end = encode_table(frames), frames.length
     file.seek(end)
     rest = file.read(SEAL_SIZE + len(table) + 1)
@@ -217,7 +217,7 @@ class Inventory:
         self._payload_end = 1 << 62  # known once the index has been read
 
     def check_parts(self) -> set[str]:
-        """Which of index and manifest are as holdall.json says."""
+        """Which of index and manifest match holdall.json."""
         proven = set()
         info = self._bundle.info
         for path, part in ((layout.INDEX, info.index), (layout.MANIFEST, info.manifest)):
@@ -244,7 +244,7 @@ class Inventory:
         return digest.hexdigest(), lines
 
     def check_index(self) -> None:
-        """Index against the members of the tar; both are sorted, so they are compared side by side."""
+        """Compare the index with the tar's members, side by side: both are sorted."""
         unread = ValueSorter(IndexEntry)
         members: Iterator[tuple[bytes, Scanned | IndexEntry]] = self._scan.members.items() if self._scan else iter(())
         # Of one path the member comes before its line.
@@ -324,7 +324,7 @@ class Inventory:
                 return
 
     def check_tags(self) -> None:
-        """The tag files that the scan met, and what they say as far as it kept them."""
+        """Check the tag files that the scan found, and the content of those it kept."""
         if self._scan is None:
             return
         tags, kept = self._scan.tags, self._scan.kept
@@ -360,7 +360,7 @@ class Inventory:
             self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
 
     def check_info(self) -> None:
-        """What holdall.json says that nothing else has to be read for."""
+        """Check what can be checked in holdall.json alone."""
         try:
             for fault in info_faults(self._bundle.raw_info, self._bundle.info):
                 self._find("index", layout.INFO, f"holdall.json: {fault}")

@@ -1,9 +1,8 @@
-"""What a bundle says of itself, line by line: read within the limits, and where a statement is of a shape that
-docs/format.md doesn't know.
+"""Validates a bundle's own statements (index, ledger, losses, ``holdall.json``, ``bag-info.txt``) against
+docs/format.md.
 
-Each ``_faults`` function yields what is wrong, a sentence each. What readers could read in two ways is wrong: a key
-twice, a field at an entry of another kind, a fidelity that doesn't belong in its place. Fields that only a newer minor
-version knows are ignored.
+Each ``_faults`` function yields what is wrong, a sentence each. Anything ambiguous is wrong: a duplicate key, a field
+or a fidelity that doesn't belong to the entry. Fields of newer minor versions are ignored.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def loss_line(raw: bytes) -> LossLine:
 
 
 def index_line(raw: bytes) -> IndexEntry:
-    """A line of the index, its path not looked at; ValueError where it is over a limit."""
+    """A line of the index, without checking its path; ValueError where it is over a limit."""
     require_plain(raw)
     entry = _index_decoder.decode(raw)
     require_id(entry.id or "")
@@ -74,7 +73,7 @@ def index_line(raw: bytes) -> IndexEntry:
 
 
 def payload_line(raw: bytes) -> IndexEntry:
-    """A line of the index; ValueError where it is over a limit, or its path is none that a bundle may have."""
+    """A line of the index; ValueError where it is over a limit or its path isn't allowed."""
     entry = index_line(raw)
     if not entry.path.startswith("data/") or not is_safe(entry.path):
         raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
@@ -139,14 +138,14 @@ def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
 
 
 class Route(NamedTuple):
-    """The ids in the path of a request for a content: of a file, and of the store whose text of it was asked for."""
+    """The ids in the path of a content request: the file's, and the store's if its text was requested."""
 
     store: str | None
     file: str
 
 
 def parse_route(route: str | None) -> Route | None:
-    """What a ledger's route asked for; None where it is none of the API's paths to a content of the file itself.
+    """Parses a ledger's route; None if it isn't an API path to the file's own content.
 
     >>> parse_route("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
     Route(store='vs_1', file='a/b')
@@ -200,7 +199,7 @@ def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
 
 
 def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
-    """``bag-info.txt``. Raises ValueError where it is not what a bag may have."""
+    """``bag-info.txt``. Raises ValueError where it isn't valid."""
     fields = list(parse_bag_info(raw))
     oxums = [value for label, value in fields if label.lower() == _OXUM]
     if oxums != [f"{info.counts.get('bytes')}.{info.counts.get('entries')}"]:

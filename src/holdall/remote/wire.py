@@ -349,7 +349,7 @@ class Wire:
     # -- errors ----------------------------------------------------------------------------------------
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
-        """The error for an answer of success that makes no sense."""
+        """The error for a 2xx answer whose body can't be read."""
         return self._errors.unreadable(what, why, status=answer.status, request_id=answer.request_id)
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
