@@ -24,6 +24,7 @@ from holdall.settings import (
     SourceSettings,
     both_settings,
     destination_settings,
+    output_folder,
     source_settings,
 )
 
@@ -55,6 +56,13 @@ def read_both(console: Console, given: Mapping[str, Any]) -> BothSettings:
     settings = both_settings(_lookup(console, given))
     _show_notices(console, settings.log_level, [], settings.source, settings.destination)
     return settings
+
+
+def read_output_dir(console: Console, given: Mapping[str, Any]) -> Path:
+    """OUTPUT_DIR, for a command that needs no account."""
+    lookup = _lookup(console, given)
+    lookup.mistakes.raise_all()
+    return output_folder(lookup)
 
 
 def read_import(console: Console, given: Mapping[str, Any]) -> tuple[DestinationSettings, Asked]:

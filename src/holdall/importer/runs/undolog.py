@@ -147,6 +147,11 @@ def is_undone(folder: Path) -> bool:
     return _read(folder / LOG)[1]
 
 
+def has_undo(folder: Path) -> bool:
+    """Whether an undo of the run in ``folder`` has begun."""
+    return (folder / LOG).exists()
+
+
 def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool, int]:
     begun, whole, orphans = set(), False, 0
     try:
