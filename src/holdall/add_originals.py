@@ -21,7 +21,7 @@ from holdall.bundle.layout import Capture, Digests, FidelityCount, IndexEntry, L
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import declared, minimum_of
+from holdall.bundle.totals import declared_verdict, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
@@ -223,7 +223,7 @@ class _Supply(Closing):
             lacking=self.lacking,
             refused=self._refusals.total,
             refusals=list(self._refusals),
-            verdict=declared(info),
+            verdict=declared_verdict(info),
         )
         if finished is None:
             return found

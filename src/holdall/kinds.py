@@ -137,10 +137,10 @@ def noun(kind: Kind) -> str:
     return KINDS[kind].noun
 
 
-def a(kind: Kind) -> str:
+def with_article(kind: Kind) -> str:
     """The kind's noun with its article.
 
-    >>> a(Kind.ASSISTANT), a(Kind.STORE)
+    >>> with_article(Kind.ASSISTANT), with_article(Kind.STORE)
     ('an assistant', 'a vector store')
     """
     name = noun(kind)

@@ -22,7 +22,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.bundle.sequential import choose_frames
-from holdall.bundle.totals import declared
+from holdall.bundle.totals import declared_verdict
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
 from holdall.progress import Progress, Silent
@@ -154,7 +154,7 @@ class _Verification:
 
     def _outcome(self, size: int, sha256: str | None) -> Verification:
         info = self.bundle.info if self.bundle else None
-        completeness, losses = declared(info) if info else COMPLETE, Capped[DeclaredLoss]()
+        completeness, losses = declared_verdict(info) if info else COMPLETE, Capped[DeclaredLoss]()
         if self._references:
             completeness, losses = self._references.verdict, self._references.losses
         return Verification(

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from holdall.bundle.durable import cannot_write, durable, put
+from holdall.bundle.durable import cannot_write, sync_file, write_all
 from holdall.safe_open import regular
 
 _BLOCK = 1 << 16
@@ -27,7 +27,7 @@ class AppendLog:
         *,
         new: bool = False,
         end: int | None = None,
-        sync: Callable[[BinaryIO], None] = durable,
+        sync: Callable[[BinaryIO], None] = sync_file,
         hint: str = "",
         mode: int = 0o666,
     ) -> None:
@@ -57,7 +57,7 @@ class AppendLog:
             if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
                 # Written to a file that has no name any more, all would be lost with the process.
                 raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
-            put(self._file, lines)
+            write_all(self._file, lines)
             if sync:
                 self._sync(cast(BinaryIO, self._file))
         except OSError as error:

@@ -204,7 +204,7 @@ def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
 
 def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> bytes:
     """``bag-info.txt`` for a payload of ``entries`` files and ``size`` bytes."""
-    agent, date, *source = described(capture.tool, capture.source, ended)
+    agent, date, *source = repeated_fields(capture.tool, capture.source, ended)
     return bag_info(
         [
             agent,
@@ -216,7 +216,7 @@ def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> by
     )
 
 
-def described(tool: str, source: Source, ended: int) -> list[tuple[str, str]]:
+def repeated_fields(tool: str, source: Source, ended: int) -> list[tuple[str, str]]:
     """The fields of ``bag-info.txt`` that repeat ``holdall.json``; unknown ones are empty."""
     known = [("Organization", source.organization), ("Project", source.project), ("Label", source.label)]
     date = datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")

@@ -33,7 +33,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def durable(file: BinaryIO) -> None:
+def sync_file(file: BinaryIO) -> None:
     """Flush ``file`` down to the disk. On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
     file.flush()
     if sys.platform == "darwin":
@@ -47,7 +47,7 @@ def durable(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def put(file: FileIO, data: bytes) -> None:
+def write_all(file: FileIO, data: bytes) -> None:
     """Write all of ``data`` to an unbuffered file. Raises OSError; then part of it may be written.
 
     A buffered file would keep what a full disk refused, and write it after the next line or fail in ``close``.
@@ -64,7 +64,7 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
     try:
         with fresh.open("wb") as file:
             file.write(data)
-            durable(file)
+            sync_file(file)
         os.replace(fresh, target)
     except OSError as error:
         with suppress(OSError):
@@ -74,7 +74,7 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
         sync_folder(target.parent)
 
 
-def place(source: Path, target: Path, *, force: bool) -> None:
+def rename_durably(source: Path, target: Path, *, force: bool) -> None:
     """Rename the finished ``source`` to its final name, durably. Raises AlreadyExists if that is taken, unless
     ``force``."""
     if force:

@@ -37,7 +37,7 @@ class FrameFile:
         cache_bytes: int = _CACHE_BYTES,
         decode: Callable[[bytes, int], bytes] = decompress,
     ) -> None:
-        """``decode`` may give less than a frame's size, as ``remains`` does."""
+        """``decode`` may give less than a frame's size, as ``decompress_damaged`` does."""
         self.frames, self._decode = frames, decode
         self._file, self._room = file, cache_bytes
         self._lock, self._large = threading.Lock(), threading.Lock()

@@ -17,7 +17,7 @@ from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
-from holdall.bundle.totals import BundleTotals, declared, known_reason, minimum_of, verdict_of
+from holdall.bundle.totals import BundleTotals, declared_verdict, known_reason, minimum_of, verdict_of
 from holdall.bundle.validation import ledger_line, ledger_line_faults, loss_faults, loss_line, parse_route
 from holdall.capped import Capped
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
@@ -91,7 +91,7 @@ class References:
     def verdict(self) -> Verdict:
         """The verdict by the checked records: what the bundle lacks of the project."""
         losses = self._totals.losses()
-        return verdict_of(losses) if losses else declared(self._bundle.info)
+        return verdict_of(losses) if losses else declared_verdict(self._bundle.info)
 
     def _read_ledger(self) -> None:
         previous = b""

@@ -20,7 +20,7 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
 from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
+from holdall.bundle.seekable import FrameError, decompress, decompress_damaged, require_expansion
 from holdall.bundle.sequential import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.validation import payload_line
@@ -169,7 +169,7 @@ def _whole_or_remains(frame: bytes, size: int) -> bytes:
     try:
         return decompress(frame, size)
     except FrameError:
-        return remains(frame, size)
+        return decompress_damaged(frame, size)
 
 
 def _lost(path: str, why: str) -> DamagedBundle:

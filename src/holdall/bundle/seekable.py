@@ -114,7 +114,7 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
     return data
 
 
-def remains(frame: bytes | memoryview, size: int) -> bytes:
+def decompress_damaged(frame: bytes | memoryview, size: int) -> bytes:
     """The decodable beginning of a damaged frame. Nothing proves it.
 
     Often a flipped bit shows only in the checksum, and the blocks before a hole are intact.

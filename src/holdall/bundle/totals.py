@@ -116,7 +116,7 @@ def verdict_of(losses: Mapping[str, int]) -> Verdict:
     return Verdict(counts=dict(counts))
 
 
-def declared(info: HoldallInfo) -> Verdict:
+def declared_verdict(info: HoldallInfo) -> Verdict:
     """The verdict in ``holdall.json``; if there is none, that of the files without content."""
     if info.losses is not None:
         return verdict_of(info.losses)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import described, parse_bag_info
+from holdall.bundle.bag import parse_bag_info, repeated_fields
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_safe
 from holdall.kinds import DEFINITIONS, KINDS
@@ -204,7 +204,7 @@ def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     oxums = [value for label, value in fields if label.lower() == _OXUM]
     if oxums != [f"{info.counts.get('bytes')}.{info.counts.get('entries')}"]:
         yield "Payload-Oxum is not the payload's"
-    known = {label.lower(): value for label, value in described(info.tool, info.source, info.ended)}
+    known = {label.lower(): value for label, value in repeated_fields(info.tool, info.source, info.ended)}
     for label, value in fields:
         if known.get(label.lower(), value) != value:
             yield f"{label} is another than in holdall.json"

@@ -21,7 +21,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import opening_files
 from holdall.bundle.digest import record_hash
-from holdall.bundle.durable import already_exists, place, reporting
+from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, LedgerLine
@@ -265,7 +265,7 @@ class BundleWriter:
             ).run(ended=max(ended, self.started))
             require_readable(self._partial.stream, self.target)
             self._leave()
-            place(self._partial.stream, self.target, force=self._force)
+            rename_durably(self._partial.stream, self.target, force=self._force)
             self._partial.remove()
             return finished
 

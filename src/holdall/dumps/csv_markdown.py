@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall.dumps.loose import DEEPEST, Unreadable, parse
-from holdall.dumps.normal import spelled
+from holdall.dumps.normal import api_name
 
 _NUMBER_COLUMNS = frozenset({"temperature", "top_p", "created_at", "created"})
 _TELLING = frozenset({"instructions", "tools", "system_prompt", "file_ids", "object"})
@@ -33,7 +33,7 @@ def rows(text: str) -> Iterator[dict[str, Any]]:
     if not head or head[0] in "{[":
         return
     mark = max(",;\t", key=head.count)
-    names = [spelled(name) for name in next(csv.reader([head], delimiter=mark))]
+    names = [api_name(name) for name in next(csv.reader([head], delimiter=mark))]
     if len(names) < 2 or "model" not in names or not _TELLING & set(names):
         return
     csv.field_size_limit(_LONGEST_CELL)
@@ -71,7 +71,7 @@ def definition(text: str) -> dict[str, Any] | None:
         fields = _Lines(parts[1]).value(0, 0)
     except (_Beyond, Unreadable):
         return None
-    if not isinstance(fields, dict) or "model" not in {spelled(str(key)) for key in fields}:
+    if not isinstance(fields, dict) or "model" not in {api_name(str(key)) for key in fields}:
         return None
     return {**fields, "instructions": fields.get("instructions") or parts[2].strip("\n")}
 

@@ -11,7 +11,7 @@ import msgspec
 
 from holdall.dumps.csv_markdown import definition, rows
 from holdall.dumps.loose import DEEPEST
-from holdall.dumps.normal import Head, Likeness, Unfit, assistant, assistant_id, lifted
+from holdall.dumps.normal import Head, Likeness, Unfit, assistant, assistant_id, from_v1
 from holdall.dumps.text import DumpText, decoded, looks_like
 from holdall.errors import Mistakes, UsageFault
 from holdall.graph import with_callees_by_id
@@ -303,7 +303,7 @@ class _Found:
             self._note(
                 f"{source.dump} has other names of fields than the API, which are read: {', '.join(renamed)[:200]}"
             )
-        found, made, notes = lifted(found, ident)
+        found, made, notes = from_v1(found, ident)
         for note in notes:
             self._note(note)
         if made:

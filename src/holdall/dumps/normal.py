@@ -75,10 +75,10 @@ class Unfit(Exception):
 
 
 @lru_cache(maxsize=4096)
-def spelled(key: str) -> str:
+def api_name(key: str) -> str:
     """``key`` as the API would write it.
 
-    >>> [spelled(key) for key in ("fileIds", "ToolResources", "openAIAssistantID", "top-p")]
+    >>> [api_name(key) for key in ("fileIds", "ToolResources", "openAIAssistantID", "top-p")]
     ['file_ids', 'tool_resources', 'open_ai_assistant_id', 'top_p']
     """
     return _WORDS.sub("_", key).lower().strip("_")
@@ -111,12 +111,12 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     """
     found: dict[str, Any] = {}
     for field, value in fields.items():
-        name = spelled(field)
+        name = api_name(field)
         found[field if name in fields or name in found else name] = value
     ident = assistant_id(found) or (key if _is_assistant_id(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     found = _identified(found, ident)
-    if "name" not in found and key and key != ident and spelled(key) not in _GENERIC and not key.isdigit():
+    if "name" not in found and key and key != ident and api_name(key) not in _GENERIC and not key.isdigit():
         found["name"] = key
     for field in _STRUCTURED:
         if field in found:
@@ -163,15 +163,15 @@ def _shaped(field: str, value: Any, *, exact: bool) -> Any:
         return value if value is None else _ids(value, None)
     if field == "tools" and isinstance(value, list):
         value = [_tool(tool) for tool in value]
-    return respelled(field, value, spelled, nulls=exact)
+    return respelled(field, value, api_name, nulls=exact)
 
 
 def _tool(tool: Any) -> Any:
-    if isinstance(tool, str) and spelled(tool) in _TOOLS:
-        return {"type": spelled(tool)}
+    if isinstance(tool, str) and api_name(tool) in _TOOLS:
+        return {"type": api_name(tool)}
     kind = tool.get("type") if isinstance(tool, dict) else None
-    if isinstance(kind, str) and kind not in _TOOLS and spelled(kind) in _TOOLS:
-        return {**tool, "type": spelled(kind)}
+    if isinstance(kind, str) and kind not in _TOOLS and api_name(kind) in _TOOLS:
+        return {**tool, "type": api_name(kind)}
     return tool
 
 
@@ -258,7 +258,7 @@ class Head:
 
     def __init__(self, members: Mapping[str, msgspec.Raw]) -> None:
         # What has more fields is a map of something.
-        self._members = {spelled(key): value for key, value in members.items()} if len(members) <= _MOST_FIELDS else {}
+        self._members = {api_name(key): value for key, value in members.items()} if len(members) <= _MOST_FIELDS else {}
         self.object = self.text("object")
 
     def raw(self, field: str) -> bytes:
@@ -297,7 +297,7 @@ class Head:
 # -- v1 ----------------------------------------------------------------------------------------------
 
 
-def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], list[Record], list[str]]:
+def from_v1(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], list[Record], list[str]]:
     """The definition in v2 (unchanged if it is), the store made for it with its memberships, and notes."""
     # In one place, because where the files go depends on each of the tools and on what has a place already.
     tools: list[Any] = found if isinstance(found := fields.get("tools"), list) else []

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
-from holdall.bundle.durable import durable
+from holdall.bundle.durable import sync_file
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
@@ -64,7 +64,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     run: Callable[[], str]
     operation: Callable[[], str]
-    sync: Callable[[BinaryIO], None] = durable
+    sync: Callable[[BinaryIO], None] = sync_file
 
 
 class Observer(Protocol):
