@@ -23,7 +23,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.seekable import FrameError, decompress, decompress_damaged, require_expansion
 from holdall.bundle.sequential import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.sorting import ValueSorter
-from holdall.bundle.validation import payload_line
+from holdall.bundle.validation import salvaged_line
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import most_lines
@@ -82,8 +82,8 @@ class Salvage(Closing):
                 complete = False
                 break
             try:
-                entry = payload_line(line or b"")  # where one is lost, nothing, which is no line either
-            except ValueError:
+                entry = salvaged_line(line or b"")  # where one is lost, nothing, which is no line either
+            except (ValueError, RecursionError):
                 complete = False
             else:
                 if self._listed.add(entry.path):
