@@ -95,7 +95,8 @@ def test_memory_is_flat(tmp_path: Path) -> None:
                     line = json.dumps({"id": f"file-{number:020}", "filename": f"{number}.txt"}).encode() + b"\n"
                     members.write(line)
                     files.write(line)
-                    writer.add_ledger(ledger_line(File(id=f"file-{number:020}", data=None)))
+                    file = File(id=f"file-{number:020}", filename=f"{number}.txt", data=None)
+                    writer.add_ledger(ledger_line(file))
                 members.commit()
                 files.commit()
             writer.finish(ended=STARTED)
