@@ -1,4 +1,4 @@
-"""What is left of a run's effects at the account, and who uses it: all that an undo has to look at. Reads only."""
+"""Reads what is left of a run's effects at the account, and who uses it."""
 
 from __future__ import annotations
 
