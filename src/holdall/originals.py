@@ -78,7 +78,7 @@ class Candidates:
     def __init__(
         self, wanted: str, fit: Fit = Fit.SIZE, files: Sequence[Original] = (), *, nothing: str = _NOTHING
     ) -> None:
-        """``nothing`` is what to say where nothing can be chosen of the files, nor be said of them."""
+        """``nothing`` is the reason to give if there is no other."""
         self._wanted, self._fit, self._nothing = wanted, fit, nothing
         self._files = [(file, read_matcher(file.path)) for file in files]
 

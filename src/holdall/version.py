@@ -1,3 +1,3 @@
-"""The version of this program. A module of its own, so that whoever needs the number opens nothing else."""
+"""The version of this program, in a module without imports."""
 
 __version__ = "0.1.0"

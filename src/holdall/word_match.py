@@ -89,8 +89,8 @@ class _Strict:
 
     @property
     def closeness(self) -> float:
-        """Of several files that agree with one text the one that is it has the most of this: of words at the edges of
-        parts, which need not be whole and stand in the file all the same."""
+        """Rank among files that agree with one text: how many words at the edges of parts, which may be cut, are whole
+        in the file."""
         return self._edges
 
     def compare(self, parts: Iterable[str]) -> None:

@@ -237,7 +237,7 @@ class Inventory:
         return proven
 
     def _read(self, part: Part | IndexEntry) -> tuple[str, int]:
-        """The sha256 of what lies there, and the number of its lines; FrameError where it can't be had."""
+        """The sha256 and the number of lines of what is there; FrameError if unreadable."""
         digest, lines = hashlib.sha256(), 0
         for chunk in self._bundle.frames.chunks(part.offset, part.size):
             digest.update(chunk)

@@ -219,7 +219,7 @@ class Journal:
 
 
 def _last_cut(path: Path) -> tuple[int, Cut]:
-    """The last cut, and where the next line goes: what stands behind it is no part of the bundle."""
+    """The last cut, and where the next line goes. Lines after the cut don't count."""
     end, cut = 0, _NOTHING
     with open_regular(path) as file:
         position = 0

@@ -157,8 +157,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
-    """What an export was asked for. Exports with the same capture can resume each other; ``min_fidelity`` isn't part of
-    it, because it changes the verdict, not the content."""
+    """What an export was asked for. Exports with the same capture can resume each other, even with another ``tool`` or
+    ``min_fidelity``, which don't change the content."""
 
     tool: str
     source: Source

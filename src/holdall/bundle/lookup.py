@@ -53,7 +53,7 @@ class FrameFile:
             self._proven = digests
 
     def frame(self, number: int) -> bytes:
-        """The content of one frame; FrameError where it can't be had."""
+        """The content of one frame; FrameError if unreadable."""
         if (data := self._cached(number)) is not None:
             return data
         size = self.frames[number][3]

@@ -74,7 +74,7 @@ class Stream:
         self._syncer.start()
 
     def sink(self, path: str, *, uses: int = 0) -> Sink:
-        """A sink for what will lie at ``path`` or in that folder, with so many tools and references in it."""
+        """A sink for an entry at ``path``, or in that folder, with so many tools and references."""
         return Sink(
             self._partial.target,
             self._partial.new_spool,

@@ -117,7 +117,7 @@ class StreamIndex:
             self._recent[line.ledger.id] = line
 
     def journalled(self, contents: Iterable[tuple[str, int]]) -> None:
-        """Record these contents' positions in the journal."""
+        """Note these contents' journal positions; their lines are dropped from memory."""
         with self._lock:
             for file_id, position in contents:
                 self._positions[hash(file_id)] = position

@@ -140,7 +140,7 @@ def _warn_of(console: Console, found: Iterable[steps.Step]) -> None:
 
 
 def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
-    """Ask before anything that is there is changed. Raises UsageFault where nobody can be asked, or says no."""
+    """Ask before existing objects are changed. Raises UsageFault if there is no terminal, or the answer is no."""
     if yes or not prepared.plan.updates():
         return
     _warn_of(console, (step for step in prepared.plan.steps() if isinstance(step, _CHANGES)))

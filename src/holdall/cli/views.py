@@ -62,7 +62,7 @@ def conclude(console: Console, verdict: Verdict) -> None:
 
 
 def as_exported(verdict: Verdict) -> str:
-    """What a whole bundle lacks all the same, to be put behind the word 'whole'; empty where it lacks nothing."""
+    """What a whole bundle lacks, to follow the word 'whole'; empty if nothing."""
     said = str(verdict)
     if verdict.complete:
         return said.removeprefix("complete")

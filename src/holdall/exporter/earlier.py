@@ -209,7 +209,7 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
 
 
 def _free(fresh: Path) -> Path:
-    """A name that nobody else took within the same second."""
+    """A free name: another export may have begun in the same second."""
     stem, number, target = fresh.name.removesuffix(SUFFIX), 1, fresh
     while target.exists() or partial_folder(target).exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Fetches one file's content at the best fidelity that can be had, and says why no better one was.
+"""Fetches one file's content at the best fidelity available, and says why not better.
 
 ``original`` (the file's own bytes) -> ``supplied`` (the owner's own copy) -> ``container`` (a copy read through a
 container) -> ``text`` (parsed text from a vector store, kept as it was paged) -> ``unavailable``. OpenAI refuses to

@@ -1,1 +1,1 @@
-"""A plan carried out: every write once, looked for where its answer was lost."""
+"""Carries out a plan: every write once, and reconciled if its answer was lost."""

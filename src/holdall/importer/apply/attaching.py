@@ -1,4 +1,4 @@
-"""Files into a vector store: sent in batches as large as the destination takes, each file once.
+"""Attaches files to a vector store, in batches as large as the destination allows, each file once.
 
 A store's files are a set. So a batch whose answer was lost needs no name: once it has settled, the store's own list
 says which of its files are there, and only those that are missing are sent again.

@@ -1,4 +1,4 @@
-"""What every step of a run needs, in one value; waiting; and which errors end a run."""
+"""The shared context of a run's steps, their waiting, and which errors end a run."""
 
 from __future__ import annotations
 

@@ -145,7 +145,8 @@ class PlanExecution:
         return None
 
     def _request(self, step: steps.CreateDefinition | steps.UpdateDefinition, op: str = "") -> dialect.Request:
-        """What it is with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
+        """The definition's request with the ids of this destination. Raises _Failed if a store that it needs isn't
+        whole."""
         is_new = isinstance(step, steps.CreateDefinition)
         record, here = self._records[step.kind][step.id], self._state.targets[step.kind]
         # Of its own kind in the bundle it may call others; None for one that isn't here.
@@ -263,7 +264,7 @@ class PlanExecution:
     async def _despite_errors(
         self, step: steps.CreateDefinition | steps.UpdateDefinition, why: Why, text: str, field: str | None = None
     ) -> AsyncIterator[None]:
-        """An error in here is a loss: the copy stands all the same. If it ends the run, then after this copy."""
+        """Record an error in the block as a loss of the copy. An error that ends the run does so after this copy."""
         try:
             yield
         except RemoteError as error:

@@ -43,8 +43,8 @@ def attempt_name(run: str, operation: str) -> str:
 async def begin(context: Context, plan: steps.Plan, opened: Opened, *, force: bool) -> None:
     """See that no other importer is at work on the same things; for a new run also keep what has to be known later.
 
-    That is the plan, what is there before, and last the journal's first line: a journal with it can be gone on with.
-    With ``force`` another importer is no reason to stop, but no file is taken for ours by its name then. Raises
+    That is the plan, the baseline, and last the journal's first line, from which on the run can be resumed. With
+    ``force`` another importer is no reason to stop, but no file is taken for ours by its name then. Raises
     ImportUnderWay, and what the account raises for lists.
     """
     account, folder = context.account, context.folder
@@ -118,8 +118,8 @@ async def duplicates(
     """What another import made beside that which this run created. ``known`` are the possible orphans, which are in
     the report already.
 
-    Costs a list of each kind of which something was created, or a few where the lists lag. Returns [] where they can't
-    be had. Raises CannotWrite, Interrupted.
+    Costs a list of each kind that was created, or a few if the lists lag. Returns [] if the lists cannot be fetched.
+    Raises CannotWrite, Interrupted.
     """
     state = context.folder.state
     found: list[Duplicate] = []
@@ -202,8 +202,8 @@ async def leftovers(context: Context) -> list[Orphan]:
 
     Such a file was there before this run, has the name and size of one that this run uploads, is in no journal of this
     output folder, and in no vector store and no assistant of the destination. That is no proof, so it is only reported.
-    Asks for every store's files, but only where there is something to ask about. Returns [] where the lists can't be
-    had. Raises CannotWrite.
+    Asks for every store's files, but only where there is something to ask about. Returns [] if the lists cannot be
+    fetched. Raises CannotWrite.
     """
     folder, progress = context.folder, context.progress
     found = folder.baseline.lookalikes()

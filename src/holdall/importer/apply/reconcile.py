@@ -1,9 +1,9 @@
 """Reconciles lost answers: looks for what was sent, until it is found or counts as not carried out.
 
-A request may be carried out late, and lists may lag behind, so one look proves nothing: it is looked again and again
-through the settle window. Stores and assistants are known by the attempt in their metadata. Files have no metadata, nor
-have stores and assistants on servers that drop it; of those one is taken for ours only if it alone has the name (and
-size) that was sent, was not there before the run, and is not claimed by anything else that the run did.
+A request may be carried out late, and lists may lag, so the lists are polled through the settle window. Stores and
+assistants are known by the attempt in their metadata. Files have no metadata, nor have stores and assistants on servers
+that drop it; of those one is taken for ours only if it alone has the name (and size) that was sent, was not there
+before the run, and is not claimed by anything else that the run did.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Reconciler:
             await self._settle(intent, None)
 
     async def orphans(self) -> list[Orphan]:
-        """What was given up and may stand at the destination all the same, with its id where it has turned up.
+        """Attempts that were given up and may still exist at the destination, with the id if found.
 
-        What is in no list doesn't stand there, unless the list can't be had, or may lack something, or was seen to show
-        things late. Whatever carries our mark is certain, so of those only what is there is listed.
+        An object that isn't listed doesn't exist, unless the list is unavailable, incomplete or seen to lag. Objects
+        with our mark are certain, so only existing ones are reported.
         """
         missed = self._folder.state.missed
         listings: dict[Kind, _Listing] = {}

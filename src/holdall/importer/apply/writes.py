@@ -1,9 +1,8 @@
-"""Every write to the destination, each by its name, and how it is made to happen once.
+"""Every write to the destination, made to happen exactly once.
 
 An intent is in the journal before its call is sent, the outcome before anything builds upon it, both under the name of
-the attempt. No create is repeated while its outcome isn't known: it is looked for first. Repeated are updates and
-deletes, which may happen twice, and a call that was plainly refused because something created a moment ago isn't
-visible yet.
+the attempt. A create with an unknown outcome is reconciled before it is repeated. Updates and deletes, which may happen
+twice, are simply repeated, and so are calls refused because a new object isn't visible yet.
 """
 
 from __future__ import annotations
@@ -194,7 +193,7 @@ class Writes:
         return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
 
     def _unknown(self, intent: runlines.Creation) -> list[runlines.Creation]:
-        """The attempts at it of which nobody knows."""
+        """The attempts with an unknown outcome."""
         state = self._folder.state
         if intent.kind is not Kind.FILE:
             return state.creations(intent.kind, intent.source)

@@ -1,1 +1,1 @@
-"""The destination against the bundle."""
+"""Compares the destination with the bundle."""

@@ -1,10 +1,9 @@
-"""What the destination reads in a file, against what the bundle has of it.
+"""Compares the destination's parsed text of a file with the bundle's content.
 
-Of a text type the bundle has the text itself, or the text that was uploaded in the file's place: the destination's
-parts, laid one after the other, with or without an overlap, must give just that, blanks and cut characters aside. Of
-a text that was joined the parts in the bundle must lie in it as well, or it was joined wrongly. HTML and office
-documents are read by every server in a way of its own, so there nearly all of the destination's words must stand in the
-file. What needs a parser that we don't have (PDF) isn't checked, and that is said.
+For text types the bundle has the text itself, or the text uploaded instead: the destination's parts, with or without
+overlap, must give exactly that, apart from blanks and cut characters. A joined text must also contain the bundle's
+parts, or it was joined wrongly. Servers parse HTML and office documents differently, so nearly all of the destination's
+words must be in the file. Types without a parser here (PDF) are reported as unchecked.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class TextComparer:
     async def compare(self, store: TargetId, file: TargetId, content: Content, *, overlap: int) -> TextComparison:
         """One file that the store has indexed; ``overlap``, in tokens, is that of its parts there.
 
-        Raises what stops every request; that the text can't be had is said in the answer. Raises DamagedBundle.
+        An unavailable text is in the result. Raises what stops every request, and DamagedBundle.
         """
         parts: list[str] = []
         if self._refusals >= _REFUSALS:
@@ -132,7 +131,7 @@ class TextComparer:
             return _unchecked("its encoding isn't known", there)
 
     def _loosely(self, entry: IndexEntry, kind: str, parts: list[str], there: str) -> TextComparison:
-        """Whether the words that the destination reads stand in the file."""
+        """Whether the destination's words are in the file."""
         with tempfile.TemporaryDirectory(prefix="holdall-") as folder:
             copy = Path(folder, f"content.{kind}")
             with copy.open("wb") as out, self._reader.open(entry) as stream:

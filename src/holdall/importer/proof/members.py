@@ -1,5 +1,5 @@
-"""The files of one store at the destination against the bundle's: each one's attributes, chunking, status and text, and
-whether the store's own search finds it by what is written in it: the last proof that a copy works."""
+"""Compares the files of a store with the bundle's: attributes, chunking, status and text, and whether the store's own
+search finds each by its text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The destination against the bundle: is what was imported what the bundle says?
+"""Verifies an import: compares the destination with the bundle.
 
-Compared are the counts, every field of every imported assistant, vector store and membership, and of each file in a
-store whether it is indexed and what the destination reads in it. Not compared is what must differ: ids, our own
-metadata keys, the name's prefix, what only a server sets, and what the plan said beforehand would be left out.
+Compares the counts, every field of every imported assistant, vector store and membership, and the index status and
+parsed text of each file in a store. Ignores what must differ: ids, our metadata keys, the name's prefix, server-set
+fields, and the plan's losses.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""A run and what is written down of it: its folder, the journal, and what can be read out of them."""
+"""A run's records: its folder, its journal, and what is read from them."""

@@ -1,7 +1,7 @@
-"""What stood at the destination before the run: the ids, in a file of the run's folder.
+"""The baseline: the ids at the destination before the run, in a file of the run's folder.
 
-Taken before the first write, so that whatever isn't in it came later. It may have a million lines: it is written as the
-lists come and read as a stream, never held.
+Taken before the first write: whatever isn't in it came later. It may have a million lines, so it is written and read as
+a stream.
 """
 
 from __future__ import annotations

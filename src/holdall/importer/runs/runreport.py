@@ -79,7 +79,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that may stand at the destination and that nothing refers to: the answer to its upload was lost.
+    """An object that may exist at the destination without any use, because the answer to its upload was lost.
 
     ``id`` is None where it has not turned up; ``source``, ``name`` and ``size`` (bytes) are those of what was sent.
     ``earlier``: it was there before this run, and looks like something that an import left behind whose folder isn't

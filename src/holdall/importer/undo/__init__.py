@@ -1,1 +1,1 @@
-"""What a run did, taken back by its journal."""
+"""Undoes a run, by its journal."""

@@ -1,11 +1,10 @@
-"""Carry an undo plan out: one action after the other, in an order in which nothing that stays loses what it needs.
+"""Carries out an undo plan, in an order in which nothing that stays loses what it needs.
 
-Every action may be done twice, so an undo that was cut off, at whatever point, is simply done again: what is gone is
-gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
-what stands at the account can't tell whether it was this undo that took a file out of its store.
+Every action may be repeated, so an interrupted undo is simply run again. The log in the run's folder is for the user,
+and for one case that the account can't tell: whether this undo took a file out of its store.
 
-An answer of success is no proof: at the end the account is looked at once more, and what is still as the run left it
-counts as not undone.
+A 2xx answer proves nothing: at the end the account is read again, and what is still as the run left it counts as not
+undone.
 """
 
 from __future__ import annotations

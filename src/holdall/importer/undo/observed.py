@@ -1,4 +1,4 @@
-"""What is left of a run's effects at the account, and who uses it: all that an undo has to look at. Reads only."""
+"""Reads what is left of a run's effects at the account, and who uses it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def observe(
     output: Path | None = None,
     again: bool = False,
 ) -> Observed:
-    """Look at what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
+    """Observe what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
     ``output`` is OUTPUT_DIR, where written requests are. ``again``: what the lists don't have counts as gone.
 
     Raises what the account raises, and CannotWrite; what isn't there is no error.

@@ -1,8 +1,8 @@
-"""What undoes a run's effects, and what must stay. Pure: effects and what was observed in, values out.
+"""Plans an undo: which effects to undo, and what must stay. Pure: effects and observations in, values out.
 
-In reverse order: what was created is deleted, what was put into a store that stays is taken out of it, what was changed
-gets the values it had. Left alone, each with its reason, is what others have changed since, what they use by now, and
-whatever such a thing needs. What the run found there and only used isn't among its effects at all.
+In reverse order: created objects are deleted, files put into a store that stays are taken out, changed objects get
+their old values. Objects that others have changed or now use stay, with what they need, each with a reason. Objects
+that the run only used are not among its effects.
 """
 
 from __future__ import annotations

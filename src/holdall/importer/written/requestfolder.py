@@ -1,7 +1,7 @@
-"""Requests in OUTPUT_DIR: what is there, what of it is ours, and writing without ever taking a user's work.
+"""Reads and writes the requests in OUTPUT_DIR, without ever overwriting the user's work.
 
-A file is ours as long as its bytes are some that a run wrote there, by the sha256 in that run's journal. Whatever else
-is there stays, and the new one is written beside it, ``.new`` at its end.
+A file is ours if its sha256 is in a run's journal for that path. Any other file stays, and the new one is written
+beside it, with ``.new`` appended.
 """
 
 from __future__ import annotations
