@@ -272,3 +272,10 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
             "look-alike": set(),
         }[name]
     )
+
+
+def test_a_store_whose_files_cannot_be_listed(server: Running) -> None:
+    """What an export takes isn't known then."""
+    server.fault(Fail(status=500), "GET", "/vector_stores/*/files", times=FEW)
+    side = diagnose([look(endpoint(SOURCE, server.url))]).sides[0]
+    assert counted(side) == {**HELD, "files": None, "bytes": None}

@@ -43,6 +43,12 @@ def test_a_quick_proof_counts_nothing_of_an_index_that_can_not_be_read(tmp_path:
     assert verify(path, quick=True).findings == verify(path).findings
 
 
+def test_of_a_member_twice_each_is_held_to_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(forge(**CERTAIN["a member twice"]))
+    assert not {"missing", "unlisted"} & {finding.code for finding in verify(path).findings}
+
+
 def test_a_line_over_a_limit_is_salvaged_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "bundle.tar.zst"
     path.write_bytes(forge(**LIMITS["an index with a long id"][0]))

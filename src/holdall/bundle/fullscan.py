@@ -7,10 +7,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby, zip_longest
 from operator import itemgetter
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ from holdall.bundle.validation import bag_faults, entry_faults, index_line, info
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
+
+T = TypeVar("T")
 
 _TO_THE_END = 1 << 63
 _LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
@@ -248,23 +250,25 @@ class Inventory:
         """Compare the index with the tar's members, side by side: both are sorted."""
         unread = ValueSorter(IndexEntry)
         members: Iterator[tuple[bytes, Scanned | IndexEntry]] = self._scan.members.items() if self._scan else iter(())
-        # Of one path the member comes before its line.
-        for key, found in groupby(heapq.merge(members, self._read_index(), key=itemgetter(0)), key=itemgetter(0)):
-            path, place = key.decode(errors="replace"), None
+        # Of one path, the first member belongs to the first line, and the second to the second.
+        both = heapq.merge(_numbered(members), _numbered(self._read_index()), key=itemgetter(0))
+        for (key, _), found in groupby(both, key=itemgetter(0)):
+            path = key.decode(errors="replace")
+            place: Scanned | None = None
+            line: IndexEntry | None = None
             for _, one in found:
-                if not isinstance(one, IndexEntry):
-                    if place is not None:
-                        self._unlisted(path)
-                    place = place or one
-                elif place is not None:
-                    self._compare(one, place)
-                    place = None
-                elif one.offset >= self._followed:
-                    unread.add(one.offset, one)
+                if isinstance(one, IndexEntry):
+                    line = one
                 else:
-                    self._find("missing", path, f"{path}: in the index, but not in the tar")
-            if place is not None:
+                    place = one
+            if line is None:
                 self._unlisted(path)
+            elif place is not None:
+                self._compare(line, place)
+            elif line.offset >= self._followed:
+                unread.add(line.offset, line)
+            else:
+                self._find("missing", path, f"{path}: in the index, but not in the tar")
         for entry in unread:
             self._check_unread(entry)
 
@@ -377,3 +381,10 @@ class Inventory:
         for name, count in (("entries", self._entries), ("bytes", self._bytes)):
             if counts.get(name) != count:
                 self._find("count", layout.INFO, f"{name}: {counts.get(name)} declared, {count} there")
+
+
+def _numbered(items: Iterable[tuple[bytes, T]]) -> Iterator[tuple[tuple[bytes, int], T]]:
+    """Each of those that follow one another under one key with its number among them."""
+    for key, same in groupby(items, key=itemgetter(0)):
+        for number, (_, one) in enumerate(same):
+            yield (key, number), one

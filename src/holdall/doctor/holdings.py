@@ -116,7 +116,7 @@ class Look:
         files: list[str] = []
         room = _MOST_MEMBERSHIPS - sum(self._listed.values())
         with self._noting(path("/vector_stores/{}/files", store.id)):
-            async for member, _ in self._surveyor.memberships(SourceId(store.id), required=False):
+            async for member, _ in self._surveyor.memberships(SourceId(store.id)):
                 files.append(member.id)
                 if len(files) > room:  # the server counts too few
                     return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,6 +114,20 @@ def test_a_copy_is_found_whole_by_its_journal(box: Running, shelf: Shelf, tmp_pa
     assert not differing(found)
     # One list a kind, one of the store's files, and the one file that is in no store.
     assert asked(box) == {"assistants": 1, "vector_stores": 1, "vector_stores/files": 1, "files/*": 1}
+
+
+def test_a_tool_of_no_shape_at_an_assistant_there_stops_nothing(
+    box: Running, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = run(shelf, box, tmp_path)
+    listed = Account.items
+
+    async def odd(self: Account, *args: Any, **fields: Any) -> AsyncIterator[bytes]:
+        async for raw in listed(self, *args, **fields):
+            yield raw.replace(b'"tools":[', b'"tools":["odd",')
+
+    monkeypatch.setattr(Account, "items", odd)
+    assert {source: one.target for source, one in look(shelf, box, tmp_path).files.items()} == report.files
 
 
 def test_without_a_journal_marks_lead_to_stores_and_stores_to_their_files(

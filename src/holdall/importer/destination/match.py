@@ -322,7 +322,7 @@ def _new(id: SourceId) -> TargetId:
 
 def _files_used(there: Object) -> list[TargetId]:
     """The files that an assistant there gives to the code interpreter."""
-    return [TargetId(id) for id in msgspec.json.decode(there.raw, type=AssistantView).file_ids]
+    return [TargetId(id) for id in viewed(there.raw, AssistantView, "an assistant").file_ids]
 
 
 def _same(view: FileView, content: Content) -> bool:
