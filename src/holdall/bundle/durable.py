@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -16,6 +17,9 @@ from holdall.opening import regular
 from holdall.shortage import exhausted
 
 PRIVATE = 0o600
+
+# Seconds between tries, 1.3 s in all: virus scanners and indexers let go of a new file within that.
+_PAUSES = tuple(0.01 * 2**n for n in range(7))
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -28,23 +32,47 @@ def sync_folder(folder: Path) -> None:
     if sys.platform != "win32":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            _sync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def durable(file: BinaryIO) -> None:
-    """Flush ``file`` down to the disk. On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
+    """Flush ``file`` down to the disk."""
     file.flush()
+    _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    """On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
     if sys.platform == "darwin":
         import fcntl
 
         try:
-            fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
         except OSError:  # a network file system that doesn't know it
             pass
-    os.fsync(file.fileno())
+    os.fsync(descriptor)
+
+
+def replace(source: Path, target: Path, *, wait: Callable[[float], None] = time.sleep) -> None:
+    """``os.replace``, which on Windows is tried again for 1.3 s while another program has one of the two open."""
+    _retried(os.replace, source, target, wait)
+
+
+def _retried(
+    rename: Callable[[Path, Path], None], source: Path, target: Path, wait: Callable[[float], None] = time.sleep
+) -> None:
+    for pause in _PAUSES:
+        try:
+            return rename(source, target)
+        except PermissionError:
+            # Elsewhere an open file can be renamed and replaced: there the error stays.
+            if sys.platform != "win32":
+                raise
+        wait(pause)
+    return rename(source, target)
 
 
 def put(file: FileIO, data: bytes) -> None:
@@ -65,7 +93,7 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
         with fresh.open("wb") as file:
             file.write(data)
             durable(file)
-        os.replace(fresh, target)
+        replace(fresh, target)
     except OSError as error:
         with suppress(OSError):
             fresh.unlink()
@@ -77,10 +105,10 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
 def place(source: Path, target: Path, *, force: bool) -> None:
     """Give the finished ``source`` its final name, durably; AlreadyExists where that is taken and not ``force``."""
     if force:
-        os.replace(source, target)
+        replace(source, target)
     elif sys.platform == "win32":
         try:
-            os.rename(source, target)
+            _retried(os.rename, source, target)
         except FileExistsError:
             raise already_exists(target) from None
     else:
