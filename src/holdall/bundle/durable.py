@@ -162,4 +162,6 @@ def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite
         hint = "make room and run the same command again: it goes on where it stopped"
     elif short := exhausted(error):
         hint = short.hint
+    elif isinstance(error, PermissionError) and sys.platform == "win32":
+        hint = hint or "if another program has it open, close it there and run the same command again"
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
