@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,13 @@ def _sync(descriptor: int) -> None:
 
 
 def replace(source: Path, target: Path, *, wait: Callable[[float], None] = time.sleep) -> None:
-    """``os.replace``, which on Windows is tried again for 1.3 s while another program has one of the two open."""
+    """``os.replace``, which on Windows is tried again for 1.3 s while another program has one of the two open.
+
+    Raises OSError where ``target`` is a device, a pipe or a socket: ``/dev/null`` must not become a file.
+    """
+    with suppress(FileNotFoundError):
+        if not (stat.S_ISREG(mode := os.stat(target).st_mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "it is not a regular file")
     _retried(os.replace, source, target, wait)
 
 
