@@ -304,5 +304,5 @@ def _require_rewritable(path: Path, found: str) -> None:
     if not layout.is_known(found):
         raise NewerFormat(
             f"can't rewrite {path}: it has format {found}, this version writes {layout.FORMAT}",
-            hint="pip install --upgrade holdall",
+            hint="install a newer version of holdall",
         )

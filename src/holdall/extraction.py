@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import cannot_write, open_private, reporting
+from holdall.bundle.durable import cannot_write, open_private, replace, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import Taken, on_disk, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
@@ -224,7 +224,7 @@ def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | N
             raise DamagedBundle(
                 f"can't extract {entry}: its bytes are not those that were written (sha256)", entry=entry
             )
-        os.replace(partial, target)
+        replace(partial, target)
     except OSError as error:
         raise cannot_write(target, error) from None
     finally:

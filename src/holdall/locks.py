@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
-from holdall.errors import HoldallError
+from holdall.errors import CannotWrite, HoldallError
 
 if sys.platform == "win32":
     import msvcrt
@@ -16,9 +17,13 @@ else:
 
 _PRIVATE = 0o600
 
+# What a lock that another process holds is refused with: EAGAIN by flock, EACCES by Windows and some network disks.
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
+
 
 class FileLock:
-    """A lock on ``path``, whose folder must be there. Raises ``busy`` at once where another process holds it."""
+    """A lock on ``path``, whose folder must be there. Raises ``busy`` at once where another process holds it, and
+    CannotWrite where the file system has no locks: two runs in one folder would destroy each other's work."""
 
     def __init__(self, path: Path, *, busy: HoldallError) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -26,9 +31,14 @@ class FileLock:
             self._descriptor = os.open(path, flags, _PRIVATE)
             try:
                 _lock(self._descriptor)
-            except OSError:
+            except OSError as error:
                 os.close(self._descriptor)
-                raise busy from None
+                if error.errno in _HELD:
+                    raise busy from None
+                raise CannotWrite(
+                    f"can't lock {path}: {error.strerror or error}",
+                    hint="this disk seems to have no file locks; choose a folder on a local disk",
+                ) from None
             try:
                 same = os.path.samestat(os.fstat(self._descriptor), os.stat(path))
             except FileNotFoundError:

@@ -49,6 +49,22 @@ def test_a_folder_that_is_gone_or_no_folder(tmp_path: Path) -> None:
         assert caught.value.hint == "another folder"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system here")
+def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe, link, bundle = tmp_path / "pipe", tmp_path / "link", tmp_path / "bundle"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    bundle.touch()
+    for target in (pipe, link):
+        with pytest.raises(CannotWrite, match="it is not a regular file"):
+            write_whole(target, b"x")
+        with pytest.raises(OSError, match="it is not a regular file"):
+            durable.place(bundle, target, force=True)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "link", "pipe"]
+
+
 def test_only_a_full_disk_asks_for_room() -> None:
     assert "make room" in cannot_write(Path("a"), OSError(errno.ENOSPC, "x"), hint="h").hint
     assert cannot_write(Path("a"), OSError(errno.EROFS, "x"), hint="h").hint == "h"

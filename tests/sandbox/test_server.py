@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from holdall.sandbox import server
 from holdall.sandbox.sandbox_errors import CannotStart, SandboxError
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import KEY, ask, form, upload
@@ -137,9 +140,21 @@ def test_a_missing_extra_says_what_to_install(package: str, tmp_path: Path) -> N
     with Child([sys.executable, "-c", program]) as child:
         done = child.end()
     assert done.code == 2
-    assert f"{package} is missing" in done.err
-    assert "pip install 'holdall[sandbox]'" in done.err
+    name = package.replace("_", "-")
+    assert f"packages that are not installed: {name}\n" in done.err
+    assert f"pip install {name}\n" in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hint_knows_every_package_of_the_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = {re.split("[<>=!~ ]", line)[0] for line in project["optional-dependencies"]["sandbox"]}
+    assert set(server._PACKAGES.values()) == wanted
+
+
+def test_no_hint_names_a_distribution_that_may_be_somebody_elses() -> None:
+    for path in (Path(server.__file__).parents[1]).rglob("*.py"):
+        assert not re.search(r"(pip|pipx|uv) install[^\n]*holdall", path.read_text("utf-8")), path
 
 
 def test_closing_twice_and_closing_what_never_started(tmp_path: Path) -> None:

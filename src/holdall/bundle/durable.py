@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -16,6 +18,9 @@ from holdall.resource_errors import exhausted
 from holdall.safe_open import regular
 
 PRIVATE = 0o600
+
+# Seconds between tries, 1.3 s in all: virus scanners and indexers let go of a new file within that.
+_PAUSES = tuple(0.01 * 2**n for n in range(7))
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -28,23 +33,53 @@ def sync_folder(folder: Path) -> None:
     if sys.platform != "win32":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            _sync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def sync_file(file: BinaryIO) -> None:
-    """Flush ``file`` down to the disk. On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
+    """Flush ``file`` down to the disk."""
     file.flush()
+    _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    """On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
     if sys.platform == "darwin":
         import fcntl
 
         try:
-            fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
         except OSError:  # a network file system that doesn't know it
             pass
-    os.fsync(file.fileno())
+    os.fsync(descriptor)
+
+
+def replace(source: Path, target: Path, *, wait: Callable[[float], None] = time.sleep) -> None:
+    """``os.replace``, which on Windows is tried again for 1.3 s while another program has one of the two open.
+
+    Raises OSError where ``target`` is a device, a pipe or a socket: ``/dev/null`` must not become a file.
+    """
+    with suppress(FileNotFoundError):
+        if not (stat.S_ISREG(mode := os.stat(target).st_mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+    _retried(os.replace, source, target, wait)
+
+
+def _retried(
+    rename: Callable[[Path, Path], None], source: Path, target: Path, wait: Callable[[float], None] = time.sleep
+) -> None:
+    for pause in _PAUSES:
+        try:
+            return rename(source, target)
+        except PermissionError:
+            # Elsewhere an open file can be renamed and replaced: there the error stays.
+            if sys.platform != "win32":
+                raise
+        wait(pause)
+    return rename(source, target)
 
 
 def write_all(file: FileIO, data: bytes) -> None:
@@ -65,7 +100,7 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
         with fresh.open("wb") as file:
             file.write(data)
             sync_file(file)
-        os.replace(fresh, target)
+        replace(fresh, target)
     except OSError as error:
         with suppress(OSError):
             fresh.unlink()
@@ -78,10 +113,10 @@ def rename_durably(source: Path, target: Path, *, force: bool) -> None:
     """Rename the finished ``source`` to its final name, durably. Raises AlreadyExists if that is taken, unless
     ``force``."""
     if force:
-        os.replace(source, target)
+        replace(source, target)
     elif sys.platform == "win32":
         try:
-            os.rename(source, target)
+            _retried(os.rename, source, target)
         except FileExistsError:
             raise already_exists(target) from None
     else:
@@ -135,4 +170,6 @@ def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite
         hint = "make room and run the same command again: it goes on where it stopped"
     elif short := exhausted(error):
         hint = short.hint
+    elif isinstance(error, PermissionError) and sys.platform == "win32":
+        hint = hint or "if another program has it open, close it there and run the same command again"
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)

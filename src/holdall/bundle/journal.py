@@ -9,18 +9,16 @@ two contents of one file the later counts.
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.appendlog import AppendLog
-from holdall.bundle.durable import PRIVATE
+from holdall.bundle.durable import PRIVATE, replace
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.errors import BundleInUse
 from holdall.locks import FileLock
@@ -44,7 +42,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
 
     def can_resume(self, capture: Capture, name: str) -> bool:
         """Whether an export of ``capture`` to ``name`` can resume this, even by another version of the program."""
-        same = replace(self.capture, tool=capture.tool, min_fidelity=capture.min_fidelity) == capture
+        same = msgspec.structs.replace(self.capture, tool=capture.tool, min_fidelity=capture.min_fidelity) == capture
         return same and (self.format, self.name) == (JOURNAL, name)
 
 
@@ -112,8 +110,8 @@ class Partial:
 
     def set_aside(self) -> None:
         """Move the old stream aside for a new one, which copies from it."""
-        os.replace(self.journal, self.old_journal)
-        os.replace(self.stream, self.old_stream)
+        replace(self.journal, self.old_journal)
+        replace(self.stream, self.old_stream)
 
     def bring_back(self) -> None:
         """Restore the old stream if a run was stopped while it copied from it: it has more.
@@ -122,12 +120,12 @@ class Partial:
         """
         if self.old_stream.exists():
             self.journal.unlink(missing_ok=True)
-            os.replace(self.old_stream, self.stream)
+            replace(self.old_stream, self.stream)
         if self.old_journal.exists():
             if self.journal.exists():  # the old stream was given up already
                 self.old_journal.unlink()
             else:
-                os.replace(self.old_journal, self.journal)
+                replace(self.old_journal, self.journal)
 
     def forget_old(self) -> None:
         """Delete the old stream. What was copied from it must be durable."""

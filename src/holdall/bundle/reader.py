@@ -371,5 +371,5 @@ def _require_format(path: Path, found: str) -> None:
     if int(match[1]) != layout.MAJOR:
         raise NewerFormat(
             f"can't read {path}: it has format {found}, this version reads {layout.MAJOR}.x",
-            hint="pip install --upgrade holdall",
+            hint="install a newer version of holdall",
         )

@@ -15,7 +15,7 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BLOCK, header, header_time, padding
-from holdall.bundle.durable import open_private
+from holdall.bundle.durable import open_private, sync_file
 from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile
@@ -173,8 +173,7 @@ class Stream:
             ending = encode_seal(self._hash.digest()) + encode_table(self.frames)
             self._hash.update(ending)
             self._file.write(ending)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            sync_file(self._file)
             return self._file.tell(), self._hash.hexdigest()
         finally:
             self._stop()
@@ -253,8 +252,7 @@ class Stream:
                 continue
             try:
                 # First the stream, then the lines: what the journal says is whole must be there after a crash.
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                sync_file(self._file)
                 positions = [(line, self.journal.append(line)) for line in notes]
                 self.journal.commit(mark)
                 self.index.journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])

@@ -35,11 +35,11 @@ class _Stdout(io.FileIO):
             return len(data)
         try:
             return super().write(data)
-        except BrokenPipeError:
-            self._lost = True
-            raise
         except OSError as error:
             self._lost = True
+            # A pipe without a reader, in the words of POSIX and of Windows.
+            if isinstance(error, BrokenPipeError) or (error.errno == errno.EINVAL and sys.platform == "win32"):
+                raise BrokenPipeError from None
             raise CannotWrite(
                 f"can't write to standard output: {'it is closed' if error.errno == errno.EBADF else error.strerror}",
                 hint="make room, and run the same command again" if error.errno == errno.ENOSPC else "",
@@ -65,7 +65,9 @@ def repair() -> None:
 
 
 def _text(stream: TextIO | None, raw: type[io.FileIO], number: int) -> TextIO:
-    if os.name == "nt" and stream is not None and stream.isatty():  # a console there isn't a file
+    if sys.platform == "win32" and stream is not None and stream.isatty():  # a console there isn't a file
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
         return stream
     encoding = getattr(stream, "encoding", None) or "utf-8"
     file = io.BufferedWriter(raw(number, "w", closefd=False))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write
+from holdall.bundle.durable import cannot_write, replace, sync_file
 from holdall.credentials import looks_like
 from holdall.errors import CannotWrite, UsageFault
 from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
@@ -154,10 +154,9 @@ def write(change: Change) -> None:
         descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(change.after.encode(change.encoding))
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
         shutil.copymode(path, fresh)
-        os.replace(fresh, path)
+        replace(Path(fresh), path)
         fresh = None
     except OSError as error:
         raise cannot_write(path, error) from None

@@ -11,7 +11,9 @@ import asyncio
 import base64
 import os
 import re
+import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -109,7 +111,9 @@ def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes,
     """The command's exit code, and the beginnings of what it printed on stdout and stderr."""
     environment = {key: value for key, value in os.environ.items() if key not in KEYS_OF.get(_OTHER.get(side, ""), ())}
     try:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        process = subprocess.Popen(
+            [_program(argv), *argv[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        )
     except FileNotFoundError:
         raise _failed(argv, "there is no such program") from None
     except (OSError, ValueError) as error:
@@ -124,6 +128,16 @@ def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes,
         process.wait()
         raise _failed(argv, f"it printed no token within {patience:.0f} s") from None
     return code, printed.beginning(), said.beginning()
+
+
+def _program(argv: Sequence[str]) -> str:
+    """The file to run. Windows by itself finds only ``.exe``; of cloud command lines some are a ``.cmd``."""
+    name = argv[0]
+    found = shutil.which(name)
+    # Windows looks into the current folder first. Whoever leaves a program there must not have it run.
+    if found and sys.platform == "win32" and os.path.basename(name) == name and os.path.dirname(found) in ("", "."):
+        raise _failed(argv, "Windows finds it in the current folder first; give its whole path")
+    return found or name
 
 
 class _Output:

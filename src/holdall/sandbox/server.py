@@ -26,6 +26,14 @@ from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
 from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError, exhausted
 from holdall.sandbox.service.switches import Switches
 
+# What the sandbox needs besides: its modules, and the packages that have them.
+_PACKAGES = {
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+    "python_multipart": "python-multipart",
+    "pypdf": "pypdf",
+}
+
 try:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,9 +50,10 @@ except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package == "holdall":
         raise
+    missing = [name for module, name in _PACKAGES.items() if importlib.util.find_spec(module) is None] or [package]
     raise PackageMissing(
-        f"the sandbox needs packages that are not installed: {package} is missing",
-        hint="pip install 'holdall[sandbox]'",
+        f"the sandbox needs packages that are not installed: {', '.join(missing)}",
+        hint=f"pip install {' '.join(missing)}",
     ) from None
 
 __all__ = ["Behaviour", "Running", "serve"]

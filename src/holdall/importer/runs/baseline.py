@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Collection, Container, Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, sync_file
+from holdall.bundle.durable import cannot_write, replace, sync_file
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
@@ -154,7 +153,7 @@ class Baseline:
                     file.write(_encoded(_Line(kind=kind, whole=is_whole)))
                 sync_file(file)
             # Whole or absent: with half a listing, what stood there before would seem to be new.
-            os.replace(fresh, self.path)
+            replace(fresh, self.path)
         except OSError as error:
             with suppress(OSError):
                 fresh.unlink()
