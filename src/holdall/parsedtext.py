@@ -212,17 +212,19 @@ class StoredText:
 
 class Pages:
     """The parts of a text, page by page, out of a stream, of which no more than a page is held; ValueError where it
-    isn't as it must be. ``truncated``, once all pages were taken: the text stops short."""
+    isn't as it must be. ``truncated``, once all pages were taken: the text stops short; ``room`` is then what is left
+    of that for ``StoredText``."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, room: int = 1 << 62) -> None:
         self._stream = stream
+        self.room = room
         self.truncated = False
 
     def __iter__(self) -> Iterator[Parts]:
         pages: list[Parts] = []
-        text = StoredText(take=pages.append)
+        text = StoredText(self.room, take=pages.append)
         while data := self._stream.read(_PIECE):
             text.feed(data)
             yield from pages
             pages.clear()
-        self.truncated = text.end()
+        self.truncated, self.room = text.end(), text.room
