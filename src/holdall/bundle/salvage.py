@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import payload_line
+from holdall.bundle.claims import salvaged_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
@@ -26,7 +26,7 @@ from holdall.bundle.scan import BrokenTar, Member, choose_frames, members, piece
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import ValueSorter
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
-from holdall.opening import Closing, open_regular
+from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import most_lines
 
 _PIECE = 256 << 10
@@ -83,8 +83,8 @@ class Salvage(Closing):
                 complete = False
                 break
             try:
-                entry = payload_line(line or b"")  # where one is lost, nothing, which is no line either
-            except ValueError:
+                entry = salvaged_line(line or b"")  # where one is lost, nothing, which is no line either
+            except (ValueError, RecursionError):
                 complete = False
             else:
                 if self._listed.add(entry.path):

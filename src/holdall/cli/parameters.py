@@ -17,8 +17,8 @@ from holdall.cli.console import Console
 from holdall.cli.options import typed_flags
 from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault, pasteable
-from holdall.opening import read_regular
 from holdall.remote.proxies import proxy_for
+from holdall.safe_open import read_regular
 from holdall.settings import (
     BothSettings,
     DestinationSettings,

@@ -23,7 +23,7 @@ from holdall.importer.runs.runstate import RunState, read_state
 from holdall.importer.runs.undolog import has_undo, is_undone
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import open_regular, read_regular
+from holdall.safe_open import open_regular, read_regular
 
 __all__ = [
     "BEFORE",

@@ -19,7 +19,7 @@ from holdall.errors import CannotWrite, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 
 MAPPING = "mapping.json"
 

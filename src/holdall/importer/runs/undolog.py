@@ -17,7 +17,7 @@ from holdall.errors import CannotWrite
 from holdall.importer.runs.runlines import timestamp
 from holdall.kinds import noun
 from holdall.model import Kind, TargetId
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 
 LOG = "undo.jsonl"
 

@@ -21,10 +21,10 @@ from holdall.importer.runs.undolog import UndoAction, UndoLog, is_undone
 from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
-from holdall.opening import read_regular
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
+from holdall.safe_open import read_regular
 
 __all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
 
