@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.digest import record_hash
+from holdall.bundle.texts import document
 from holdall.credentials import Scan
 from holdall.dependencies import Dependencies
 from holdall.dialects import assistants
@@ -19,7 +20,7 @@ from holdall.dialects.registry import definition
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
-from holdall.importer.plan.bundle_summary import document, keys_of, without_record_keys
+from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
 from holdall.lenient import first_value, read_members, readable, split_json, without_half_characters
 from holdall.model import (
     AgentView,

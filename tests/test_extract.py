@@ -121,7 +121,7 @@ def test_a_link_in_the_way_is_not_followed(path: Path, tmp_path: Path) -> None:
 
 
 def test_one_entry(path: Path, tmp_path: Path) -> None:
-    with open_one(path, "file-8") as (entry, pieces):
+    with open_one(path, "file-8") as (entry, pieces, _, _):
         assert entry.filename == "large.bin"
         assert b"".join(pieces) == NOISE
     with pytest.raises(NoSuchEntry, match="2 entries"), open_one(path, "report.pdf"):
@@ -147,7 +147,7 @@ def test_a_damaged_entry_is_named_and_nothing_of_it_stays(damaged: Path, tmp_pat
         list(extract(damaged, ["file-8"], tmp_path / "out"))
     assert caught.value.entry == "data/files/file-8/large.bin"
     assert os.listdir(tmp_path / "out") == []
-    with pytest.raises(DamagedBundle), open_one(damaged, "file-8") as (_, pieces):
+    with pytest.raises(DamagedBundle), open_one(damaged, "file-8") as (_, pieces, _, _):
         list(pieces)
     assert set(taken(damaged, "file-1", to=tmp_path / "out")) == {"report.pdf"}
 

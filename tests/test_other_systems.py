@@ -158,11 +158,11 @@ def test_a_bundle_gets_its_name_on_windows(windows: None, tmp_path: Path, monkey
         Path(old).unlink()
 
     monkeypatch.setattr(os, "rename", Held(2, rename))
-    durable.place(source, target, force=False)
+    durable.rename_durably(source, target, force=False)
     assert target.read_text() == "new"
     source.write_text("newer")
     with pytest.raises(AlreadyExists):
-        durable.place(source, target, force=False)
+        durable.rename_durably(source, target, force=False)
 
 
 # Durable

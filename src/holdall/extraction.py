@@ -8,10 +8,13 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -22,21 +25,27 @@ from holdall.bundle.names import Taken, on_disk, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.sorting import ValueSorter
+from holdall.bundle.texts import Joined, PlainTexts
 from holdall.errors import AlreadyExists, DamagedBundle, NoSuchEntry, pasteable
 from holdall.progress import Progress, Silent
 from holdall.safe_open import open_regular
 
 _WILD = frozenset("*?[")
 _TEXT_SUFFIX = ".text.json"
+_PLAIN_SUFFIX = ".txt"
+_PIECE = 1 << 20
 _LONGEST = 240  # bytes of a name that every file system takes
 
 
-class Extracted(msgspec.Struct, frozen=True, kw_only=True):
-    """One file written: where it was in the bundle, and where it is now."""
+class Extracted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file written: where it was in the bundle, and where it is now. Of plain text ``truncated`` says that it stops
+    short, ``doubt`` why its parts may have been joined wrongly."""
 
     entry: str
     path: str
     size: int
+    truncated: bool = False
+    doubt: str | None = None
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,13 +56,19 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def extract(
-    path: Path, patterns: Iterable[str], to: Path, *, force: bool = False, progress: Progress | None = None
+    path: Path,
+    patterns: Iterable[str],
+    to: Path,
+    *,
+    force: bool = False,
+    text: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Extracted]:
     """Write what matches ``patterns`` (everything without any) below ``to``, and report each file.
 
     A pattern is a path in the bundle, an id, or a true filename; the last two and paths may have ``*``, ``?`` and
-    ``[…]``. Raises NoSuchEntry, before anything is written, where a pattern matches nothing; AlreadyExists,
-    CannotWrite, DamagedBundle (entry named; nothing of it stays).
+    ``[…]``. With ``text`` parsed texts are written as plain text. Raises NoSuchEntry, before anything is written, where
+    a pattern matches nothing; AlreadyExists, CannotWrite, DamagedBundle (entry named; nothing of it stays).
     """
     progress = progress or Silent()
     progress.stage("extracting")
@@ -64,21 +79,30 @@ def extract(
             chosen.add(entry.offset, entry)
             progress.expect(files=1, bytes=entry.size)
         delivery, end = Delivery(to, force=force), 0
+        texts = PlainTexts(bundle) if text else None
         for entry in chosen:
             if entry.offset < end:
                 # A file of a few kilobytes could be unpacked into anything.
                 raise DamagedBundle(f"can't extract {entry.path}: it lies over another entry", entry=entry.path)
             end = entry.offset + entry.size
-            with bundle.open(entry) as stream:
-                yield delivery.write(entry, iter(lambda: stream.read(1 << 20), b""), entry.sha256)
+            if texts and _is_text(entry):
+                with _plain(texts, entry) as (joined, pieces, sha256):
+                    written = delivery.write(entry, pieces, sha256, suffix=_PLAIN_SUFFIX)
+                yield _told(written, joined)
+            else:
+                with bundle.open(entry) as stream:
+                    yield delivery.write(entry, _pieces(stream), entry.sha256)
             progress.advance(files=1, bytes=entry.size)
 
 
 @contextmanager
-def open_one(path: Path, pattern: str) -> Iterator[tuple[IndexEntry, Iterator[bytes]]]:
-    """The one matching entry, and its bytes in pieces. The last comes after the sha256 is verified.
+def open_one(
+    path: Path, pattern: str, *, text: bool = False
+) -> Iterator[tuple[IndexEntry, Iterator[bytes], str, Joined | None]]:
+    """The one matching entry, its bytes in pieces, of which the last comes after the sha256 is verified, and that.
 
-    Raises NoSuchEntry where none or several match.
+    With ``text`` a parsed text is plain text, and the last value says how it was joined. Raises NoSuchEntry where none
+    or several match.
     """
     with open_bundle(path) as bundle:
         found = list(_select(bundle, [pattern]))
@@ -87,15 +111,49 @@ def open_one(path: Path, pattern: str) -> Iterator[tuple[IndexEntry, Iterator[by
                 f"can't choose {pattern}: {len(found)} entries of {path} match",
                 hint=f"name one of them: {', '.join(entry.path for entry in found[:3])}",
             )
-        with bundle.open(found[0]) as stream:
-            yield found[0], iter(lambda: stream.read(1 << 20), b"")
+        (entry,) = found
+        if text and _is_text(entry):
+            with _plain(PlainTexts(bundle), entry) as (joined, pieces, sha256):
+                yield entry, pieces, sha256, joined
+        else:
+            with bundle.open(entry) as stream:
+                yield entry, _pieces(stream), entry.sha256, None
 
 
-def extract_one(path: Path, pattern: str, target: Path, *, force: bool = False) -> Extracted:
+def extract_one(path: Path, pattern: str, target: Path, *, force: bool = False, text: bool = False) -> Extracted:
     """Write the one entry that matches to ``target``. Raises as ``extract`` and ``open_one`` do."""
-    with open_one(path, pattern) as (entry, pieces):
-        size = _deliver(target, pieces, entry.sha256, entry.path, force=force)
-        return Extracted(entry=entry.path, path=str(target), size=size)
+    with open_one(path, pattern, text=text) as (entry, pieces, sha256, joined):
+        size = _deliver(target, pieces, sha256, entry.path, force=force)
+        written = Extracted(entry=entry.path, path=str(target), size=size)
+        return _told(written, joined) if joined else written
+
+
+def _is_text(entry: IndexEntry) -> bool:
+    return entry.path.startswith(layout.TEXTS)
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(stream.read, _PIECE), b"")
+
+
+@contextmanager
+def _plain(texts: PlainTexts, entry: IndexEntry) -> Iterator[tuple[Joined, Iterator[bytes], str]]:
+    """How a text was joined, the text in pieces, and its sha256."""
+    # Nothing of it may be delivered before all of it is proved.
+    with tempfile.SpooledTemporaryFile(_PIECE) as spool:
+        digest = hashlib.sha256()
+
+        def write(data: bytes) -> None:
+            digest.update(data)
+            spool.write(data)
+
+        joined = texts.write(entry, write)
+        spool.seek(0)
+        yield joined, _pieces(spool), digest.hexdigest()
+
+
+def _told(written: Extracted, joined: Joined) -> Extracted:
+    return msgspec.structs.replace(written, truncated=joined.truncated, doubt=joined.doubt)
 
 
 def salvage(
@@ -184,9 +242,17 @@ class Delivery:
         with reporting(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, entry: IndexEntry, pieces: Iterable[bytes | memoryview], sha256: str | None) -> Extracted:
-        """Write one file; ``sha256`` is what it must have, None where something else proves it."""
-        place = self._place(entry)
+    def write(
+        self,
+        entry: IndexEntry,
+        pieces: Iterable[bytes | memoryview],
+        sha256: str | None,
+        *,
+        suffix: str = _TEXT_SUFFIX,
+    ) -> Extracted:
+        """Write one file; ``sha256`` is what it must have, None where something else proves it. ``suffix`` is for
+        texts."""
+        place = self._place(entry, suffix)
         target = self._folder / on_disk(place)
         if not self._force and (size := _is_there(target, sha256)) is not None:
             deque(pieces, maxlen=0)
@@ -194,12 +260,13 @@ class Delivery:
             size = _deliver(target, pieces, sha256, entry.path, force=self._force)
         return Extracted(entry=entry.path, path=str(self._folder / place), size=size)
 
-    def _place(self, entry: IndexEntry) -> str:
+    def _place(self, entry: IndexEntry, of_texts: str) -> str:
         """The path of an entry: a content's true name, a record's path in the bag."""
         if entry.fidelity is None and not entry.path.startswith((layout.CONTENTS, layout.TEXTS)):
             return entry.path
-        suffix = _TEXT_SUFFIX if entry.path.startswith(layout.TEXTS) else ""
-        name = safe_name(entry.filename or entry.path.rsplit("/", 1)[1], suffix=suffix, limit=_LONGEST, percent=True)
+        suffix = of_texts if _is_text(entry) else ""
+        own = (entry.filename or entry.path.rsplit("/", 1)[1]).removesuffix(suffix)
+        name = safe_name(own, suffix=suffix, limit=_LONGEST, percent=True)
         return self._taken.first_free("", name.removesuffix(suffix), suffix=suffix, limit=_LONGEST)
 
 

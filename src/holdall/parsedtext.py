@@ -211,18 +211,19 @@ class StoredText:
 
 
 class Pages:
-    """The parts of a text, page by page, from a stream; holds one page. ValueError if invalid. ``truncated`` is set
-    once all pages were read."""
+    """The parts of a text, page by page, from a stream; holds one page. ValueError if invalid. Once all pages were
+    read, ``truncated`` says that the text stops short, and ``room`` what is left of that for ``StoredText``."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, room: int = 1 << 62) -> None:
         self._stream = stream
+        self.room = room
         self.truncated = False
 
     def __iter__(self) -> Iterator[Parts]:
         pages: list[Parts] = []
-        text = StoredText(take=pages.append)
+        text = StoredText(self.room, take=pages.append)
         while data := self._stream.read(_PIECE):
             text.feed(data)
             yield from pages
             pages.clear()
-        self.truncated = text.end()
+        self.truncated, self.room = text.end(), text.room

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -33,10 +33,11 @@ class Root(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Patterns as the user wrote them. Empty: everything."""
+    """Patterns as the user wrote them. Empty: everything. ``said``: how one of ``only`` was asked for, if otherwise."""
 
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    said: Mapping[str, str] = {}
 
     def kinds(self) -> set[Kind]:
         """The kinds that the patterns may fit; one without a prefix fits whatever is a root by itself."""
@@ -78,10 +79,11 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
         return (KINDS[self.kind].selector if self.kind else "") + self.text
 
 
-def pattern(text: str) -> Pattern:
-    """Read one pattern as the user wrote it. Raises UsageFault for one that is only a prefix."""
+def pattern(text: str, said: str = "") -> Pattern:
+    """Read one pattern; ``said`` is how the user wrote it, if otherwise. Raises UsageFault for one that is only a
+    prefix."""
     if text in _PREFIXES:
-        raise UsageFault(f"can't select {text!r}: an id or a GLOB has to follow")
+        raise UsageFault(f"can't select {said or repr(text)}: an id or a GLOB has to follow")
     head, colon, rest = text.partition(":")
     kind = _PREFIXES.get(head + colon)
     return Pattern(text=rest, kind=kind) if kind else Pattern(text=text)
@@ -96,18 +98,20 @@ def choose(
     before it. Raises UsageFault for every ``--only`` that fits nothing, and where nothing at all is left of something.
     """
     roots, only, exclude = list(default), [*map(pattern, selection.only)], [*map(pattern, selection.exclude)]
-    chosen = _asked_for(only, roots, list(others), where) if only else roots
+    chosen = _asked_for(only, roots, list(others), where, selection.said) if only else roots
     left = [root for root in chosen if not _fits_any(exclude, root)]
     if chosen and not left:
         raise UsageFault(f"nothing is left: --exclude takes out all {len(chosen)} that were selected of {where}")
     return left
 
 
-def _asked_for(only: list[Pattern], roots: list[Root], others: list[Root], where: str) -> list[Root]:
+def _asked_for(
+    only: list[Pattern], roots: list[Root], others: list[Root], where: str, said: Mapping[str, str]
+) -> list[Root]:
     mistakes = Mistakes()
     for wanted in only:
         if not any(map(wanted.fits, [*roots, *others] if wanted.kind else roots)):
-            mistakes.add(_nothing_fits(wanted, roots, others, where))
+            mistakes.add(_nothing_fits(wanted, roots, others, where, said.get(str(wanted))))
     mistakes.raise_all()
     chosen = [root for root in roots if _fits_any(only, root)]
     # A store that is a root by itself is among the others, too.
@@ -120,7 +124,7 @@ def _fits_any(patterns: list[Pattern], root: Root) -> bool:
     return any(wanted.fits(root) for wanted in patterns)
 
 
-def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str) -> UsageFault:
+def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str, said: str | None) -> UsageFault:
     kinds = [wanted.kind] if wanted.kind else list(dict.fromkeys(root.kind for root in roots))
     what = " or ".join(map(noun, kinds)) or noun(Kind.ASSISTANT)
     hint = (
@@ -134,4 +138,4 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
         hint = f"did you mean {named[near[0]]!r}? Upper and lower case differ; {hint}"
     if not wanted.kind:
         hint += "; what is no root by itself needs its kind: store:…, file:…"
-    return UsageFault(f"can't select --only {wanted}: no {what} of {where} has that id or name", hint=hint)
+    return UsageFault(f"can't select {said or f'--only {wanted}'}: no {what} of {where} has that id or name", hint=hint)

@@ -95,8 +95,9 @@ class BothSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Lookup:
     """Finds a setting by its flag, then by its variables in the environment, then in the ``.env`` file.
 
-    ``flags`` maps a flag (``--label``) to its value, None or an empty tuple where it wasn't given. An empty variable
-    counts as not set. What can't be used is noted in ``mistakes``, with the variable's name and what is allowed.
+    ``flags`` maps a flag (``--label``) to its value, None or an empty tuple where it wasn't given; ``typed`` has the
+    other names under which flags were given. An empty variable counts as not set. What can't be used is noted in
+    ``mistakes``, with the variable's name and what is allowed.
     """
 
     def __init__(
@@ -105,10 +106,13 @@ class Lookup:
         environ: Mapping[str, str],
         dotenv: Mapping[str, str | None],
         dotenv_name: str = "",
+        *,
+        typed: Mapping[str, str] | None = None,
     ) -> None:
         self.mistakes = Mistakes()
         layers = (("environment", environ), (dotenv_name or ".env", dotenv))
         keys = {said for _, layer in layers for name in KEY_VARIABLES if (said := layer.get(name))}
+        self._typed = typed or {}
         given = {name: value for name, value in flags.items() if value not in (None, ())}
         self._flags = {name: value for name, value in given.items() if self._is_keyless(value, name, keys)}
         self._layers = tuple(
@@ -137,7 +141,8 @@ class Lookup:
         """The first of flag, environment and ``.env`` that says something."""
         given = self.flag(flag) if flag else None
         if given is not None:
-            return Value(value=str(given), origin=str(flag), name=str(flag))
+            name = self._typed.get(str(flag), str(flag))
+            return Value(value=str(given), origin=name, name=name)
         for origin, layer in self._layers:
             for name in names:
                 if said := layer.get(name):
@@ -267,22 +272,22 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
 
     ``--id X`` and ``--name GLOB``, the guide's words, are ``--only asst:X``.
     """
-    assistants = [*(lookup.flag("--id") or ()), *(lookup.flag("--name") or ())]
-    patterns = (*(f"asst:{text}" for text in assistants), *(lookup.flag("--only") or ()))
+    said = {f"asst:{text}": f"{flag} {text}" for flag in ("--id", "--name") for text in lookup.flag(flag) or ()}
+    patterns = (*said, *(lookup.flag("--only") or ()))
     exclude = tuple(lookup.flag("--exclude") or ())
     for text in (*patterns, *exclude):
         with lookup.mistakes.noted():
-            pattern(text)
+            pattern(text, said.get(text, ""))
     if lookup.flag("--all") and patterns:
         lookup.mistakes.usage("--all can't be given together with --only, --id or --name")
     if lookup.flag("--all") or patterns:
-        return Selection(only=patterns, exclude=exclude), []
-    only, notices = _by_mode(lookup)
-    return Selection(only=only, exclude=exclude), notices
+        return Selection(only=patterns, exclude=exclude, said=said), []
+    said, notices = _by_mode(lookup)
+    return Selection(only=tuple(said), exclude=exclude, said=said), notices
 
 
-def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
-    """The patterns that CLONE_MODE and its lists ask for, and what to say of that."""
+def _by_mode(lookup: Lookup) -> tuple[dict[str, str], list[str]]:
+    """The patterns that CLONE_MODE and its lists ask for, as they are said there, and what to say of that."""
     mode = lookup.choice(None, "CLONE_MODE", ("all", *_LISTS), "all")
     for needed, other in _LISTS.items():
         muted = lookup.find(None, other)
@@ -293,7 +298,7 @@ def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
                 hint=f"set CLONE_MODE={needed}, or leave {other} empty; --all exports everything",
             )
     if mode.value == "all":
-        return (), []
+        return {}, []
     variable = _LISTS[mode.value]
     chosen = lookup.find(None, variable)
     listed = [part.strip() for part in chosen.value.split(",") if part.strip()] if chosen else []
@@ -302,9 +307,9 @@ def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
             f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
             hint=f"{variable} takes a list with commas; --all exports everything",
         )
-        return (), []
+        return {}, []
     notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
-    return tuple(f"asst:{text}" for text in listed), [notice]
+    return {f"asst:{text}": f"{variable}={text}" for text in listed}, [notice]
 
 
 def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSettings:

@@ -34,13 +34,21 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes | None = b"some words\n"
     fidelity: Fidelity = Fidelity.ORIGINAL
     text: bool = False
+    expected: int | None = None
+    """The size of the file itself; None: that of ``data``."""
 
 
 def ledger_line(file: File, **more: Any) -> LedgerLine:
     size = None if file.data is None else len(file.data)
     fidelity = Fidelity.UNAVAILABLE if file.data is None else Fidelity.TEXT if file.text else file.fidelity
     route = file.filename if fidelity is Fidelity.SUPPLIED else None
-    known: dict[str, Any] = {"route": route, "status": None, "code": None, "message": None, "expected": size}
+    known: dict[str, Any] = {
+        "route": route,
+        "status": None,
+        "code": None,
+        "message": None,
+        "expected": size if file.expected is None else file.expected,
+    }
     return LedgerLine(id=file.id, filename=file.filename, fidelity=fidelity, path=None, size=size, **(known | more))
 
 
@@ -75,7 +83,8 @@ def add_all(
             lines.commit()
     with writer.open_files() as lines:
         for file in files:
-            raw = {"id": file.id, "filename": file.filename, "bytes": len(file.data or b"")}
+            size = len(file.data or b"") if file.expected is None else file.expected
+            raw = {"id": file.id, "filename": file.filename, "bytes": size}
             lines.write(json.dumps(raw).encode() + b"\n")
         lines.commit()
 

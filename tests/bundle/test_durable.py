@@ -59,7 +59,7 @@ def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
         with pytest.raises(CannotWrite, match="it is not a regular file"):
             write_whole(target, b"x")
         with pytest.raises(OSError, match="it is not a regular file"):
-            durable.place(bundle, target, force=True)
+            durable.rename_durably(bundle, target, force=True)
     assert pipe.is_fifo()
     assert link.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "link", "pipe"]

@@ -236,3 +236,44 @@ def test_one_hint_that_is_about_several_is_printed_once(holdall: Terminal) -> No
     done = holdall("export", "--colour", "red", "--nonsense", "--env-file", "none")
     assert len(errors(done)) == 2
     assert done.err.count("--help") == 1
+
+
+def hints(done: Done) -> list[str]:
+    return [line.removeprefix("hint: ") for line in done.err.splitlines() if line.startswith("hint: ")]
+
+
+def test_a_mistyped_command_suggests_the_right_one(holdall: Terminal) -> None:
+    done = holdall("exprt")
+    assert (done.code, errors(done)) == (2, ["No such command 'exprt'. Did you mean 'export'?"])
+    assert "Did you mean" not in holdall("xyzzy").err
+
+
+def test_a_mistyped_flag_suggests_the_right_one(holdall: Terminal) -> None:
+    assert "Did you mean '--on-conflict'?" in holdall("import", "b", "--on-conflct", "skip", "--env-file", "none").err
+
+
+def test_a_flag_of_another_command_says_whose_it_is(holdall: Terminal, box: Running) -> None:
+    done = holdall("export", "--on-conflict", "skip", "--env-file", "none")
+    assert done.code == 2
+    assert hints(done) == ["--on-conflict belongs to: holdall plan, holdall import, holdall clone"]
+    assert hints(holdall("inspect", "b.tar.zst", "--salvage")) == ["--salvage belongs to: holdall extract"]
+    assert hints(holdall("inspect", "b.tar.zst", "--version")) == ["--version belongs to: holdall"]
+    assert hints(holdall("--salvage", "extract", "b.tar.zst")) == ["--salvage belongs to: holdall extract"]
+    assert hints(holdall("inspect", "b.tar.zst", "--nothing")) == ["holdall inspect --help"]
+    assert box.requests() == []
+
+
+def test_an_error_names_the_flag_as_it_was_typed(holdall: Terminal, box: Running) -> None:
+    fill(box)
+    assert errors(holdall("export", "--output", "-", "--env-file", "none"))[0].startswith(
+        "Invalid value for '--output': "
+    )
+    assert errors(holdall("export", "-o", "-", "--env-file", "none"))[0].startswith("Invalid value for '-o': ")
+    for flag in ("--token-command", "--src-token-command"):
+        assert errors(holdall("export", flag, '"', "--env-file", "none"))[0].startswith(f"can't use {flag}: ")
+    for flag, value in (("--id", "asst_none"), ("--name", "none*"), ("--only", "asst:none")):
+        done = holdall("export", flag, value, "--env-file", "none")
+        assert errors(done)[0].startswith(f"can't select {flag} {value}: "), done.err
+    done = holdall("export", "--env-file", "none", CLONE_MODE="by_name", CLONE_NAMES="none")
+    assert errors(done)[0].startswith("can't select CLONE_NAMES=none: "), done.err
+    assert errors(holdall("export", "--id", "", "--env-file", "none"))[0].startswith("can't select --id : ")

@@ -18,10 +18,11 @@ from typing import Any
 
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.texts import document
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError
-from holdall.importer.plan.bundle_summary import document, summarize
+from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity

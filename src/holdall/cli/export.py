@@ -43,6 +43,7 @@ _WORDS = {"text": "text only", "unavailable": "missing", "container": "through a
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.what_to_export
 @options.how_to_export
+@click.option("--dry-run", is_flag=True, help="Show what would be exported and is certain to be lost; write nothing.")
 @click.option("--skip-if-unchanged", is_flag=True, help="Write no bundle where it would equal its parent.")
 @click.option(
     "--accept-known-losses",
@@ -65,6 +66,10 @@ def command(console: Console, /, **given: Any) -> Outcome:
     with mistakes.noted():
         dump = dump_of(given)
     mistakes.raise_all()
+    if given["dry_run"]:
+        from holdall.cli.preview import show_preview
+
+        return show_preview(console, settings, export_options(settings, given, dump))
     return run_export(console, settings, given, dump)
 
 
@@ -164,7 +169,7 @@ async def _export(
         return await export(
             account,
             target,
-            _options(settings, given, dump),
+            export_options(settings, given, dump),
             clock=time.time,
             parent=parent,
             force=given["force"],
@@ -172,7 +177,7 @@ async def _export(
         )
 
 
-def _options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None) -> ExportOptions:
+def export_options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None) -> ExportOptions:
     from holdall.exporter.fetch import Fallbacks
     from holdall.exporter.report import Policy
     from holdall.exporter.roots import Roots

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 import msgspec
@@ -11,7 +12,11 @@ import msgspec
 from holdall.capped import Capped
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.errors import EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+
+if TYPE_CHECKING:
+    from holdall.bundle.texts import Joined
+    from holdall.extraction import Extracted
 
 _SHOWN = 50  # files named one by one for people; --json names them all
 
@@ -22,46 +27,63 @@ _SHOWN = 50  # files named one by one for people; --json names them all
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to.")
 @click.option("-o", "--output", metavar="FILE", help="Write the one entry that matches to FILE; - is stdout.")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
+@click.option("--text", is_flag=True, help="Parsed texts as plain text, NAME.txt, joined as an import joins them.")
 @click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
 @options.output
 def command(console: Console, /, bundle: Path, patterns: tuple[str, ...], to: Path | None, **given: Any) -> Outcome:
     """Take files out of a bundle, under their original names as far as those are safe.
 
     A PATTERN is a path in the bundle, an id, or an original filename, with * ? […] if you like (quoted). Without one,
-    everything is taken out. Records go to DIR/data/…, parsed text to NAME.text.json.
+    everything is taken out. Records go to DIR/data/…, parsed text to NAME.text.json, or NAME.txt with --text. Exits
+    with 3 if something is lost, or if a plain text stops short or its parts may be joined wrongly.
     """
-    output, force, salvage = given["output"], given["force"], given["salvage"]
+    output, force, salvage, text = given["output"], given["force"], given["salvage"], given["text"]
     if (to is None) == (output is None):
         raise UsageFault("can't extract: say where to, with either --to DIR or -o FILE", hint="--to extracted")
+    if salvage and text:
+        raise UsageFault("can't extract with --salvage and --text: what joins a text may be damaged", hint="--salvage")
     if to is not None:
-        return _many(console, bundle, patterns, to, force, salvage)
+        return _many(console, bundle, patterns, to, force=force, salvage=salvage, text=text)
     if len(patterns) != 1 or salvage:
         raise UsageFault("can't extract with -o: it takes exactly one pattern, and no --salvage", hint="--to DIR")
-    return _one(console, bundle, patterns[0], output, force)
+    return _one(console, bundle, patterns[0], output, force=force, text=text)
 
 
-def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool) -> Outcome:
+def _one(console: Console, bundle: Path, pattern: str, output: str, *, force: bool, text: bool) -> Outcome:
     from holdall.extraction import extract_one, open_one
 
     if output != "-":
-        written = extract_one(bundle, pattern, Path(output), force=force)
+        written = extract_one(bundle, pattern, Path(output), force=force, text=text)
         console.result(written.path)
-        return Outcome(result={"files": [msgspec.to_builtins(written)], "lost": []})
+        code = _flawed(console, written.path, written)
+        return Outcome(exit_code=code, result={"files": [msgspec.to_builtins(written)], "lost": []})
     if console.json:
         raise UsageFault("can't extract to stdout with --json: both would be written there", hint="-o FILE")
     # The bytes as they are: escaping is for lines.
     stdout: BinaryIO = console.stdout.buffer
-    with open_one(bundle, pattern) as (_, pieces):
+    with open_one(bundle, pattern, text=text) as (entry, pieces, _, joined):
         for piece in pieces:
             stdout.write(piece)
     stdout.flush()
-    return Outcome()
+    return Outcome(exit_code=_flawed(console, entry.filename or entry.path, joined) if joined else EXIT_DONE)
 
 
-def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, force: bool, salvage: bool) -> Outcome:
+def _flawed(console: Console, name: str, text: Extracted | Joined) -> int:
+    """Warn where a plain text may not be the file's whole text. Returns the exit code that follows."""
+    if text.truncated:
+        console.warn(f"{name}: stops short, the server gave no more")
+    if text.doubt:
+        console.warn(f"{name}: its parts may be joined wrongly: {text.doubt}")
+    return EXIT_LOOK if text.truncated or text.doubt else EXIT_DONE
+
+
+def _many(
+    console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, *, force: bool, salvage: bool, text: bool
+) -> Outcome:
     from holdall import extraction
 
-    take_out = extraction.salvage if salvage else extraction.extract
+    take_out = extraction.salvage if salvage else partial(extraction.extract, text=text)
+    code, flawed = EXIT_DONE, 0
     files: list[Any] = []
     lost: Capped[Any] = Capped()
     size = 0
@@ -72,15 +94,20 @@ def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, f
                 console.warn(f"lost: {found.message}")
         else:
             size += found.size
+            if found.truncated or found.doubt:
+                flawed += 1
+                code = _flawed(console, found.path, found) if flawed <= _SHOWN else EXIT_LOOK
             files.append(msgspec.to_builtins(found) if console.json else None)
             if len(files) <= _SHOWN:
                 console.result(found.path)
     console.close_progress()
     if len(lost) > _SHOWN:
         console.warn(f"lost: … and {lost.total - _SHOWN} more; with --json the first {len(lost)} are listed")
+    if flawed > _SHOWN:
+        console.warn(f"… and {flawed - _SHOWN} more texts that stop short or may be joined wrongly")
     if len(files) > _SHOWN:
         console.result(f"… and {len(files) - _SHOWN} more")
     console.say(
         f"{counted(len(files), 'file')}, {human_size(size)}, in {to}" + (f"; {lost.total} not saved" if lost else "")
     )
-    return Outcome(exit_code=EXIT_LOOK if lost else 0, result={"files": files, "lost": lost}, losses=lost)
+    return Outcome(exit_code=EXIT_LOOK if lost else code, result={"files": files, "lost": lost}, losses=lost)

@@ -15,7 +15,7 @@ import click
 
 from holdall.cli import streams
 from holdall.cli.console import Console, Outcome, fitting
-from holdall.cli.options import output
+from holdall.cli.options import output, way_out
 from holdall.credentials import refuse_key
 from holdall.errors import (
     EXIT_BUG,
@@ -80,7 +80,11 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, command, rest = super().resolve_command(ctx, args)
+        try:
+            name, command, rest = super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click looks among commands that are loaded, and none is.
+            raise click.NoSuchCommand(error.command_name, possibilities=_MODULES, ctx=ctx) from None
         ctx.ensure_object(Console).command = name
         return name, command, rest
 
@@ -156,8 +160,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
         case HoldallError():
             return error, None
         case click.UsageError():
-            where = error.ctx.command_path if error.ctx else "holdall"
-            return UsageFault(error.format_message(), hint=f"{where} --help"), None
+            return UsageFault(error.format_message(), hint=way_out(error, error.ctx)), None
         case click.ClickException():
             return UsageFault(error.format_message()), None
         case click.Abort():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # click stops at the first mistake, so it is asked again without what was wrong.
         mistakes, words = Mistakes(), list(args)
+        typed = ctx.meta.setdefault(_TYPED, self._typed(args))
         lenient = ctx.meta.setdefault(_LENIENT, {})
         while True:
             try:
@@ -38,7 +39,9 @@ class Command(click.Command):
             except click.exceptions.NoArgsIsHelpError:
                 raise
             except click.UsageError as error:
-                mistakes.add(UsageFault(error.format_message(), hint=f"{ctx.command_path} --help"))
+                if isinstance(error, click.BadParameter) and error.param and error.param.name in typed:
+                    error.param_hint = repr(typed[error.param.name])
+                mistakes.add(UsageFault(error.format_message(), hint=way_out(error, ctx)))
                 if not _pass_over(error, words, lenient):
                     rest = []
                     break
@@ -54,8 +57,38 @@ class Command(click.Command):
         mistakes.raise_all()
         return rest
 
+    def _typed(self, args: list[str]) -> dict[str | None, str]:
+        """The spelling in which an option stands on the command line, by the name of its parameter."""
+        words = [word.partition("=")[0] for word in (args[: args.index("--")] if "--" in args else args)]
+        spelled = ((param, {*param.opts, *param.secondary_opts}) for param in self.params)
+        return {param.name: word for param, names in spelled for word in words if word in names}
+
+
+def typed_flags(ctx: click.Context | None) -> Mapping[str, str]:
+    """As they stand on the command line, the flags that have several names, by the one that settings know them by."""
+    typed = ctx.meta.get(_TYPED, {}) if ctx else {}
+    return {f"--{name.replace('_', '-')}": word for name, word in typed.items()}
+
+
+def way_out(error: click.UsageError, ctx: click.Context | None) -> str:
+    """The hint for a mistake on the command line: the help, or the commands that have the option that was given."""
+    if isinstance(error, click.NoSuchOption) and ctx:
+        root = ctx.find_root()
+        group = root.command
+        assert isinstance(group, click.Group)
+        commands = {f"{root.command_path} {name}": group.get_command(root, name) for name in group.list_commands(root)}
+        have = [
+            path
+            for path, command in {root.command_path: group, **commands}.items()
+            if command and any(error.option_name in (*param.opts, *param.secondary_opts) for param in command.params)
+        ]
+        if have:
+            return f"{error.option_name} belongs to: {', '.join(have)}"
+    return f"{ctx.command_path if ctx else 'holdall'} --help"
+
 
 _LENIENT = "holdall.lenient"
+_TYPED = "holdall.typed"
 
 
 def _pass_over(error: click.UsageError, words: list[str], lenient: dict[str | None, click.Parameter]) -> bool:

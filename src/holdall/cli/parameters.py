@@ -9,10 +9,12 @@ from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+import click
 import msgspec
 from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
+from holdall.cli.options import typed_flags
 from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault, pasteable
 from holdall.remote.proxies import proxy_for
@@ -147,7 +149,8 @@ def at_destination(
 def _lookup(console: Console, given: Mapping[str, Any]) -> Lookup:
     """The layers of settings. Warns of variables that were meant for holdall and aren't read."""
     flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
-    lookup = Lookup(flags, os.environ, *_dotenv(console, given.get("env_file")))
+    typed = typed_flags(click.get_current_context(silent=True))
+    lookup = Lookup(flags, os.environ, *_dotenv(console, given.get("env_file")), typed=typed)
     for line in lookup.near_misses():
         console.warn_once(f"warning: {line}")
     return lookup

@@ -10,13 +10,13 @@ import msgspec
 
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings, judged
 from holdall.errors import NotFound, RemoteError
-from holdall.kinds import KINDS
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import KNOWLEDGE, AssistantView, FileView, Kind, MembershipView, SourceId, StoreView, epoch_seconds
 from holdall.parsedtext import require_page
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
 from holdall.remote.refusals import RefusalReason
-from holdall.remote.survey import Surveyor
+from holdall.remote.survey import Definitions, Surveyor
 
 # Memberships up to which they are read, to know which files an export takes: a hundred requests.
 _MOST_MEMBERSHIPS = 10_000
@@ -46,6 +46,8 @@ class Look:
         self.users: dict[str, list[str]] = {}
         """By model, the assistants and agents that have it, by name or id."""
         self.stores: list[StoreView] = []
+        self.gone: set[str] = set()
+        """The files that are wanted and that the list of all files hasn't, after ``of``."""
 
     async def holdings(self) -> Holdings:
         """Count what an export takes in."""
@@ -58,7 +60,7 @@ class Look:
             stores = None if stores is None else [store for store in stores if store.id in used.stores]
             wanted.update(used.files)
         total = None if stores is None else await self._memberships(stores, wanted)
-        is_known = stores is not None and self._listed.keys() >= {store.id for store in stores}
+        is_known = stores is not None and self._knows(stores)
         sizes = await self._files(wanted, knowledge=assistants is None)
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
         counted = sizes if is_known or assistants is None else None
@@ -70,6 +72,31 @@ class Look:
             files=_number(counted),
             bytes=None if counted is None else sum(counted.values()),
         )
+
+    async def of(self, definitions: Definitions, wanted: set[str]) -> Holdings:
+        """The same of ``definitions`` that an export has chosen; ``wanted`` are the files that it takes, and gets those
+        that the stores hold. Purposes are then those of these files."""
+        # Those that no server has any more are as a dump says.
+        self.stores = [store for store in definitions.store_views if SourceId(store.id) not in definitions.memberships]
+        total = await self._memberships(self.stores, wanted)
+        dumped = [record.id for records in definitions.memberships.values() for record in records]
+        wanted.update(dumped)
+        sizes = await self._files(wanted, knowledge=False)
+        for purpose, files in self._purposes.items():
+            self._purposes[purpose] = [file for file in files if file.id in wanted]
+        # A list that may lack something is no proof.
+        self.gone = set() if sizes is None or "/files" in self.doubts else wanted.difference(sizes)
+        counted = sizes if self._knows(self.stores) else None
+        return msgspec.structs.replace(
+            counted_in(definitions),
+            memberships=None if total is None else total + len(dumped),
+            files=_number(counted),
+            bytes=None if counted is None else sum(counted.values()),
+        )
+
+    def _knows(self, stores: list[StoreView]) -> bool:
+        """Whether the lists of all ``stores`` were read."""
+        return self._listed.keys() >= {store.id for store in stores}
 
     async def _users(self, kind: Kind) -> list[AssistantView] | None:
         """All assistants, or all agents; None if they can't be listed."""
@@ -149,9 +176,9 @@ class Look:
     # -- what can be had back --------------------------------------------------------------------------
 
     async def downloads(self) -> list[DownloadCheck]:
-        """By purpose, whether the newest file can be downloaded; reads only its first bytes. Call after
-        ``holdings``."""
-        return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items())]
+        """By purpose, whether the newest file can be downloaded; reads only its first bytes. Call after ``holdings``
+        or ``of``."""
+        return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items()) if found]
 
     async def _download(self, purpose: str, files: list[FileView]) -> DownloadCheck:
         answer, message = EndpointState.UNKNOWN, ""
@@ -189,6 +216,12 @@ class Look:
             except ValueError:
                 answer = EndpointState.FAILS
         return answer
+
+
+def counted_in(definitions: Definitions) -> Holdings:
+    """What an export of ``definitions`` takes in without any of their files."""
+    numbers = {KINDS[kind].count: len(definitions.records.get(kind, ())) for kind in DEFINITIONS}
+    return Holdings(**numbers, memberships=0, files=0, bytes=0)
 
 
 def _number(found: Sized | None) -> int | None:

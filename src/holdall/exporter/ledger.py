@@ -104,10 +104,8 @@ class LedgerWriter:
         self.fidelities: Counter[Fidelity] = Counter()
         self.taken = 0
         """How many contents came out of the parent."""
-        for missing in definitions.missing:
-            losses.add(_absent(missing))
-        for one in definitions.unreadable:
-            losses.add(report.unreadable(one.kind, one.id, one.message))
+        for loss in losses_of(definitions):
+            losses.add(loss)
 
     def missing(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
@@ -199,6 +197,12 @@ class LedgerWriter:
             if holder.store in self._stores:  # others only lent the text
                 users.extend(self._users.stores.get(holder.store, ()))
         return list(dict.fromkeys(users))
+
+
+def losses_of(definitions: Definitions) -> Iterator[report.Finding]:
+    """What the definitions refer to and the server hasn't, and those that can't be read."""
+    yield from map(_absent, definitions.missing)
+    yield from (report.unreadable(one.kind, one.id, one.message) for one in definitions.unreadable)
 
 
 def _absent(missing: Missing) -> report.Absent:

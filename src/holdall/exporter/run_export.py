@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -22,9 +23,11 @@ from holdall.errors import UsageFault
 from holdall.exporter.earlier import Parent, open_parent
 from holdall.exporter.fetch import Fallbacks, Fetch, open_fetcher
 from holdall.exporter.file_index import FileIndex
-from holdall.exporter.ledger import LedgerWriter, Losses
+from holdall.exporter.ledger import LedgerWriter, Losses, losses_of
 from holdall.exporter.report import (
+    Absent,
     Changed,
+    ContentLoss,
     ExportReport,
     Finding,
     Incomplete,
@@ -104,6 +107,48 @@ async def export(
     return replace(_about(report, finished), sha256=finished.sha256)
 
 
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export would begin with. ``files`` are those that are wanted, whatever the stores hold. ``surveyor`` is
+    None without an account."""
+
+    definitions: Definitions
+    surveyor: Surveyor | None
+    files: set[str]
+    start: Roots
+    losses: Losses
+
+    def conclude(self, gone: Iterable[str]) -> Losses:
+        """The losses that are certain, once ``files`` has those of the stores too; ``gone`` are those of them that the
+        server hasn't. To be called once."""
+        definitions, losses = self.definitions, self.losses
+        users = users_of(definitions.views).files
+        for id in map(SourceId, sorted(gone)):
+            used_by, why = [*users.get(id, ())], "the server has no such file"
+            # Of one that is in a store, its text may be there all the same.
+            is_lost = id in users or id in definitions.files
+            is_held = id in definitions.file_records
+            absent = Absent(kind=Kind.FILE, id=id, used_by=used_by, message=why, held=is_held)
+            losses.add(absent, in_ledger=is_lost)
+            if is_lost:
+                lost = Fidelity.UNAVAILABLE
+                losses.add(
+                    ContentLoss(id=id, filename=None, fidelity=lost, expected=None, used_by=used_by, message=why)
+                )
+        taken = {(record.kind, record.id) for record in definitions.all()}
+        left_out = _left_out(self.start, definitions, taken, self.files.__contains__)
+        others = (_losses_of(self.start.dump), losses_of(definitions), left_out, _doubts(self.surveyor))
+        for loss in chain.from_iterable(others):
+            losses.add(loss)
+        return self.losses
+
+
+async def preview(account: Account | None, options: ExportOptions, *, progress: Progress) -> Preview:
+    """Reads what an export would begin with, and writes nothing. Raises as ``export`` does before it writes."""
+    run = _Export(account, options, progress)
+    await run.survey()
+    return run.preview()
+
+
 class _Export:
     """One export: survey, then write."""
 
@@ -133,6 +178,17 @@ class _Export:
         if account and surveyor:
             await self._say_absent(account, surveyor.absent)
         refuse_nothing(self._definitions, self._start)
+
+    def preview(self) -> Preview:
+        definitions, surveyor = self._definitions, self._surveyor
+        used = surveyor.users(definitions.views).files if surveyor else ()
+        return Preview(
+            definitions=definitions,
+            surveyor=surveyor,
+            files={*used, *definitions.files},
+            start=self._start,
+            losses=Losses(self._options.policy),
+        )
 
     async def _say_absent(self, account: Account, absent: Iterable[str]) -> None:
         """Name the endpoints that the server hasn't, but for those that few have. Raises NotFound where it has none."""
@@ -196,7 +252,8 @@ class _Export:
                     changes = await self._changes(self._surveyor, hashes)
                 else:
                     writer.open_files().commit()
-                for found in (*changes, *self._left_out(hashes, index.wants), *self._doubts()):
+                left_out = _left_out(self._start, self._definitions, hashes, index.wants)
+                for found in (*changes, *left_out, *_doubts(self._surveyor)):
                     losses.add(found)
                 digests = await asyncio.to_thread(ledger.digests)
                 await asyncio.to_thread(losses.write, writer)
@@ -240,21 +297,6 @@ class _Export:
             for kind, ident in sorted(how, key=lambda each: (DEFINITIONS.index(each[0]), each[1]))
         ]
 
-    def _left_out(self, taken: Container[tuple[Kind, str]], is_there: Callable[[SourceId], bool]) -> Iterator[Finding]:
-        """What the definitions refer to and was not asked for, and isn't here for another reason."""
-        start = self._start
-        left = users_of(self._definitions.views, stores=not start.file_search, files=not start.code_interpreter)
-        for id in left.stores:
-            if (Kind.STORE, id) not in taken:
-                yield LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
-        for id in left.files:
-            if not is_there(id):
-                yield LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
-
-    def _doubts(self) -> Iterator[Finding]:
-        for listed, why in self._surveyor.doubts.items() if self._surveyor else ():
-            yield UnfinishedList(list=listed, message=why)
-
     def _report(self, ledger: LedgerWriter, containers: Containers | None, parent: Parent | None) -> ExportReport:
         losses = ledger.losses
         return ExportReport(
@@ -269,6 +311,24 @@ class _Export:
             containers_left=containers.left if containers else [],
             verdict=losses.verdict(),
         )
+
+
+def _left_out(
+    start: Roots, definitions: Definitions, taken: Container[tuple[Kind, str]], is_there: Callable[[SourceId], bool]
+) -> Iterator[Finding]:
+    """What the definitions refer to and was not asked for, and isn't here for another reason."""
+    left = users_of(definitions.views, stores=not start.file_search, files=not start.code_interpreter)
+    for id in left.stores:
+        if (Kind.STORE, id) not in taken:
+            yield LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
+    for id in left.files:
+        if not is_there(id):
+            yield LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
+
+
+def _doubts(surveyor: Surveyor | None) -> Iterator[Finding]:
+    for listed, why in surveyor.doubts.items() if surveyor else ():
+        yield UnfinishedList(list=listed, message=why)
 
 
 def _about(report: ExportReport, made: Finished | Parent) -> ExportReport:

@@ -9,8 +9,8 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from holdall.bundle.texts import Document, document, join
 from holdall.errors import DamagedBundle
-from holdall.importer.plan.bundle_summary import Document, document, join
 
 
 def stored(*parts: str, truncated: bool = False, key: str = "data") -> bytes:

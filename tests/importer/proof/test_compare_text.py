@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
+from holdall.bundle.texts import Document, document
 from holdall.errors import NotFound
-from holdall.importer.plan.bundle_summary import Document, document, summarize
+from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
 from holdall.redaction import Redactor

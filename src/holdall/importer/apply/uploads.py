@@ -15,11 +15,12 @@ from weakref import WeakValueDictionary
 
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
+from holdall.bundle.texts import join
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.bundle_summary import Content, join
+from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.steps import UploadFile
 from holdall.importer.runs.runlines import Copy, Create
 from holdall.model import Fidelity, Kind, SourceId, TargetId

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -17,12 +16,10 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
-from holdall.errors import DamagedBundle
 from holdall.graph import with_callees_by_id
-from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, comparable_size, is_text_name, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, is_text_name, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
-from holdall.parsedtext import Pages
 
 
 # A bundle may have 100,000 of them: with gc=False the collector has none to walk.
@@ -238,65 +235,3 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
         metadata = fields["metadata"]
     fields["metadata"] = {k: v for k, v in metadata.items() if k not in keys}
     return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
-
-
-class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """How a file's text was joined: ``size`` in bytes; ``exact`` where the file had as many; ``doubt`` says why the
-    parts may have been joined wrongly."""
-
-    size: int
-    exact: bool
-    truncated: bool
-    doubt: str | None = None
-
-
-class Document(Joined, frozen=True, kw_only=True):
-    """A file's text, and the ``parts`` that it was joined of."""
-
-    data: bytes
-    parts: list[str]
-
-
-def join(
-    opened: Callable[[], BinaryIO],
-    write: Callable[[bytes], object],
-    *,
-    overlap: int,
-    filename: str | None,
-    size: int | None,
-) -> Joined:
-    """Write the document of a ``data/text`` entry, which is ``opened`` and read twice, a page at a time. ``overlap`` is
-    in tokens, ``size`` the file's bytes if known.
-
-    Raises DamagedBundle where the entry isn't what the format says.
-    """
-    joiner = PartsJoiner(overlap)
-    try:
-        with opened() as stream:
-            pages = Pages(stream)
-            for parts in pages:
-                joiner.add(parts)
-        # How far the parts overlap is known once all were seen, so the entry is read twice and never held.
-        reading = joiner.reading(None if pages.truncated else comparable_size(filename, size))
-        written = 0
-        with opened() as stream:
-            for piece in reading.pieces(part for parts in Pages(stream) for part in parts):
-                # Servers cut texts within a character: half a pair goes on as it came.
-                data = piece.encode("utf-8", "surrogatepass")
-                write(data)
-                written += len(data)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise DamagedBundle(f"can't read a parsed text of the bundle: {error}") from None
-    return Joined(size=written, exact=written == size, truncated=pages.truncated, doubt=reading.doubt)
-
-
-def document(stored: bytes, *, overlap: int, filename: str | None, size: int | None) -> Document:
-    """The document of a ``data/text`` entry that may be held in memory. Raises DamagedBundle, as ``join`` does."""
-    data = bytearray()
-
-    def opened() -> BinaryIO:
-        return io.BytesIO(stored)
-
-    found = join(opened, data.extend, overlap=overlap, filename=filename, size=size)
-    parts = [part for page in Pages(opened()) for part in page]
-    return Document(**msgspec.structs.asdict(found), data=bytes(data), parts=parts)
