@@ -28,10 +28,10 @@ from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
-from holdall.opening import Closing
 from holdall.originals import Chosen, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress
+from holdall.safe_open import Closing
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.wording import Wording

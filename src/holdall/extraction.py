@@ -24,8 +24,8 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.sorting import ValueSorter
 from holdall.errors import AlreadyExists, DamagedBundle, NoSuchEntry, pasteable
-from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
+from holdall.safe_open import open_regular
 
 _WILD = frozenset("*?[")
 _TEXT_SUFFIX = ".text.json"

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from holdall.errors import UsageFault
-from holdall.opening import Closing, open_regular
+from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import normalized
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, read_wording
 

@@ -349,12 +349,17 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
         endpoint=account,
         prefix=prefix.value,
         dry_run=dry_run.value,
-        output_dir=Path(lookup.text("--output-dir", "OUTPUT_DIR", "./out").value),
+        output_dir=output_folder(lookup),
         settle=settle.value,
         concurrency=concurrency,
         log_level=log_level,
         notices=notices,
     )
+
+
+def output_folder(lookup: Lookup) -> Path:
+    """OUTPUT_DIR."""
+    return Path(lookup.text("--output-dir", "OUTPUT_DIR", "./out").value)
 
 
 def both_settings(lookup: Lookup) -> BothSettings:

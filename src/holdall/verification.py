@@ -25,8 +25,8 @@ from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require
 from holdall.bundle.totals import declared
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
-from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
+from holdall.safe_open import open_regular
 from holdall.verdict import COMPLETE, Verdict
 
 

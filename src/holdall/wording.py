@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from holdall.opening import open_regular
+from holdall.safe_open import open_regular
 from holdall.untrusted import normalized
 
 # How a file of the right name and size was checked, for the ledger.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from holdall.bundle.durable import cannot_write, durable, put
-from holdall.opening import regular
+from holdall.safe_open import regular
 
 _BLOCK = 1 << 16
 

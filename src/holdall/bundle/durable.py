@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.errors import AlreadyExists, CannotWrite
-from holdall.opening import regular
+from holdall.safe_open import regular
 from holdall.shortage import exhausted
 
 PRIVATE = 0o600

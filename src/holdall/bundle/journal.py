@@ -24,7 +24,7 @@ from holdall.bundle.durable import PRIVATE
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.errors import BundleInUse
 from holdall.locks import FileLock
-from holdall.opening import open_regular
+from holdall.safe_open import open_regular
 
 JOURNAL = f"{layout.FORMAT}, journal 2"
 """The format of the bundle and of its journal. Only what has this one is resumed."""

@@ -20,7 +20,7 @@ from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.kinds import read
 from holdall.model import Fidelity
-from holdall.opening import Closing
+from holdall.safe_open import Closing
 
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
 _WEIGHT = {Fidelity.UNAVAILABLE: 0, Fidelity.TEXT: 2}

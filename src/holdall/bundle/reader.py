@@ -28,7 +28,7 @@ from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTab
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind, Record, SourceId
-from holdall.opening import Closing, open_regular
+from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import MAX_JSON, most_lines, most_records, most_values, require_plain, require_record
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from holdall.bundle.scan import BrokenTar, Member, choose_frames, members, piece
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import ValueSorter
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
-from holdall.opening import Closing, open_regular
+from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import most_lines
 
 _PIECE = 256 << 10

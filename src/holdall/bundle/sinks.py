@@ -16,7 +16,7 @@ from holdall.bundle.durable import open_private, reporting
 from holdall.bundle.layout import Frames
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
-from holdall.opening import Closing, open_regular
+from holdall.safe_open import Closing, open_regular
 
 
 class Sink(Closing):

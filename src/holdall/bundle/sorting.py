@@ -13,7 +13,7 @@ from typing import BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 
-from holdall.opening import Closing
+from holdall.safe_open import Closing
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
 from holdall.bundle.sinks import Sink
 from holdall.bundle.stream_index import StreamIndex
-from holdall.opening import Closing, open_regular
+from holdall.safe_open import Closing, open_regular
 
 
 class Unrecoverable(Exception):

@@ -11,7 +11,7 @@ from holdall.bundle.layout import Digests, FidelityCount, HoldallInfo, IndexEntr
 from holdall.bundle.sorting import Sorter
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
-from holdall.opening import Closing
+from holdall.safe_open import Closing
 from holdall.verdict import Reason, Verdict
 
 _FIDELITIES = list(Fidelity)

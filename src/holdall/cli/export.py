@@ -22,7 +22,7 @@ from holdall.cli.console import Console, Outcome, human_size
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:

@@ -40,6 +40,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("holdall.cli.plan", "Show what an import would do."),
         "import": ("holdall.cli.import_", "Replay a bundle into a project."),
         "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
+        "runs": ("holdall.cli.run_list", "List the imports so far."),
         "undo": ("holdall.cli.undo", "Take back what an import did."),
         "remap": ("holdall.cli.remap", "Rewrite old ids in your own code and settings."),
         "doctor": ("holdall.cli.doctor", "Look at the accounts: keys, endpoints, permissions, models."),

@@ -126,6 +126,11 @@ output = together(
 """The options of every command. They are kept in the Console, which the command gets as its first argument."""
 
 
+env_file = click.option(
+    "--env-file", metavar="FILE|none", help="Read this .env instead of looking for one; none reads none."
+)
+
+
 def accounts(*sides: str) -> Callable[[F], F]:
     """Where the account of each side (``src`` or ``dst``) is, and the options of every command that uses an account.
 
@@ -135,9 +140,7 @@ def accounts(*sides: str) -> Callable[[F], F]:
         *(option for side in sides for option in _account(side, alone=len(sides) == 1)),
         click.option("--concurrency", metavar="N", help="Requests at once, 1 to 256, default 3 (MAX_CONCURRENCY)."),
         click.option("--log-level", metavar="LEVEL", help="debug | info | warning | error (LOG_LEVEL)."),
-        click.option(
-            "--env-file", metavar="FILE|none", help="Read this .env instead of looking for one; none reads none."
-        ),
+        env_file,
     )
 
 

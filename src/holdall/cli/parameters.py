@@ -15,8 +15,8 @@ from dotenv import dotenv_values, find_dotenv
 from holdall.cli.console import Console
 from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault, pasteable
-from holdall.opening import read_regular
 from holdall.remote.proxies import proxy_for
+from holdall.safe_open import read_regular
 from holdall.settings import (
     BothSettings,
     DestinationSettings,
@@ -24,6 +24,7 @@ from holdall.settings import (
     SourceSettings,
     both_settings,
     destination_settings,
+    output_folder,
     source_settings,
 )
 
@@ -55,6 +56,13 @@ def read_both(console: Console, given: Mapping[str, Any]) -> BothSettings:
     settings = both_settings(_lookup(console, given))
     _show_notices(console, settings.log_level, [], settings.source, settings.destination)
     return settings
+
+
+def read_output_dir(console: Console, given: Mapping[str, Any]) -> Path:
+    """OUTPUT_DIR, for a command that needs no account."""
+    lookup = _lookup(console, given)
+    lookup.mistakes.raise_all()
+    return output_folder(lookup)
 
 
 def read_import(console: Console, given: Mapping[str, Any]) -> tuple[DestinationSettings, Asked]:

@@ -35,7 +35,7 @@ DRY_RUN = "DRY RUN: nothing undone"
 @options.accounts("dst")
 @options.output
 def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **given: Any) -> Outcome:
-    """Undo an import: RUN is its id, its folder, or `latest`.
+    """Undo an import: RUN is its id (`holdall runs` lists them), the beginning of one, its folder, or `latest`.
 
     Goes by the run's journal alone. What it created is deleted, in reverse order; what it updated gets the values that
     it had; what it found there and only used is not touched. Left as they are, and listed, are things that others have

@@ -25,9 +25,9 @@ from holdall.exporter.file_index import KeyedValues
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
-from holdall.opening import Closing
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
+from holdall.safe_open import Closing
 
 FRESH_FOR = 7 * 86400
 """Seconds after its start within which an unfinished bundle is resumed without asking."""

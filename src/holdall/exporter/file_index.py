@@ -22,9 +22,9 @@ import msgspec
 
 from holdall.errors import CannotWrite
 from holdall.model import FileView, Kind, Record, SourceId
-from holdall.opening import Closing
 from holdall.remote.contents import REFUSED, FetchedContent, Holder
 from holdall.remote.survey import Missing, Surveyor
+from holdall.safe_open import Closing
 
 T = TypeVar("T")
 

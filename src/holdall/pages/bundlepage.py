@@ -95,7 +95,8 @@ class _Page:
             return
         yield f"<section><h2>No original: {counted(self._missing.total, 'file')}</h2>\n"
         yield "<p>If you have copies, add them with <code>holdall supply</code>.</p>\n"
-        worst, texts = [], []
+        worst: list[str] = []
+        texts: list[str] = []
         said = None
         for one in islice(self._missing.wanted(), _MISSING):
             rows = texts if one.fidelity is Fidelity.TEXT and not (one.truncated or one.doubt) else worst

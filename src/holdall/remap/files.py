@@ -20,8 +20,8 @@ import msgspec
 from holdall.bundle.durable import cannot_write
 from holdall.credentials import looks_like
 from holdall.errors import CannotWrite, UsageFault
-from holdall.opening import read_regular
 from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
+from holdall.safe_open import read_regular
 
 # Larger files are data, not code or settings.
 _LARGEST = 64 << 20

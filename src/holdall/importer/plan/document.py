@@ -22,7 +22,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import Asked
 from holdall.importer.plan.steps import Plan, Unit
 from holdall.model import Fidelity, SourceId
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 
 VERSION = 1
 """Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""

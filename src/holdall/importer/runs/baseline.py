@@ -24,9 +24,9 @@ from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind, TargetId, credible, epoch_seconds
-from holdall.opening import open_regular
 from holdall.remote.client import Account, viewed
 from holdall.remote.lists import Doubt
+from holdall.safe_open import open_regular
 
 PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *ASSISTANT_KINDS)}
 

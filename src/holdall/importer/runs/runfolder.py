@@ -20,10 +20,10 @@ from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
 from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, markdown, read_mapping
 from holdall.importer.runs.runstate import RunState, read_state
-from holdall.importer.runs.undolog import is_undone
+from holdall.importer.runs.undolog import has_undo, is_undone
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import open_regular, read_regular
+from holdall.safe_open import open_regular, read_regular
 
 __all__ = [
     "BEFORE",
@@ -180,6 +180,11 @@ class PastRun:
     def is_undone(self) -> bool:
         """Whether nothing is left of what it did. Raises CannotWrite."""
         return is_undone(self.folder)
+
+    @property
+    def has_undo(self) -> bool:
+        """Whether an undo of it has begun."""
+        return has_undo(self.folder)
 
     def state(self) -> RunState:
         """Reads the journal. Raises as ``read_state``."""

@@ -18,7 +18,7 @@ import msgspec
 from holdall.bundle.appendlog import AppendLog
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import open_regular
+from holdall.safe_open import open_regular
 
 JOURNAL = "journal.jsonl"
 

@@ -19,7 +19,7 @@ from holdall.errors import CannotWrite, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 
 MAPPING = "mapping.json"
 
@@ -136,7 +136,8 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
 
     ``form`` is what became of the assistants: the copy of one that was written down is the path of its request, below
     OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too. ``added`` are
-    metadata keys that the server puts in by itself.
+    metadata keys that the server puts in by itself. ``complete`` and ``verdict`` are of the copy against the source, in
+    words too; None and empty where the run was stopped.
     """
 
     ended: str = msgspec.field(name="cloned_at", default="")
@@ -154,6 +155,8 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     bundle: dict[str, str] = {}
     run: str = ""
+    complete: bool | None = None
+    verdict: str = ""
 
     def placed(self, kind: Kind) -> dict[SourceId, TargetId]:
         """The copies of a kind of definitions."""

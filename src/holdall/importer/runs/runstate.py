@@ -17,7 +17,7 @@ from holdall.errors import ImportFailed
 from holdall.importer.runs import runlines
 from holdall.importer.runs.effects import Effect, Made
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import open_regular
+from holdall.safe_open import open_regular
 
 T = TypeVar("T", bound=runlines.Intent | runlines.Written)
 

@@ -17,7 +17,7 @@ from holdall.errors import CannotWrite
 from holdall.importer.runs.runlines import timestamp
 from holdall.kinds import noun
 from holdall.model import Kind, TargetId
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 
 LOG = "undo.jsonl"
 
@@ -145,6 +145,11 @@ class UndoLog:
 def is_undone(folder: Path) -> bool:
     """Whether nothing is left of what the run in ``folder`` did. Raises CannotWrite."""
     return _read(folder / LOG)[1]
+
+
+def has_undo(folder: Path) -> bool:
+    """Whether an undo of the run in ``folder`` has begun."""
+    return (folder / LOG).exists()
 
 
 def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool, int]:

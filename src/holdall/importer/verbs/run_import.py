@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
@@ -88,17 +89,21 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
     def verdict(self) -> Verdict:
         """The copy, or the plan of a dry run, compared with what the project had."""
-        report, inherent = self.report, self.prepared.inherent if self.prepared else []
-        if report is None:
+        if self.report is None:
             assert self.prepared is not None
             return self.prepared.verdict()
-        verdict = self.completeness.verdict(
-            [*report.losses(), *inherent],
-            failed=report.failed(),
-            units={result.source for result in report.results},
-            originals={id for id, target in report.files.items() if str(id) == str(target)},
-        )
-        return verdict.having(Reason.DUPLICATES, len(report.duplicates))
+        return _verdict(self.report, self.completeness, self.prepared)
+
+
+def _verdict(report: Report, completeness: Completeness, prepared: Prepared | None) -> Verdict:
+    """Of what a run did. ``prepared`` is None if it was resumed."""
+    verdict = completeness.verdict(
+        [*report.losses(), *(prepared.inherent if prepared else ())],
+        failed=report.failed(),
+        units={result.source for result in report.results},
+        originals={id for id, target in report.files.items() if str(id) == str(target)},
+    )
+    return verdict.having(Reason.DUPLICATES, len(report.duplicates))
 
 
 async def run_import(
@@ -147,14 +152,22 @@ async def run_import(
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
-                report = await _apply(context, plan, summary, reader, written, force=options.force)
+                judge = partial(_verdict, completeness=completeness, prepared=found)
+                report = await _apply(context, plan, summary, reader, written, judge, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
 
 
 async def _apply(
-    context: Context, plan: Plan, summary: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
+    context: Context,
+    plan: Plan,
+    summary: BundleSummary,
+    reader: BundleReader,
+    options: dict[str, Any],
+    judge: Callable[[Report], Verdict],
+    *,
+    force: bool,
 ) -> Report:
     """Carries out ``plan`` and reports. A folder with a journal is resumed where that ends.
 
@@ -187,6 +200,9 @@ async def _apply(
     finally:
         # Also of a run that an error ends: what was made until then has to be found again.
         done = _report(context, plan, work, opened, reader.info.source, twice)
+        if done.stopped is None:
+            verdict = judge(done)
+            done = msgspec.structs.replace(done, complete=verdict.complete, verdict=str(verdict))
         folder.publish(done)
     if done.stopped is None:
         await folder.write(Closed(ended=timestamp(now())))

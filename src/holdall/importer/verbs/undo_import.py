@@ -21,14 +21,17 @@ from holdall.importer.runs.undolog import UndoAction, UndoLog, is_undone
 from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
-from holdall.opening import read_regular
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
+from holdall.safe_open import read_regular
 
 __all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
 
 LATEST = "latest"
+
+_SHORTEST = 4
+"""Characters of an id that stand for it where they are unambiguous; as many as git asks for."""
 
 
 class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +48,10 @@ class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_run(output: Path, run: str) -> Path:
-    """The folder of the run; for ``latest`` the newest, wherever it went. Raises UsageFault if there is none."""
+    """The folder of the run: by its id, the beginning of one, or its path; for ``latest`` the newest, wherever it went.
+
+    Raises UsageFault if there is none, or several whose ids begin so.
+    """
     if run == LATEST:
         if found := past_runs(output):
             return found[-1].folder
@@ -55,9 +61,18 @@ def find_run(output: Path, run: str) -> Path:
     for folder in (output / "runs" / run, Path(run)):
         if (folder / JOURNAL).is_file():
             return folder
+    alike = [past for past in past_runs(output) if past.name.startswith(run)] if len(run) >= _SHORTEST else []
+    if len(alike) == 1:
+        return alike[0].folder
+    if alike:
+        raise UsageFault(
+            f"can't undo {run}: the ids of {len(alike)} runs in {output / 'runs'} begin so",
+            hint=f"one of them: {', '.join(past.name for past in alike[-3:])}",
+        )
     raise UsageFault(
         f"can't undo {run}: there is no such run in {output / 'runs'}, and no {JOURNAL} in a folder of that name",
-        hint="RUN is the id that import printed, its folder, or `latest`",
+        hint=f"RUN is an id that `holdall runs` lists, or its first {_SHORTEST} characters or more, a run's folder, or "
+        "`latest`",
     )
 
 

@@ -25,7 +25,7 @@ from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import read_regular
+from holdall.safe_open import read_regular
 
 
 class RequestFolder:
