@@ -9,16 +9,21 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdall.bundle.reader import open_bundle
 from holdall.cli.console import Console
 from holdall.cli.main import run
+from holdall.importer.runs.runpage import run_page
+from holdall.importer.runs.runreport import Party
+from holdall.model import SourceId, TargetId
 from holdall.pages.bundlepage import bundle_page
 from tests.browser import CHROMIUM, browser
 from tests.bundle.packing import File, pack
 from tests.hostile.forge import forge
 from tests.hostile.lies import ODD
+from tests.importer.runs.test_runreport import REPORT
 from tests.pages.reading import Reading
 from tests.sweep import sweep
 
@@ -116,6 +121,7 @@ def test_long_texts_end_where_the_page_is_full(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("holdall.pages.bundlepage._CHARACTERS", 100)
     read = Reading(packed(tmp_path, [], assistants={"asst_1": {"instructions": "y" * 150}}))
     assert "y" * 100 + " … and 50 characters more" in read.text
+    assert "The page is full" in read.text
 
 
 def test_it_is_written_for_its_owner_and_replaces_nothing(tmp_path: Path) -> None:
@@ -136,6 +142,7 @@ def test_it_is_written_for_its_owner_and_replaces_nothing(tmp_path: Path) -> Non
     assert json.loads(out)["result"]["html"] == str(target)
     assert target.read_text(encoding="utf-8") == first
     assert list(tmp_path.iterdir()) == [target]
+    assert holdall("inspect", str(SAMPLE), "--force")[0] == 2
 
 
 @pytest.mark.slow
@@ -149,6 +156,8 @@ def test_a_browser_has_nothing_to_say_and_to_ask_for(tmp_path: Path) -> None:
     long = {"name": "x" * 300, "model": "y" * 300, "instructions": "z" * 5000, "w" * 300: "v" * 90}
     files = [File(id=f"file-{number:022}", filename="n" * 190) for number in range(20_000)]
     pages["20,000 files"] = packed(tmp_path, files, assistants={"asst_1": long})
+    parties = {"source": Party(org_id="o" * 300), "files": {SourceId("f" * 300): TargetId("g" * 300)}}
+    pages["an import"] = "".join(run_page(msgspec.structs.replace(REPORT, **parties), []))
     with browser(tmp_path / "profile") as shown:
         for name, found in pages.items():
             path = tmp_path / "page.html"

@@ -14,6 +14,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.views import holdings, missing_as_json, show_credentials, show_missing, verdict_as_json
+from holdall.errors import UsageFault
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
@@ -46,6 +47,8 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
     from holdall.bundle.reader import open_bundle
     from holdall.bundle.totals import declared
 
+    if force and not html:
+        raise UsageFault("can't use --force: there is no FILE to replace", hint="--html FILE")
     with open_bundle(bundle) as opened:
         info, size, verdict = opened.info, bundle.stat().st_size, declared(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)

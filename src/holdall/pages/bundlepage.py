@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from holdall.bundle.layout import HoldallInfo, LedgerLine
 from holdall.bundle.missing import MissingFromBundle, Wanted
@@ -16,9 +16,11 @@ from holdall.dependencies import USERS, User
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.legible import counted, human_size
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView
-from holdall.pages.markup import bar, code, facts, fidelity, fold, name, page, size, stacked, text
+from holdall.pages.markup import bar, code, facts, fidelity, fold, message, name, page, size, stacked, text
 from holdall.pages.shares import Share, Shares
 from holdall.untrusted import read_json
+
+T = TypeVar("T")
 
 # What a page lists at most: files of one store or assistant, files in all, cards, stores, missing files and the like.
 _OF_ONE = 300
@@ -26,8 +28,9 @@ _FILES = 5000
 _CARDS = 1000
 _STORES = 1000
 _MISSING = 1000
-# Characters of instructions, tools and values in all.
+# Characters of instructions, tools and values in all, and what each tool and value takes at least.
 _CHARACTERS = 4_000_000
+_LEAST = 100
 # Files that are seen without opening the fold.
 _OPEN = 12
 
@@ -114,7 +117,7 @@ class _Page:
         how = fidelity(one.fidelity, doubtful=one.doubt is not None, cut=one.truncated)
         notes = [f"used by {_users(one.used_by)}"] if one.used_by else []
         notes += ["gone from the project"] if one.gone else []
-        notes += [name(said) for said in (one.doubt, why) if said]
+        notes += [message(said) for said in (one.doubt, why) if said]
         note = f"<small>{'; '.join(notes)}</small>" if notes else ""
         named = name(one.filename or "(no name)")
         return f"<li><span>{named} {code(one.id)}</span>{how}<i>{size(one.size)}</i>{note}</li>\n"
@@ -122,10 +125,11 @@ class _Page:
     # -- assistants ----------------------------------------------------------------------------------
 
     def _cards(self, kind: Kind) -> Iterator[str]:
-        total = self._bundle.info.counts.get(KINDS[kind].count, 0)
+        total, row = 0, KINDS[kind]
         for number, record in enumerate(self._bundle.definitions(kind)):
+            total = number + 1
             if number == 0:
-                yield f"<section><h2>{counted(total, KINDS[kind].noun).capitalize()}</h2>\n"
+                yield f"<section><h2>{counted(self._bundle.info.counts.get(row.count, 0), row.noun)}</h2>\n"
             view = read(record)
             for store in view.store_ids:
                 if len(users := self._users.setdefault(store, [])) < USERS:
@@ -133,6 +137,9 @@ class _Page:
             if number < _CARDS:
                 yield from self._card(record, view)
         if total:
+            if self._characters <= 0:
+                yield "<p class=note>The page is full, so texts, tools or settings are left out: "
+                yield f"<code>holdall extract</code> has all of {row.folder}</p>\n"
             yield f"{_more(total - _CARDS)}</section>\n"
 
     def _card(self, record: Record, view: DefinitionView) -> Iterator[str]:
@@ -144,9 +151,8 @@ class _Page:
         if instructions := fields.get("instructions"):
             summary = f"Instructions <small>{counted(len(str(instructions)), 'character')}</small>"
             yield fold(summary, f"<pre>{self._cut(instructions)}</pre>")
-        for tool in _tools(fields):
-            yield self._tool(tool)
-        for field, value in _parameters(fields, view, long=True):
+        yield from map(self._tool, self._fitting(_tools(fields)))
+        for field, value in self._fitting(_parameters(fields, view, long=True)):
             yield fold(text(_title(field)), f"<pre>{self._cut(_indented(value))}</pre>")
         if view.file_ids:
             yield from self._file_list("Files of the code interpreter", view.file_ids, len(view.file_ids))
@@ -155,9 +161,12 @@ class _Page:
     def _card_facts(self, fields: dict[str, Any], view: DefinitionView) -> Iterator[tuple[str, str]]:
         yield "Model", name(view.model or "none")
         if stores := view.store_ids:
-            links = [self._store_link(id) for id in stores[:_OF_ONE]]
-            yield "Searches", "<br>".join([*links, *([f"and {len(stores) - _OF_ONE} more"] * (len(stores) > _OF_ONE))])
-        yield from ((_title(field), self._cut(_short(value))) for field, value in _parameters(fields, view, long=False))
+            shown = stores[: min(_OF_ONE, self._files)]
+            self._files -= len(shown)
+            left = [f"and {len(stores) - len(shown)} more"] if len(stores) > len(shown) else []
+            yield "Searches", "<br>".join([*map(self._store_link, shown), *left])
+        found = _parameters(fields, view, long=False)
+        yield from ((_title(field), self._cut(_short(value))) for field, value in self._fitting(found))
 
     def _store_link(self, id: SourceId) -> str:
         number = self._numbers.get(id)
@@ -175,10 +184,18 @@ class _Page:
             return f"<p class=tool>{summary}</p>\n"
         return fold(summary, f"<pre>{self._cut(_indented(said or tool))}</pre>")
 
+    def _fitting(self, values: Iterable[T]) -> Iterator[T]:
+        """The first of ``values``, as long as the page has room."""
+        for value in values:
+            if self._characters <= 0:
+                return
+            self._characters -= _LEAST
+            yield value
+
     def _cut(self, value: object) -> str:
         """A long text as HTML, as far as the page has room for it."""
         whole = value if isinstance(value, str) else _short(value)
-        shown = whole[: self._characters]
+        shown = whole[: max(self._characters, 0)]
         self._characters -= len(shown)
         left = len(whole) - len(shown)
         return text(shown) + (f" <em>… and {counted(left, 'character')} more: holdall extract</em>" if left else "")
@@ -239,12 +256,12 @@ class _Page:
             yield "<section><h2>Not included: hosted elsewhere, or gone</h2>\n<ul class=plain>\n"
             for one in outside[:_MISSING]:
                 users = f"<small>used by {_users(one.used_by)}</small>" if one.used_by else ""
-                yield f"<li>{name(one)} {users}</li>\n"
+                yield f"<li>{message(one)} {users}</li>\n"
             yield f"</ul>\n{_more(len(outside) - _MISSING)}</section>\n"
         if found:
             yield "<section><h2>Credentials</h2>\n<p>These fields seem to hold one, and so does the bundle. "
             yield "The values are not repeated in this list.</p>\n<ul class=plain>\n"
-            yield from (f"<li>{name(one)}</li>\n" for one in found)
+            yield from (f"<li>{message(one)}</li>\n" for one in found)
             yield f"</ul>\n{_more(found.total - len(found))}</section>\n"
 
 

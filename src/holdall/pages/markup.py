@@ -14,6 +14,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 # Characters of a name: one may have 4 KiB, and a page has thousands.
 _NAME = 200
+_MESSAGE = 1000
 
 FIDELITIES: Mapping[Fidelity, str] = {
     Fidelity.ORIGINAL: "original",
@@ -30,10 +31,15 @@ def text(value: object) -> str:
     return html.escape(printable(str(value)))
 
 
-def name(value: object) -> str:
-    """A name, an id or a message of somebody else's, on one line. Its direction stays its own."""
+def name(value: object, most: int = _NAME) -> str:
+    """A name or an id of somebody else's, on one line of ``most`` characters. Its direction stays its own."""
     line = flat(value)
-    return f"<bdi>{text(line if len(line) <= _NAME else f'{line[:_NAME]}…')}</bdi>"
+    return f"<bdi>{text(line if len(line) <= most else f'{line[:most]}…')}</bdi>"
+
+
+def message(value: object) -> str:
+    """A sentence with names in it."""
+    return name(value, _MESSAGE)
 
 
 def code(value: object) -> str:

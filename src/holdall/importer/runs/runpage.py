@@ -7,12 +7,13 @@ from itertools import islice
 
 import msgspec
 
+from holdall.dialects.loss import Loss
 from holdall.importer.plan.difference import Difference
 from holdall.importer.runs.runreport import MAPPING, Report, Result, Status, keeping
 from holdall.kinds import noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
-from holdall.pages.markup import code, facts, fold, name, page, text
+from holdall.pages.markup import code, facts, fold, message, name, page, text
 
 # What a page lists at most: of one sort of rows, of one object's losses, and characters of a value.
 _ROWS = 2000
@@ -59,7 +60,7 @@ def _head(report: Report) -> Iterator[str]:
     )
     yield f"<ul class=legend>{''.join(said)}</ul>\n"
     if report.stopped is not None:
-        yield f"<p>Stopped: {name(report.stopped.message)}</p>\n"
+        yield f"<p>Stopped: {message(report.stopped.message)}</p>\n"
     there = report.destination
     yield facts(
         [
@@ -83,13 +84,18 @@ def _result(one: Result) -> str:
     if one.status is Status.SUCCESS:
         word = _HOW.get(one.how, word)
     ids = f"{code(one.source)}{_arrow(one.target)}"
-    lost = [name(loss) for loss in one.losses[:_LOSSES]]
+    lost = [message(_loss(loss, one.source)) for loss in one.losses[:_LOSSES]]
     if len(one.losses) > _LOSSES:
         lost.append(f"and {len(one.losses) - _LOSSES} more in audit.jsonl")
     # The error of a partial one says its losses again.
-    why = [name(one.error)] if one.error and not lost else []
+    why = [message(one.error)] if one.error and not lost else []
     notes = "".join(f"<small>{said}</small>" for said in why + lost)
     return f'<li><span>{name(one.name or "(no name)")} {ids}</span><b class="{colour}">{word}</b><i></i>{notes}</li>\n'
+
+
+def _loss(loss: Loss, of: SourceId) -> str:
+    """In words; below its own assistant without the name."""
+    return f"{loss.field}: {loss.text}" if loss.id == of and loss.field else str(loss)
 
 
 def _arrow(target: str | None) -> str:
@@ -148,7 +154,7 @@ def _doubles(report: Report) -> Iterator[str]:
     if report.duplicates:
         yield f"<section><h2>Duplicates: {len(report.duplicates)}</h2>\n"
         yield f"<p>Another import made the same at the same time; {text(keeping(report))}</p>\n<ul class=plain>\n"
-        yield from (f"<li>{name(one)}</li>\n" for one in report.duplicates[:_ROWS])
+        yield from (f"<li>{message(one)}</li>\n" for one in report.duplicates[:_ROWS])
         yield f"</ul>\n{_more(len(report.duplicates))}</section>\n"
 
 
