@@ -169,6 +169,7 @@ def test_a_damaged_bundle_is_refused_and_leaves_nothing(holdall: Terminal) -> No
         (["supply", "b.tar.zst", "--originals", "mine", "-o", "none/b.tar.zst"], 2),
         (["supply", "b.tar.zst", "--originals", "mine", "-o", "taken.tar.zst"], 13),
         (["supply", "none.tar.zst", "--originals", "mine"], 15),
+        (["supply", ".", "--originals", "mine"], 15),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_its_code(holdall: Terminal, argv: list[str], code: int) -> None:

@@ -14,9 +14,10 @@ import pytest
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import walk
 from holdall.errors import DamagedBundle
+from holdall.extraction import Extracted, salvage
 from holdall.verification import verify
 from tests.hostile.forge import Frame, content, forge, ledger_line
-from tests.hostile.lies import CERTAIN, CONTRADICTIONS, NAMED, ODD
+from tests.hostile.lies import CERTAIN, CONTRADICTIONS, LIMITS, NAMED, ODD
 from tests.hostile.trial import Trial
 from tests.sweep import sweep
 
@@ -34,6 +35,20 @@ def test_a_contradiction_is_all_that_is_found(name: str, tmp_path: Path) -> None
     # More lines than the index counts are refused by every reader, so that entry is unreadable, too.
     also = {"damaged"} if name in ("an index with fewer records", "an index without records") else set()
     assert {finding.code for finding in verify(path).findings} == {code, *also}
+
+
+def test_a_quick_proof_counts_nothing_of_an_index_that_can_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(forge(**CONTRADICTIONS["an index with a key twice"][1]))
+    assert verify(path, quick=True).findings == verify(path).findings
+
+
+def test_a_line_over_a_limit_is_salvaged_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(forge(**LIMITS["an index with a long id"][0]))
+    found = list(salvage(path, [], tmp_path / "out"))
+    assert all(isinstance(one, Extracted) for one in found)
+    assert (tmp_path / "out" / "notes.txt").exists()
 
 
 @sweep("path", NAMED)

@@ -75,7 +75,16 @@ def index_line(raw: bytes) -> IndexEntry:
 
 def payload_line(raw: bytes) -> IndexEntry:
     """A line of the index; ValueError where it is over a limit, or its path is none that a bundle may have."""
-    entry = index_line(raw)
+    return _of_payload(index_line(raw))
+
+
+def salvaged_line(raw: bytes) -> IndexEntry:
+    """As ``payload_line``, but whatever limit it is over: the sha256 proves its entry all the same. RecursionError
+    where it is too deep."""
+    return _of_payload(_index_decoder.decode(raw))
+
+
+def _of_payload(entry: IndexEntry) -> IndexEntry:
     if not entry.path.startswith("data/") or not is_safe(entry.path):
         raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
     return entry

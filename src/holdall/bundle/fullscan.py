@@ -215,6 +215,7 @@ class Inventory:
         self._bundle, self._scan, self._find = bundle, scan, report
         self._followed = scan.followed if scan else 0
         self._payload_end = 1 << 62  # known once the index has been read
+        self._counted = False
 
     def check_parts(self) -> set[str]:
         """Which of index and manifest are as holdall.json says."""
@@ -285,6 +286,7 @@ class Inventory:
             if not path.startswith(b"data/") or not is_safe(entry.path):
                 self._find("name", entry.path, f"{entry.path}: not a name that a bundle may have")
             yield path, entry
+        self._counted = True
 
     def _unlisted(self, path: str) -> None:
         self._find("unlisted", path, f"{path}: in the tar, but not in the index")
@@ -368,7 +370,9 @@ class Inventory:
             self._find("index", layout.INFO, f"holdall.json can be read in two ways: {error}")
 
     def check_totals(self) -> None:
-        """Number and size of the entries, which ``check_index`` has counted."""
+        """Number and size of the entries, which ``check_index`` has counted; none where it couldn't read on."""
+        if not self._counted:
+            return
         counts = self._bundle.info.counts
         for name, count in (("entries", self._entries), ("bytes", self._bytes)):
             if counts.get(name) != count:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import payload_line
+from holdall.bundle.claims import salvaged_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
@@ -83,8 +83,8 @@ class Salvage(Closing):
                 complete = False
                 break
             try:
-                entry = payload_line(line or b"")  # where one is lost, nothing, which is no line either
-            except ValueError:
+                entry = salvaged_line(line or b"")  # where one is lost, nothing, which is no line either
+            except (ValueError, RecursionError):
                 complete = False
             else:
                 if self._listed.add(entry.path):

@@ -59,7 +59,7 @@ def _target(bundle: Path, output: Path | None) -> Path:
     """Where the new bundle goes: beside the old one, never in its place."""
     stem = bundle.name.removesuffix(".zst").removesuffix(".tar")
     name = f"{stem}_supplied.tar.zst"
-    target = bundle.with_name(name) if output is None else output / name if output.is_dir() else output
+    target = bundle.parent / name if output is None else output / name if output.is_dir() else output
     parameters.require_folder(target)
     # Two names, or a link, may lead to one file.
     if bundle.exists() and target.exists() and target.samefile(bundle):
