@@ -86,8 +86,8 @@ class Disk:
 
     def __init__(self, patch: pytest.MonkeyPatch, writes: int) -> None:
         self.writes = writes
-        patch.setattr(appendlog, "put", self.put)
-        patch.setattr(durable, "durable", self.durable)
+        patch.setattr(appendlog, "write_all", self.put)
+        patch.setattr(durable, "sync_file", self.durable)
 
     def put(self, file: FileIO, data: bytes) -> None:
         self.writes -= 1
@@ -178,7 +178,7 @@ def test_an_output_folder_that_is_deleted_in_the_middle(
     packed: Packed, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key, out, count = "sk-deleted-0001", tmp_path / "out", 0
-    real = durable.put
+    real = durable.write_all
 
     def put(file: FileIO, data: bytes) -> None:
         nonlocal count
@@ -189,7 +189,7 @@ def test_an_output_folder_that_is_deleted_in_the_middle(
                 shutil.rmtree(out, ignore_errors=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(appendlog, "put", put)
+        patch.setattr(appendlog, "write_all", put)
         done = holdall("import", str(packed.bundle), OPENAI_DST_API_KEY=key)
     is_one_error(done, hint="another folder")
     assert count < 12  # and not on to its end, with a journal that nobody can read

@@ -26,8 +26,8 @@ def lay(folder: Path, **files: bytes) -> Path:
 def chosen(originals: Originals, name: str, size: int, text: str | None = None) -> Chosen | Unmatched:
     """What is chosen; ``text`` is the parsed text, where there is one."""
     candidates = originals.candidates(name, size)
-    for wording in candidates.wordings if text is not None else ():
-        wording.compare([text or ""])
+    for matcher in candidates.matchers if text is not None else ():
+        matcher.compare([text or ""])
     return candidates.choose(compared=text is not None)
 
 

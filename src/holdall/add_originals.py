@@ -1,8 +1,7 @@
-"""Supply: a bundle again, with the owner's originals in place of parsed texts and of files that could not be had.
+"""Supply: a new bundle from an old one, with the owner's originals in place of parsed texts and missing files.
 
-No network. The rules are those of an export with originals: exact name and size, and the words of the parsed text
-where there is one. The old bundle is only read; records go over as they are, and the new bundle keeps the time of the
-capture, because it says nothing newer about the project.
+No network. An original is chosen as in an export: exact name and size, and the words of the parsed text if there is
+one. The old bundle is only read. Records are copied unchanged, and the new bundle keeps the old capture time.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from holdall.bundle.layout import Capture, Digests, FidelityCount, IndexEntry, L
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import declared, minimum_of
+from holdall.bundle.totals import declared_verdict, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
@@ -34,7 +33,7 @@ from holdall.progress import Progress
 from holdall.safe_open import Closing
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
-from holdall.wording import Wording
+from holdall.word_match import WordMatcher
 
 _PIECE = 1 << 20
 _WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
@@ -42,7 +41,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """A wanted file for which something in the folder came near, and why it was not taken."""
+    """A wanted file with a near match in the folder, and why that was not taken."""
 
     id: str
     filename: str | None
@@ -50,11 +49,11 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supplied(msgspec.Struct, frozen=True, kw_only=True):
-    """The result. ``bundle``, ``sha256`` and ``digests`` are None where nothing fitted and nothing was written.
+    """The result. ``bundle``, ``sha256`` and ``digests`` are None if nothing matched: then nothing was written.
 
-    ``wanted`` files had no bytes before, ``supplied`` of them have some now; ``refused`` files are in ``refusals``, as
-    far as those are kept. ``lacking`` of the files that are left are there not at all, or as a text that stops short.
-    ``verdict`` is that of the new bundle, or of the old one where none was written.
+    ``wanted`` counts the files without their bytes before, ``supplied`` those that have them now, ``refused`` the near
+    matches (the first are in ``refusals``), ``lacking`` those still missing or with a truncated text. ``verdict`` is
+    that of the new bundle, or of the old one if none was written.
     """
 
     bundle: Path | None = None
@@ -71,7 +70,7 @@ class Supplied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that the old bundle says of a file."""
+    """One statement of the old bundle about a file."""
 
     line: LedgerLine | None = None
     entry: IndexEntry | None = None
@@ -90,10 +89,10 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def supply(path: Path, originals: Originals, target: Path, *, force: bool, progress: Progress) -> Supplied:
-    """Write the bundle at ``path`` again to ``target``, with what ``originals`` has for it.
+    """Write a copy of the bundle at ``path`` to ``target``, with the ``originals`` that match.
 
-    Where nothing fits, nothing is written. Raises DamagedBundle, NewerFormat, AlreadyExists, CannotWrite; then no new
-    bundle is left behind.
+    Writes nothing if none matches. Raises DamagedBundle, NewerFormat, AlreadyExists, CannotWrite; then no new bundle is
+    left behind.
     """
     with open_bundle(path) as old:
         _require_rewritable(path, old.info.format)
@@ -103,7 +102,7 @@ def supply(path: Path, originals: Originals, target: Path, *, force: bool, progr
 
 
 class _Supply(Closing):
-    """One run: first look for every wanted file, then write. What there is one of per file is outside of memory."""
+    """One run: look for every wanted file, then write. Per-file data is kept on disk."""
 
     def __init__(self, old: BundleReader, originals: Originals, progress: Progress) -> None:
         self._old, self._originals, self._progress = old, originals, progress
@@ -117,7 +116,7 @@ class _Supply(Closing):
     # -- what fits -------------------------------------------------------------------------------------
 
     def match(self) -> None:
-        """Decide for every file; the items come out in the order in which the old contents lie on disk."""
+        """Decide for every file. Items are in the order of the old contents on disk."""
         self._progress.stage("looking for originals")
         traces = Sorter()
 
@@ -175,20 +174,20 @@ class _Supply(Closing):
         except OSError as error:
             return Unmatched(reason=unreadable(error), near=True)
         # Without a text in the bundle there is nothing to hold the words against.
-        compared = item.entry is not None and bool(candidates.wordings)
+        compared = item.entry is not None and bool(candidates.matchers)
         if item.entry is not None and compared:
-            self._compare(item.entry, candidates.wordings)
+            self._compare(item.entry, candidates.matchers)
         found = candidates.choose(compared=compared)
         if isinstance(found, Chosen):
             self._originals.use(found.original)
         return found
 
-    def _compare(self, entry: IndexEntry, wordings: list[Wording]) -> None:
+    def _compare(self, entry: IndexEntry, matchers: list[WordMatcher]) -> None:
         try:
             with self._old.open(entry) as stream:
                 for parts in Pages(stream):
-                    for wording in wordings:
-                        wording.compare(parts)
+                    for matcher in matchers:
+                        matcher.compare(parts)
         except (ValueError, msgspec.MsgspecError) as error:
             raise DamagedBundle(f"can't read {entry.path}: {error}", entry=entry.path) from None
 
@@ -224,7 +223,7 @@ class _Supply(Closing):
             lacking=self.lacking,
             refused=self._refusals.total,
             refusals=list(self._refusals),
-            verdict=declared(info),
+            verdict=declared_verdict(info),
         )
         if finished is None:
             return found
@@ -301,7 +300,7 @@ def _write_lines(sink: LineSink, lines: Iterable[bytes]) -> None:
 
 
 def _require_rewritable(path: Path, found: str) -> None:
-    """A newer minor version can be read, but what it has and we don't know would be lost in a rewriting."""
+    """A newer minor version can be read, but rewriting it would lose what we don't know."""
     if not layout.is_known(found):
         raise NewerFormat(
             f"can't rewrite {path}: it has format {found}, this version writes {layout.FORMAT}",

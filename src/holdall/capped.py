@@ -1,4 +1,4 @@
-"""Lists of findings that end: the first are kept, the rest is counted."""
+"""Bounded lists of findings: the first are kept, the rest are counted."""
 
 from __future__ import annotations
 

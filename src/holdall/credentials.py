@@ -1,7 +1,7 @@
 """Fields of a definition that seem to hold a credential. Pure: records in, places out, never a value.
 
-An instruction that has a key in it goes wherever the bundle goes. Only keys that are known by their own form are
-looked for; whether one is real, or still works, is nobody's business here. What files hold is not looked at.
+A key in an instruction goes wherever the bundle goes. Only keys of a known form are found, whether or not they work.
+File contents are not searched.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _looks_like(text: str, patterns: Iterable[_Pattern]) -> Iterator[str]:
 
 
 def _kinds(raw: bytes) -> set[str]:
-    """The kinds of credentials that the JSON of a record seems to have; at times one that its texts don't have."""
+    """The kinds of credentials that a record's JSON seems to have; may include one that its texts don't have."""
     hinted = [(what, pattern) for what, hint, pattern in _IN_RAW if hint in raw]
     if hinted and b"\\" in raw:
         for escape, stands_for in _ESCAPES:
@@ -202,7 +202,7 @@ def _shown(path: str) -> str:
 
 
 def _is_real(found: re.Match[str] | re.Match[bytes]) -> bool:
-    """Is it more than an example of its kind?"""
+    """Whether it is more than an example."""
     text = found[0] if isinstance(found[0], str) else found[0].decode("latin-1")
     if found.re.groups and not found.group("found"):
         return False

@@ -1,8 +1,8 @@
-"""What the definitions of assistants and agents refer to that no bundle can hold. Pure: records in, values out.
+"""What definitions refer to that no bundle can hold (hosted elsewhere). Pure: records in, values out.
 
 The back ends of functions, MCP servers, search indexes, connections, data sources, environments, vaults and their
-credentials, skills: a bundle has their names, not the things. Tool types that are not known here are walked for keys
-that name such things, so that a new type is reported, too.
+credentials, skills: a bundle has their names, not the things. Unknown tool types are searched for keys that name such
+things.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _Thing = tuple[str, str | None, str | None]
 
 
 class Dependencies:
-    """Everything outside that any of the assistants and agents refers to, each thing once, with who uses it.
+    """Everything hosted elsewhere that assistants and agents refer to, each once, with its users.
 
     >>> from holdall.model import Kind, SourceId
     >>> raw = b'{"id": "a", "tools": [{"type": "mcp", "server_label": "x", "server_url": "https://k:k@h/s?key=1"}]}'
@@ -103,7 +103,7 @@ class Dependencies:
         self._left = _LOOKED_INTO
 
     def add(self, record: Record) -> User:
-        """Look into one more; returns it as a user."""
+        """Add the references of one definition; returns it as a user."""
         fields = _read(record)
         name = fields.get("name")
         who = User(id=record.id, name=name[:_LONGEST] if isinstance(name, str) else None)

@@ -1,4 +1,4 @@
-"""Where an account is, and how we prove who we are: values only, nothing is sent from here."""
+"""The address and credentials of an account. Values only: nothing is sent from here."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What is in it that nobody may see: the key, and a key among the query's values."""
+        """The secrets in it: the key, and a key in the query."""
         return self.key.reveal(), *(value for name, value in self.query.items() if _FOR_KEYS.search(name))
 
     @property
@@ -170,7 +170,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _word(text: str, name: str) -> str:
-    """``text`` as it can stand in a header. Raises UsageFault, which doesn't show it: it may be a secret."""
+    """``text`` for use in a header. Raises UsageFault, without showing it: it may be a secret."""
     # A line break would end the header, and let the rest of the text be headers of its own.
     word = text.strip()
     if not word or not word.isascii() or not word.isprintable() or " " in word:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 
 def pasteable(word: object) -> str:
-    """``word``, a path mostly, as a hint must write it so that the command around it can be pasted into a shell."""
+    """``word``, usually a path, quoted so that a hint's command can be pasted into a shell."""
     if os.name == "nt":
         from subprocess import list2cmdline
 
@@ -26,7 +26,7 @@ def pasteable(word: object) -> str:
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Out of a task group's ExceptionGroup the one error that a caller can act upon."""
+    """The one error of a task group's ExceptionGroup that a caller can act upon."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -54,7 +54,7 @@ class HoldallError(Exception):
 
 
 class UsageFault(HoldallError):
-    """A flag, variable or selection that can't be meant, found out after the command line was parsed."""
+    """An invalid flag, variable or selection, found after the command line was parsed."""
 
     exit_code = 2
     meaning = "usage: a wrong flag, setting or selection"
@@ -65,7 +65,7 @@ class MissingExtra(UsageFault):
 
 
 class Mistakes:
-    """Collects errors that can all be mended before the next try, so that they are reported together."""
+    """Collects errors of the user's input, to report them together."""
 
     def __init__(self) -> None:
         self._found: dict[str, HoldallError] = {}
@@ -87,14 +87,14 @@ class Mistakes:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Note the error that the block ends in, and go on behind it."""
+        """Note the block's error, and continue after the block."""
         try:
             yield
         except HoldallError as error:
             self.add(error)
 
     def raise_all(self) -> None:
-        """Raise what was noted, if anything: one error as it is, several as one of their class or as UsageFault."""
+        """Raise what was noted: a single error as it is, several as one of their class or as UsageFault."""
         found = list(self._found.values())
         if not found:
             return
@@ -154,7 +154,7 @@ class CannotWrite(BundleError):
 
 
 class OutOfResources(CannotWrite):
-    """This machine, or what it grants this process, has too little of something. See ``shortage``."""
+    """The machine, or a limit of this process, is exhausted. See ``resource_errors``."""
 
 
 class BundleInUse(BundleError):
@@ -206,11 +206,11 @@ class Unreachable(RemoteError):
 
 
 class ConnectionLost(Unreachable):
-    """An open connection was lost before an answer came: mostly one that the server closed while it was idle."""
+    """An open connection was lost before an answer, usually one that the server closed while idle."""
 
 
 class ConnectionMisconfigured(Unreachable):
-    """No connection comes about until a setting is changed: a certificate, no TLS, a proxy's login. Not repeated."""
+    """No connection is possible until a setting is changed: a certificate, no TLS, a proxy's login. Not repeated."""
 
 
 class PermissionDenied(RemoteError):
@@ -246,15 +246,15 @@ class NoAssistantsApi(RemoteError):
 
 
 class UnexpectedAnswer(RemoteError):
-    """An answer that isn't JSON, or not of a shape that can be read."""
+    """An answer that isn't JSON or has an unknown shape."""
 
 
 class NotTheApi(UnexpectedAnswer):
-    """What answered is a web page, or sent the request elsewhere: a login, or a wrong base URL. Not repeated."""
+    """The answer is a web page or a redirect elsewhere: a login, or a wrong base URL. Not repeated."""
 
 
 class AnswerTooLong(UnexpectedAnswer):
-    """An answer of success that goes on beyond what one of its kind may have. Not repeated."""
+    """A successful answer that exceeds the size limit of its kind. Not repeated."""
 
 
 REQUEST_ERRORS = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
@@ -282,8 +282,8 @@ class OutputLocked(HoldallError):
 
 
 class ImportUnderWay(HoldallError):
-    """The destination has fresh copies of the same sources that another import made, the user's own from another folder
-    or somebody else's; nothing was written."""
+    """Another import, from another folder or by somebody else, has just made copies of the same sources; nothing was
+    written."""
 
     exit_code = 35
     meaning = "another import, from another --output-dir or another machine, made the same things within the last hour"
@@ -291,7 +291,7 @@ class ImportUnderWay(HoldallError):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DestinationDiffers(HoldallError):
-    """What is at the destination already isn't what the bundle says, or can't be told apart; nothing was written.
+    """Existing objects differ from the bundle, or several may be the copy; nothing was written.
 
     ``differences`` has them all, JSON-able.
     """
@@ -302,7 +302,7 @@ class DestinationDiffers(HoldallError):
 
 
 class PlanOutdated(HoldallError):
-    """Bundle or destination are not what they were when the plan was made; nothing was written."""
+    """Bundle or destination have changed since the plan was made; nothing was written."""
 
     exit_code = 34
     meaning = "the plan is not of this bundle, or the destination has changed since"
@@ -310,7 +310,7 @@ class PlanOutdated(HoldallError):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LossTooGreat(HoldallError):
-    """More is known to be lost than the user accepts; nothing was written. ``losses`` has what, JSON-able."""
+    """More would be lost than the user accepts; nothing was written. ``losses`` are JSON-able."""
 
     exit_code = 36
     meaning = "more would be lost than --max-loss allows"
@@ -318,7 +318,7 @@ class LossTooGreat(HoldallError):
 
 
 class Interrupted(HoldallError):
-    """Ctrl-C, after what was in flight has been brought to its end."""
+    """Ctrl-C, after the requests in flight have finished."""
 
     exit_code = 130
     meaning = "interrupted"

@@ -1,7 +1,6 @@
-"""Take files out of a bundle: contents under their true names, as far as a name can be safe; records under their paths.
+"""Extracts files from a bundle: contents under their true names, made safe; records under their paths.
 
-Nothing is ever delivered that isn't proved: a file gets its name once its sha256 has been seen to be right. Nothing is
-overwritten unless that was asked for.
+A file gets its name only after its sha256 is verified. Nothing is overwritten unless requested.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """What could not be saved: an entry, or, where not even that is known, what stood in the way."""
+    """What could not be saved: an entry, or the obstacle if the entry isn't known."""
 
     entry: str | None
     message: str
@@ -50,7 +49,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 def extract(
     path: Path, patterns: Iterable[str], to: Path, *, force: bool = False, progress: Progress | None = None
 ) -> Iterator[Extracted]:
-    """Write what matches ``patterns`` (everything, where there is none) below ``to``, and tell of each file.
+    """Write what matches ``patterns`` (everything without any) below ``to``, and report each file.
 
     A pattern is a path in the bundle, an id, or a true filename; the last two and paths may have ``*``, ``?`` and
     ``[…]``. Raises NoSuchEntry, before anything is written, where a pattern matches nothing; AlreadyExists,
@@ -77,7 +76,7 @@ def extract(
 
 @contextmanager
 def open_one(path: Path, pattern: str) -> Iterator[tuple[IndexEntry, Iterator[bytes]]]:
-    """The one entry that matches, and its bytes in pieces; the last comes once the sha256 is proved.
+    """The one matching entry, and its bytes in pieces. The last comes after the sha256 is verified.
 
     Raises NoSuchEntry where none or several match.
     """
@@ -102,7 +101,7 @@ def extract_one(path: Path, pattern: str, target: Path, *, force: bool = False) 
 def salvage(
     path: Path, patterns: Iterable[str], to: Path, *, force: bool = False, progress: Progress | None = None
 ) -> Iterator[Extracted | Lost]:
-    """Like ``extract``, from a bundle that may be damaged: write what proves whole, tell of what doesn't.
+    """Like ``extract``, from a possibly damaged bundle: write what is whole, report the rest.
 
     Raises NotABundle where there is nothing of a bundle in the file; NoSuchEntry where nothing matched.
     """
@@ -128,7 +127,7 @@ def salvage(
 
 
 def matches(pattern: str, entry: IndexEntry) -> bool:
-    """Does ``pattern`` mean this entry: by path (with or without ``data/``), id or true filename?"""
+    """Whether ``pattern`` matches the entry: by path (with or without ``data/``), id or true filename."""
     names = (entry.path, entry.path.removeprefix("data/"), entry.id, entry.filename)
     if not _WILD.intersection(pattern):
         return pattern in names
@@ -173,9 +172,9 @@ def _look_up(bundle: BundleReader, name: str) -> IndexEntry | None:
 
 
 class Delivery:
-    """Puts files below one folder, under names that are safe and not taken, each whole or not at all.
+    """Writes files below one folder, each atomically, under safe and free names.
 
-    One that is there already with the very bytes stays: an earlier run was stopped after it.
+    An existing file with the same bytes is kept: an earlier run was interrupted.
     """
 
     def __init__(self, folder: Path, *, force: bool) -> None:
@@ -196,7 +195,7 @@ class Delivery:
         return Extracted(entry=entry.path, path=str(self._folder / place), size=size)
 
     def _place(self, entry: IndexEntry) -> str:
-        """Contents under their true name, records under the path they have in the bag."""
+        """The path of an entry: a content's true name, a record's path in the bag."""
         if entry.fidelity is None and not entry.path.startswith((layout.CONTENTS, layout.TEXTS)):
             return entry.path
         suffix = _TEXT_SUFFIX if entry.path.startswith(layout.TEXTS) else ""

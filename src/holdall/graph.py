@@ -1,8 +1,7 @@
-"""The graph of references between definitions: who uses what, and what is called along with what is chosen. Pure.
+"""The graph of references between definitions: who uses what, and which assistants a chosen one calls. Pure.
 
-What a definition refers to its view says (``DefinitionView``), in the order in which the definition names it. An
-assistant calls another by a tool of type ``connected_agent``. Source: Azure's agents (2025-05-01), whose tool has the
-other's ``id``.
+A definition's references are in its view (``DefinitionView``), in the definition's order. An assistant calls another by
+a tool of type ``connected_agent``. Source: Azure's agents (2025-05-01), whose tool has the other's ``id``.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def users_of(views: Iterable[DefinitionView], *, stores: bool = True, files: bool = True) -> Users:
-    """Who uses what, each user once; without ``stores`` or ``files`` none of these."""
+    """Who uses what, each user once. ``stores`` or ``files`` False leaves these out."""
     found = Users(stores={}, files={})
     for view in views:
         for id in dict.fromkeys(view.store_ids if stores else ()):
@@ -51,7 +50,7 @@ def users_of(views: Iterable[DefinitionView], *, stores: bool = True, files: boo
 
 
 def called(chosen: Iterable[SourceId], views: Mapping[SourceId, V]) -> list[V]:
-    """The chosen, and behind them those that they call, as far as they are among ``views``."""
+    """The chosen, followed by those they call that are among ``views``."""
     found = {id: views[id] for id in chosen}
     queue = list(found.values())
     while queue:
@@ -63,7 +62,7 @@ def called(chosen: Iterable[SourceId], views: Mapping[SourceId, V]) -> list[V]:
 
 
 def callees_first(chosen: Iterable[SourceId], views: Mapping[SourceId, DefinitionView]) -> Iterator[SourceId]:
-    """The same, each after the ones that it calls, else in their order."""
+    """The same, each after those it calls, else in order."""
     # A stack of our own: a bundle may have a chain of calls longer than Python's stack.
     seen: set[SourceId] = set()
     stack = [(id, False) for id in chosen][::-1]

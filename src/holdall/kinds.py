@@ -1,6 +1,6 @@
-"""The kinds of objects, a row each: where they are at a server and in a bundle, and what they are called. Values only.
+"""The table of kinds of objects: their endpoint, their place in a bundle, their names. Values only.
 
-What a client may set in them, and how a request is made of a record, the ``dialects`` say.
+``dialects`` has their settable fields and request builders.
 """
 
 from __future__ import annotations
@@ -122,14 +122,14 @@ IDS = tuple(start for row in KINDS.values() for start in row.ids)
 
 
 def read(record: Record) -> DefinitionView:
-    """What the program acts upon in a record of one of the kinds in ``ASSISTANT_KINDS``."""
+    """The view of a record of one of the ``ASSISTANT_KINDS``."""
     found = KINDS[record.kind].view.of(record)
     assert isinstance(found, DefinitionView)
     return found
 
 
 def noun(kind: Kind) -> str:
-    """What one of the kind is called.
+    """The kind's noun.
 
     >>> noun(Kind.STORE)
     'vector store'
@@ -137,10 +137,10 @@ def noun(kind: Kind) -> str:
     return KINDS[kind].noun
 
 
-def a(kind: Kind) -> str:
-    """One of the kind, with its article.
+def with_article(kind: Kind) -> str:
+    """The kind's noun with its article.
 
-    >>> a(Kind.ASSISTANT), a(Kind.STORE)
+    >>> with_article(Kind.ASSISTANT), with_article(Kind.STORE)
     ('an assistant', 'a vector store')
     """
     name = noun(kind)

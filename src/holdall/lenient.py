@@ -1,6 +1,6 @@
-"""Lenient reading of what servers send: JSON with something around it, with half characters, with one odd record in it.
+"""Lenient parsing of servers' JSON: with text around it, unpaired surrogates, or one unreadable record.
 
-All of it takes linear time and no stack, whatever comes, and decodes within the limits of ``untrusted``.
+Always linear time, no recursion, and within the limits of ``untrusted``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MARKS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
 
 
 def readable(raw: bytes) -> bytes:
-    """JSON that every decoder reads, of what ``read_json`` reads leniently: the very bytes where they are that already.
+    """Lenient JSON as JSON that every decoder reads; returns the same bytes if they are that already.
 
     >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
     '{"a":"\ufffd","b":"NaN"}'
@@ -35,10 +35,10 @@ def readable(raw: bytes) -> bytes:
 
 
 def without_half_characters(raw: bytes) -> bytes:
-    """JSON with the escape of U+FFFD in place of each half of a surrogate pair that has lost the other: as long as it
-    was, and a copy only where there is such a half.
+    """JSON with each unpaired surrogate escape replaced by that of U+FFFD, of equal length; a copy only if there is
+    one.
 
-    Programs that cut text between two UTF-16 units write it; JSON's grammar has nothing against it.
+    Programs that cut text between two UTF-16 units write them; JSON's grammar allows them.
 
     >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
     '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
@@ -55,11 +55,11 @@ def without_half_characters(raw: bytes) -> bytes:
 
 
 def split_json(raw: bytes) -> tuple[list[bytes], int]:
-    """The pieces between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
-    that ends. Each piece may be anything, of any depth, in which strings and brackets close.
+    """The pieces between brackets, commas and colons of the list or object at the start of ``raw``, and its end. A
+    piece may be anything whose strings and brackets close.
 
-    Takes linear time, and no stack: this is how one record that can't be read is kept apart from its neighbours.
-    ValueError where it is no list or object, doesn't close, or has more than ``MAX_VALUES`` pieces.
+    Linear time, no recursion: this isolates an unreadable record. ValueError if it isn't a list or object, doesn't
+    close, or has more than ``MAX_VALUES`` pieces.
 
     >>> split_json(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
     ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
@@ -85,12 +85,12 @@ def split_json(raw: bytes) -> tuple[list[bytes], int]:
 
 
 def trimmed(raw: bytes) -> bytes:
-    """A body without its byte order mark, and without the white space around it by which servers keep a connection."""
+    """A body without byte order mark and surrounding white space (which some servers send to keep a connection)."""
     return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def first_value(raw: bytes) -> bytes:
-    """A body's JSON: what is left of it once ``trimmed``, without what follows its object or list.
+    """A body's JSON, ``trimmed``, without what follows its object or list.
 
     >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
     b'{"a": 1}'
@@ -105,8 +105,7 @@ def first_value(raw: bytes) -> bytes:
 
 
 def read_members(raw: bytes) -> dict[str, Any]:
-    """The members of an object, each read leniently and by itself; those that can't be read are left out. ValueError
-    where it is no object."""
+    """The members of an object, each read leniently; unreadable ones are left out. ValueError if it isn't an object."""
     pieces, _ = split_json(raw.lstrip())
     if not raw.lstrip().startswith(b"{"):
         raise NotJson("it is not an object")

@@ -1,4 +1,4 @@
-"""Locks between processes: each is a file, and ends with the process that holds it, however that ends."""
+"""Locks between processes: each is a file, and is released when its process ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FileLock:
             path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def release(self) -> None:
-        """Let go. The file stays: taking it away would let two others lock two files of that name."""
+        """Release it. The file stays: deleting it would let two processes lock two files of that name."""
         os.close(self._descriptor)
 
 

@@ -1,9 +1,8 @@
-"""The records: what the API sends, read leniently, with its own bytes kept beside it.
+"""The API's records: read leniently, with the original bytes kept.
 
-A record is never decoded and encoded again on its way through: ``Record.raw`` is the slice of JSON that the server
-sent, so fields that we don't know survive. The ``*View`` structs are lenient readings of such a slice for the few
-fields that the program acts upon; servers that call themselves compatible leave fields out and send odd types, so
-nearly everything is optional and numbers may be floats.
+A record is never re-encoded: ``Record.raw`` is the slice of JSON that the server sent, so unknown fields survive. The
+``*View`` structs decode the few fields that the program uses. Compatible servers leave fields out and send odd types,
+so nearly everything is optional, and numbers may be floats.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ _INVENTED = "invented_"
 
 
 def invented(prefix: str, seed: bytes) -> SourceId:
-    """An id for something that has none in its source: the same for the same ``seed``, and like no id that a server
-    gives. No server knows it, so none is asked for it.
+    """An id for something without one, determined by ``seed`` and unlike any server's. It is never sent to a server.
 
     >>> invented("vs", b"x")
     'invented_vs_2d711642b726b04401627ca9'
@@ -56,7 +54,7 @@ _YEAR_9999 = 253_402_300_799
 
 
 def credible(number: float | None) -> int | None:
-    """A size or a count as a server gives it; None where there is none, or none that can be."""
+    """A server's size or count; None if missing or impossible."""
     return int(number) if number is not None and 0 <= number <= MAX_SIZE else None
 
 
@@ -71,7 +69,7 @@ class Kind(StrEnum):
 
 
 class Fidelity(StrEnum):
-    """How a file's content was got, best first. On disk the field is ``rung``."""
+    """How a file's content was obtained, best first. On disk the field is ``rung``."""
 
     ORIGINAL = "original"
     SUPPLIED = "supplied"
@@ -101,7 +99,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """What a record says; a field that is of another type than the API's counts as not there."""
+        """The view of a record. A field of another type than the API's counts as absent."""
         try:
             return msgspec.json.decode(record.raw, type=cls)
         except _UNREADABLE:
@@ -113,7 +111,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_values(cls, values: dict[str, Any]) -> Self:
-        """The same of a record that is decoded already; ValidationError where it has no id."""
+        """The view of a decoded record; ValidationError if it has no id."""
         known = {"id": msgspec.convert(values.get("id"), str)}
         for name, kind in _types(cls).items():
             with suppress(*_UNREADABLE, KeyError):
@@ -146,7 +144,7 @@ class ToolView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DefinitionView(View, frozen=True, kw_only=True):
-    """What the program acts upon in whatever one request copies. What it refers to are ids, as it orders them."""
+    """The view of a definition: any object that one request copies. References are ids, in its order."""
 
     id: str
     created_at: Moment = None
@@ -239,7 +237,7 @@ class MembershipView(View, frozen=True, kw_only=True):
 
 
 class FileView(View, frozen=True, kw_only=True):
-    """What the program acts upon in a file object. ``bytes`` is the server's word, not always the size."""
+    """What the program acts upon in a file object. ``bytes`` is the server's claim, not always the size."""
 
     id: str
     bytes: int | float | None = None

@@ -1,8 +1,8 @@
-"""The owner's own files: a folder, searched with all that is below it, for the original of a file that a server has.
+"""Searches the owner's folder, with its subfolders, for the originals of a server's files.
 
-An original is one of exactly that name and exactly that size. Where the server has parsed text, the words decide
-between several, and let one pass whose name differs in case or folder only. What is not certain is told, never
-guessed. Reads only. The index lies in a temporary database, so memory is flat however large the folder.
+An original has exactly the file's name and size. If there is parsed text, its words decide between several, and allow a
+name that differs in case or folder. Uncertain matches are reported, never guessed. Reads only. The index is a temporary
+database, so memory is flat.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 from holdall.errors import UsageFault
 from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import normalized
-from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, read_wording
+from holdall.word_match import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, WordMatcher, read_matcher
 
 # How many files are named where several fit, or nearly.
 _NAMED = 5
@@ -44,21 +44,21 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unmatched(msgspec.Struct, frozen=True, kw_only=True):
-    """No file fits, or more than one: ``reason`` says which ones come near, ``near`` whether any does."""
+    """No file matches, or several: ``reason`` names the near ones, ``near`` says whether there are any."""
 
     reason: str
     near: bool = False
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """The original of a file; ``check`` says how that was found out."""
+    """The original of a file; ``check`` says how it was verified."""
 
     original: Original
     check: str
 
 
 class Fit(StrEnum):
-    """How well candidates fit. All have the size."""
+    """How well candidates match. All have the size."""
 
     NAME = "name"
     """They have the name, and the folders that are in it."""
@@ -69,7 +69,7 @@ class Fit(StrEnum):
 
 
 class Candidates:
-    """The files that may be the original of one file, those that fit best. ``wordings`` are to be given the parts of
+    """The files that may be the original of one file, those that fit best. ``matchers`` are to be given the parts of
     its parsed text, where there is one, before ``choose``: files whose words can't be read have none.
 
     Made by ``Originals.candidates``.
@@ -80,23 +80,23 @@ class Candidates:
     ) -> None:
         """``nothing`` is what to say where nothing can be chosen of the files, nor be said of them."""
         self._wanted, self._fit, self._nothing = wanted, fit, nothing
-        self._files = [(file, read_wording(file.path)) for file in files]
+        self._files = [(file, read_matcher(file.path)) for file in files]
 
     @property
-    def wordings(self) -> list[Wording]:
-        return [wording for _, wording in self._files if wording]
+    def matchers(self) -> list[WordMatcher]:
+        return [matcher for _, matcher in self._files if matcher]
 
     def choose(self, *, compared: bool) -> Chosen | Unmatched:
-        """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
+        """The original, if certain. ``compared``: the matchers were given a parsed text."""
         agreeing = self._agreeing() if compared else []
         # Those of which nothing says that they are other files.
-        possible = [file for file, wording in self._files if not compared or wording is None or file in agreeing]
+        possible = [file for file, matcher in self._files if not compared or matcher is None or file in agreeing]
         sure = len(agreeing) == len(possible) == 1
         if self._fit is Fit.NAME:
             if sure:
                 return Chosen(original=agreeing[0], check=WORDS_AGREE)
             if possible and len(self._files) == 1:
-                return Chosen(original=possible[0], check=NO_PARSED_TEXT if self.wordings else NO_TEXT_FILE)
+                return Chosen(original=possible[0], check=NO_PARSED_TEXT if self.matchers else NO_TEXT_FILE)
         if self._fit is Fit.NEAR and sure:
             check = f"size and words agree, its name {_apart(agreeing[0].name, self._wanted)}"
             return Chosen(original=agreeing[0], check=check)
@@ -105,7 +105,7 @@ class Candidates:
 
     def _agreeing(self) -> list[Original]:
         """Those whose words agree most closely."""
-        agreed = [(file, wording.closeness) for file, wording in self._files if wording and wording.agrees]
+        agreed = [(file, matcher.closeness) for file, matcher in self._files if matcher and matcher.agrees]
         closest = max((closeness for _, closeness in agreed), default=0)
         return [file for file, closeness in agreed if closeness == closest]
 
@@ -124,7 +124,7 @@ class Candidates:
             case Fit.NEAR if len(possible) > 1:
                 return f"no original of exactly that name; of its size: {self._apart(possible)}"
             case Fit.NEAR:
-                why = "there is no parsed text" if self.wordings else "its type has to be parsed"
+                why = "there is no parsed text" if self.matchers else "its type has to be parsed"
                 return f"no original of exactly that name: {self._apart(possible)}; words not compared: {why}"
             case _ if agreeing:
                 found = _names(agreeing)
@@ -164,7 +164,7 @@ class Originals(Closing):
         self._index.close()
 
     def notes(self) -> list[str]:
-        """What was not looked into, a sentence each."""
+        """What was not searched, a sentence each."""
         found = [f"can't look for originals in {folder}" for folder in self.unreadable]
         if self.links:
             where = _listed(self.links)
@@ -201,11 +201,11 @@ class Originals(Closing):
         return Original(path=found, name=self._name(found), size=size)
 
     def use(self, original: Original) -> None:
-        """Offer a file no more for files of another name: it is the original of one."""
+        """Mark a file as an original: it is no longer offered for files of another name."""
         self._execute("UPDATE original SET used = 1 WHERE path = ?", os.fsencode(original.path))
 
     def reserve(self, filename: str, size: int) -> None:
-        """Offer the files of that very name and size for no other."""
+        """Reserve the files of exactly that name and size."""
         _, base = _asked(filename)
         self._execute("UPDATE original SET used = 1 WHERE name = ? AND size = ?", _key(base), size)
 
@@ -248,7 +248,7 @@ class Originals(Closing):
 
 
 def _normal(name: str) -> str:
-    """One form for names that differ only in how accents are encoded (macOS takes them apart)."""
+    """The normal form of a name, independent of how accents are encoded (macOS decomposes them)."""
     return normalized("NFC", name)
 
 
@@ -272,13 +272,13 @@ def _ending(name: str) -> str:
 
 
 def _named(relative: str, wanted: str) -> bool:
-    """Does the file at ``relative`` have the name ``wanted``, or end in it where that has folders?"""
+    """Whether the file at ``relative`` has the name ``wanted``, or ends in it if that has folders."""
     path = _normal(relative)
     return path == wanted or path.endswith(f"/{wanted.lstrip('/')}")
 
 
 def _apart(relative: str, wanted: str) -> str:
-    """In which way the file at ``relative`` has not the name ``wanted``."""
+    """How the name of the file at ``relative`` differs from ``wanted``."""
     return "differs in case only" if _named(_folded(relative), _folded(wanted)) else "is in another folder"
 
 
@@ -311,8 +311,8 @@ class _Sink(Protocol):
 
 
 def copy_original(original: Original, sink: _Sink) -> None:
-    """Put an original's bytes into a sink and commit it. OSError, and nothing is kept, where it can't be read or is no
-    longer of its size."""
+    """Write an original's bytes into a sink and commit it. OSError, and nothing is kept, if it is unreadable or its
+    size has changed."""
     size = 0
     try:
         with open_regular(original.path) as file:
@@ -327,6 +327,6 @@ def copy_original(original: Original, sink: _Sink) -> None:
 
 
 def unreadable(error: OSError) -> str:
-    """Why an original that fits could not be taken, without the folders above."""
+    """Why a matching original could not be read, without the folders above."""
     name = Path(error.filename).name if isinstance(error.filename, str) else ""
     return f"an original can't be read: {name and f'{name}: '}{error.strerror or error}"

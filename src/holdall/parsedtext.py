@@ -1,4 +1,4 @@
-"""The text that a vector store parsed out of a file, as a bundle keeps it: proved piece by piece, never held whole.
+"""Parsed text in a bundle: validated as a stream, never held whole.
 
 ``{"pages": [PAGE, …], "truncated": false}``, each PAGE as the API sent it (docs/format.md, "Parsed text"). An export
 takes no page that ``require_page`` refuses, so that what it writes can be read again.
@@ -50,9 +50,9 @@ _part = msgspec.json.Decoder(_Part)
 
 
 class Parts:
-    """The parts of a page, decoded one at a time: beyond ASCII a page takes four times its length as text.
+    """The parts of a page, decoded one at a time, because decoded text may take four times the memory.
 
-    To iterate raises ValueError where a part isn't what a part must be.
+    Iterating raises ValueError for an invalid part.
     """
 
     def __init__(self, raw: list[msgspec.Raw]) -> None:
@@ -73,8 +73,8 @@ class Parts:
 
 
 def require_page(raw: bytes | bytearray) -> Parts:
-    """The parts of a page, ``data`` or else ``content``. ValueError, at the latest once all were taken, where it is no
-    page that every reader can read."""
+    """The parts of a page, from ``data`` or ``content``. Raises ValueError, at the latest after the last part, if some
+    reader could not read it."""
     require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
     if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in without_strings(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
@@ -95,10 +95,10 @@ def _take_all(parts: Parts) -> None:
 
 
 class StoredText:
-    """One text on its way through. ``feed`` it all, then ``end``; each raises ValueError where it isn't as it must be.
+    """Validates one text. ``feed`` it all, then call ``end``; both raise ValueError if it is invalid.
 
-    ``room`` is for how much more may come, as ``text_weight`` counts it: what the proof costs. ``take`` is given the
-    parts of each page, and has to take them all.
+    ``room`` bounds the cost, as ``text_weight`` counts it. ``take`` gets the parts of each page and must consume them
+    all.
     """
 
     def __init__(self, room: int = 1 << 62, *, take: Callable[[Parts], object] = _take_all) -> None:
@@ -120,7 +120,7 @@ class StoredText:
                 raise ValueError("the parsed texts have more in them than a bundle of this size may")
 
     def end(self) -> bool:
-        """Whether the text is one that stops short."""
+        """Whether the text is truncated."""
         found = _BACK.fullmatch(self._back) if self._back is not None else None
         if not found:
             raise ValueError("it does not end as a parsed text does")
@@ -211,8 +211,8 @@ class StoredText:
 
 
 class Pages:
-    """The parts of a text, page by page, out of a stream, of which no more than a page is held; ValueError where it
-    isn't as it must be. ``truncated``, once all pages were taken: the text stops short."""
+    """The parts of a text, page by page, from a stream; holds one page. ValueError if invalid. ``truncated`` is set
+    once all pages were read."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,14 +1,14 @@
-"""Keys taken out of what a server sends, in whatever encoding they come back. Pure: text in, text out.
+"""Removes keys from a server's answers, in whatever encoding. Pure: text in, text out.
 
 A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these in
 capitals or small letters, with white space or line ends in between, and written with the escapes of JSON, HTML or URLs.
-A part of a key is found too, from the length on at which it is of use. Shorter parts occur in ordinary text.
+Parts of a key are found too, if long enough to be useful; shorter ones occur in ordinary text.
 
-In JSON only strings are looked at, each by itself, so it stays JSON of the same shape: else a key of digits alone would
-be found in its numbers, and one with a comma across its fields.
+In JSON only strings are searched, each alone, so its shape is kept: otherwise a key of digits could match numbers, and
+one with a comma several fields.
 
-The cost is linear in the text. Nearly all texts have no key, which a comparison of eight bytes at every fourth place
-tells; only the others are looked at byte by byte.
+Linear in the text. A comparison of eight bytes at every fourth place rules out nearly all texts; only the rest is
+searched byte by byte.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ def _placed(raw: bytes) -> Iterator[tuple[bytes, Sequence[int], Sequence[int]]]:
 
 
 def _is_secret(key: str) -> bool:
-    """Whether a key is one: servers that need none are given a word, ``EMPTY`` or ``lm-studio``."""
+    """Whether a key is secret, and not a placeholder such as ``EMPTY`` or ``lm-studio``."""
     return len(key) >= _LONG or (len(key) >= _SHORTEST and any(map(str.isdigit, key)))
 
 
 class Redactor:
-    """Takes these keys out; those that are no secrets stay."""
+    """Removes the given keys; placeholders stay."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         # By length, longest first: all parts of that length that are not to be seen.
@@ -117,7 +117,7 @@ class Redactor:
         self._grams = frozenset(memoryview(grams).cast("Q"))
 
     def _forms(self, key: bytes) -> Iterator[bytes]:
-        """How a key may be written, but for escapes; notes the parts by which each is known."""
+        """The encodings of a key, without escapes; notes the parts by which each is recognised."""
         if key.startswith(b"eyJ") and key.count(b".") == 2:
             key = key.partition(b".")[2]  # the first part of a JWT is the same in many
         self._note(key, _PART, lambda part: any(map(_tells, part)))
@@ -144,7 +144,7 @@ class Redactor:
         return self._clean(raw).decode("utf-8", "surrogatepass") if self._may_have(raw) else text
 
     def raw(self, raw: bytes) -> bytes:
-        """JSON with ``MARK`` in place of every key in its strings. The very object where there is none."""
+        """JSON with ``MARK`` in place of every key in its strings; the same object if there is none."""
         if not self._may_have(raw):
             return raw
         clean, last = bytearray(), 0

@@ -1,7 +1,6 @@
-"""Opening files that somebody else may have chosen, and closing what is open.
+"""Opens only regular files, as the path may be somebody else's choice; and closes what is open.
 
-A path may lead to a pipe, a device or a socket, where opening or reading waits for ever or never ends: only a regular
-file is opened.
+Opening or reading a pipe, a device or a socket may block or never end.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CL
 
 
 class Closing:
-    """A context manager that does nothing but close itself, however the block ends."""
+    """A context manager that closes itself."""
 
     def close(self) -> None:
         raise NotImplementedError
@@ -31,8 +30,8 @@ class Closing:
 
 
 def regular(path: str | Path, flags: int, mode: int = 0o666) -> int:
-    """The descriptor of a regular file, as ``os.open`` gives it; an opener for ``open``. Raises OSError, also for what
-    is no regular file."""
+    """The descriptor of a regular file, as of ``os.open``; an opener for ``open``. Raises OSError, also for anything
+    but a regular file."""
     descriptor = os.open(path, flags | _AT_ONCE, mode)
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISREG(kind):

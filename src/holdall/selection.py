@@ -1,8 +1,7 @@
 """The one selector: ``--only`` and ``--exclude`` with ``asst:``, ``agent:``, ``store:`` or ``file:`` before an id or a
 GLOB. Pure.
 
-What is chosen are roots. All that a root needs comes with it, whatever its own name, so a selection can never make a
-copy that lacks its files.
+A selection chooses roots. Everything that a root needs is included, whatever its name, so no copy lacks its files.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a user can ask for: an assistant, an agent, a vector store, a file."""
+    """Something that can be selected: an assistant, an agent, a vector store, a file."""
 
     kind: Kind
     id: SourceId
@@ -44,7 +43,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return {pattern(text).kind or Kind.ASSISTANT for text in (*self.only, *self.exclude)}
 
     def may_take(self, kind: Kind) -> bool:
-        """Whether anything of ``kind`` can be among what is chosen, whatever there is."""
+        """Whether the selection can include anything of ``kind``."""
         return not self.only or any(pattern(text).kind in (None, kind) for text in self.only)
 
 

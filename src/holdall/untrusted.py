@@ -1,9 +1,8 @@
-"""JSON from outside, looked at before anything decodes it: how long, how deep, in what encoding it may be, and how much
-a record may hold.
+"""Checks untrusted JSON before it is decoded: length, depth, encoding, and how much a record may hold.
 
-A decoder answers nesting without end with RecursionError, at a depth that depends on who calls it, and makes some
-twenty bytes of every byte of empty lists. What has passed here can be decoded by anybody, anywhere: it fails, if at
-all, with msgspec's own errors. The numbers are those of docs/format.md, "Limits".
+Deep nesting raises RecursionError in a decoder, at a depth that depends on the caller, and a byte of empty lists takes
+twenty in memory. JSON that passed here decodes safely, or fails with msgspec's own errors. The numbers are those of
+docs/format.md, "Limits".
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as s
 
 
 class NotJson(ValueError):
-    """Bytes that are no JSON, or none in UTF-8."""
+    """Bytes that aren't JSON in UTF-8."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The names of the variables that holdall reads, and which name was meant by one that it doesn't. Pure."""
+"""The environment variables that holdall reads, and suggestions for misspelt ones. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The verdict: what became of a project against what the project had.
+"""The verdict: a bundle or a destination compared with what the project had.
 
-Every command ends in one. ``complete``: everything the source had is at the place the command speaks of, the bundle or
-the destination. ``incomplete``: something is missing, counted by reason. A loss that was known before is a loss all the
-same; accepting it changes the exit code and nothing else.
+Every command ends in one. ``complete``: everything that the source had is in the bundle, or at the destination.
+``incomplete``: something is missing, counted by reason. Accepting a known loss changes only the exit code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Prove a bundle whole: every byte against the seal, every entry against index and manifest, every reference.
+"""Verifies a bundle: every byte against the seal, every entry against index and manifest, every reference.
 
-All findings at once, each with a stable code, the entry it is about where that is known, and a sentence. What the
-bundle itself declares as lost is not damage; it is listed beside the findings.
+Reports all findings at once, each with a stable code, its entry if known, and a sentence. Declared losses aren't
+damage; they are listed separately.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from holdall.bundle.fullscan import FullScan, Inventory, check_tail
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References
-from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
-from holdall.bundle.totals import declared
+from holdall.bundle.sequential import choose_frames
+from holdall.bundle.totals import declared_verdict
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
 from holdall.progress import Progress, Silent
@@ -154,7 +154,7 @@ class _Verification:
 
     def _outcome(self, size: int, sha256: str | None) -> Verification:
         info = self.bundle.info if self.bundle else None
-        completeness, losses = declared(info) if info else COMPLETE, Capped[DeclaredLoss]()
+        completeness, losses = declared_verdict(info) if info else COMPLETE, Capped[DeclaredLoss]()
         if self._references:
             completeness, losses = self._references.verdict, self._references.losses
         return Verification(

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.bundle import durable
-from holdall.bundle.durable import cannot_write, put, write_pieces, write_whole
+from holdall.bundle.durable import cannot_write, write_all, write_pieces, write_whole
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle
 
 
@@ -25,7 +25,7 @@ def in_the_middle(file: BinaryIO) -> None:
     full()
 
 
-@pytest.mark.parametrize(("name", "failing"), [("durable", in_the_middle), ("os.replace", full)])
+@pytest.mark.parametrize(("name", "failing"), [("sync_file", in_the_middle), ("os.replace", full)])
 def test_what_was_there_stays_until_the_new_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, failing: Callable[..., None]
 ) -> None:
@@ -60,9 +60,9 @@ def test_what_a_disk_takes_in_part_is_written_on(tmp_path: Path) -> None:
             return super().write(bytes(data)[:3])  # type: ignore[call-overload]
 
     with Little(tmp_path / "a", "w") as file:
-        put(file, b"0123456789")
+        write_all(file, b"0123456789")
     assert (tmp_path / "a").read_bytes() == b"0123456789"
-    assert durable.put is put
+    assert durable.write_all is write_all
 
 
 def test_pieces_are_there_whole_or_not_at_all(tmp_path: Path) -> None:

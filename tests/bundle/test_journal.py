@@ -192,7 +192,7 @@ def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(
 
     journal = Journal(tmp_path / "journal.jsonl", Begin(format=JOURNAL, name="b", started=STARTED, capture=CAPTURE))
     taken = (tmp_path / "journal.jsonl").read_bytes()
-    monkeypatch.setattr(appendlog, "put", full)
+    monkeypatch.setattr(appendlog, "write_all", full)
     with pytest.raises(CannotWrite, match="No space left"):
         journal.append(b"a line that no cut follows\n")
     journal.close()

@@ -18,10 +18,10 @@ from holdall.bundle.seekable import (
     FrameTable,
     compress,
     decompress,
+    decompress_damaged,
     encode_seal,
     encode_table,
     read_table,
-    remains,
     walk,
 )
 from tests.sweep import examples
@@ -124,11 +124,11 @@ def test_a_damaged_frame_gives_what_stands_before_the_damage() -> None:
     content = hashlib.shake_128(b"blocks").digest(300_000)  # three blocks, not compressed
     frame = bytearray(compress(content))
     frame[-40_000] ^= 1
-    found = remains(bytes(frame), len(content))
+    found = decompress_damaged(bytes(frame), len(content))
     assert len(found) == len(content)
     assert sum(one != other for one, other in zip(found, content, strict=True)) == 1
-    cut = remains(bytes(frame[:200_000]), len(content))
+    cut = decompress_damaged(bytes(frame[:200_000]), len(content))
     assert 128 << 10 <= len(cut) < 200_000
     assert cut == content[: len(cut)]
     with pytest.raises(FrameError):
-        remains(bytes(frame), len(content) + 1)
+        decompress_damaged(bytes(frame), len(content) + 1)

@@ -113,13 +113,13 @@ def test_flags_that_do_not_go_together(holdall: Terminal, bundle: str) -> None:
 IN_THE_MIDDLE = """
 import sys
 from holdall.cli.main import main
-from holdall.importer.apply.work import Work
+from holdall.importer.apply.execute_plan import PlanExecution
 
 async def middle(work):
     print("in the middle", flush=True)
     await work._context.pace._pause(3600)
 
-Work.run = middle
+PlanExecution.run = middle
 sys.argv[1:] = ["verify", sys.argv[1], "--rehearse"]
 main()
 """

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from holdall.errors import OutOfResources, RemoteError
+from holdall.resource_errors import exhausted
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
-from holdall.shortage import exhausted
 from tests.cli.terminal import Terminal
 from tests.project import Hand
 from tests.sweep import sweep

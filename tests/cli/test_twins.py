@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.apply.work import Work
+from holdall.importer.apply.execute_plan import PlanExecution
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
@@ -50,15 +50,15 @@ def test_the_later_one_ends_in_3_and_an_undo_mends_it(
     def go(command: str, *words: str, out: str) -> Any:
         return holdall(command, *words, "--env-file", "none", "--json", "--output-dir", str(tmp_path / out))
 
-    work, inner = Work.run, []
+    work, inner = PlanExecution.run, []
 
-    async def delayed(self: Work) -> None:
+    async def delayed(self: PlanExecution) -> None:
         """The first one has looked at the destination; the other one runs from its beginning to its end now."""
         inner.append(json.loads(start(bundle, box, tmp_path / "two").communicate()[0]))
         await work(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Work, "run", delayed)
+        patch.setattr(PlanExecution, "run", delayed)
         done = go("import", str(bundle), out="one")
     assert inner[0]["exit_code"] == 0
     assert done.code == 3, done.err

@@ -28,7 +28,7 @@ from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, PastRun, Ru
 from holdall.importer.runs.runreport import MAPPING
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
-from holdall.importer.undo.observed import look
+from holdall.importer.undo.observed import observe
 from holdall.importer.undo.undoplan import undo_plan
 from holdall.importer.written.requestfolder import RequestFolder, listed
 from holdall.model import Kind, TargetId
@@ -186,7 +186,7 @@ class Pinned:
         if state.opened is None:
             return {"nothing": True}
         account = self.destination_of(run).account
-        observed = asyncio.run(look(account, state, Baseline(run / BEFORE), everywhere=True, output=self.out))
+        observed = asyncio.run(observe(account, state, Baseline(run / BEFORE), everywhere=True, output=self.out))
         planned = undo_plan(state, observed, begun=log.begun)
         assert planned.run == run.name
         actions = {f"{one.store}/{one.target}" if one.store else one.target: one for one in planned.actions}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from holdall.bundle.durable import durable
+from holdall.bundle.durable import sync_file
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
 from holdall.importer.apply.context import Context, Pace
@@ -77,7 +77,7 @@ def run(
     moment: Time | None = None,
     interrupt_at: int = 0,
     halt_at: int = 0,
-    sync: Callable[[BinaryIO], None] = durable,
+    sync: Callable[[BinaryIO], None] = sync_file,
     force: bool = False,
     form: Form = Form.ASSISTANTS,
     map_model: tuple[str, ...] = (),

@@ -1,4 +1,4 @@
-"""A file of lines that only grows and survives a crash: of its last line, what a crash left half is cut away."""
+"""Append-only file of lines that survives a crash: a half-written last line is cut off when it is opened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from holdall.bundle.durable import cannot_write, durable, put
+from holdall.bundle.durable import cannot_write, sync_file, write_all
 from holdall.safe_open import regular
 
 _BLOCK = 1 << 16
@@ -27,13 +27,12 @@ class AppendLog:
         *,
         new: bool = False,
         end: int | None = None,
-        sync: Callable[[BinaryIO], None] = durable,
+        sync: Callable[[BinaryIO], None] = sync_file,
         hint: str = "",
         mode: int = 0o666,
     ) -> None:
-        """Open it, or make it; with ``new`` it must not be there. What stands beyond ``end``, or else beyond the last
-        whole line, is cut off. ``hint`` is the way out where it can't be written, ``mode`` that of a file that
-        is new. Raises CannotWrite."""
+        """Open or create it; with ``new`` it must not exist. Everything beyond ``end``, by default beyond the last
+        whole line, is cut off. ``hint`` is for CannotWrite, ``mode`` for a new file. Raises CannotWrite."""
         self.path = path
         self._sync, self._hint = sync, hint
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
@@ -52,13 +51,13 @@ class AppendLog:
             raise cannot_write(path, error, hint=hint) from None
 
     def append(self, lines: bytes, *, sync: bool = True) -> None:
-        """Add whole lines, durable on return if ``sync``. Raises CannotWrite; then nothing of them is there, as far as
-        the disk allows."""
+        """Append whole lines, durable on return if ``sync``. Raises CannotWrite; then none of them is kept, if the disk
+        allows."""
         try:
             if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
                 # Written to a file that has no name any more, all would be lost with the process.
                 raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
-            put(self._file, lines)
+            write_all(self._file, lines)
             if sync:
                 self._sync(cast(BinaryIO, self._file))
         except OSError as error:
@@ -69,8 +68,8 @@ class AppendLog:
         self.end += len(lines)
 
     async def commit(self, line: bytes) -> None:
-        """Append a line; durable on return. One sync serves all lines that wait for it. Raises CannotWrite, then and
-        ever after."""
+        """Append a line; durable on return. One sync serves all waiting lines. Raises CannotWrite, and again on every
+        later call."""
         if self._failure:
             raise self._failure
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,12 +96,12 @@ class AppendLog:
                     written.set_result(None)
 
     async def drain(self) -> None:
-        """Wait for what is being written."""
+        """Wait for the write in progress."""
         if self._flusher is not None:
             await self._flusher
 
     def close(self, *, sync: bool = False) -> None:
-        """Close the file; with ``sync`` what was appended is durable first, as far as the disk allows."""
+        """Close the file; with ``sync`` make it durable first, if the disk allows."""
         if sync:
             with suppress(OSError):
                 self._sync(cast(BinaryIO, self._file))

@@ -1,7 +1,7 @@
-"""BagIt and tar, bytes in and bytes out: headers, manifests, tag files, and what of them is accepted when read.
+"""BagIt and tar: writes and strictly parses headers, manifests and tag files. Bytes in, bytes out.
 
-Every tar header that we write follows from path, size and time alone. So a header is accepted when it equals, byte
-for byte, the one that would be written: that leaves no room for links, devices, sparse files, odd owners or modes.
+A tar header depends on path, size and time alone. A header is accepted only if it equals the one we would write, byte
+for byte: no links, devices, sparse files, odd owners or modes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def padding(size: int) -> bytes:
 
 
 def header(path: str, size: int, mtime: int) -> bytes:
-    """The header blocks of a regular file: one ustar block, with a pax header before it only where that is needed."""
+    """The header blocks of a regular file: one ustar block, preceded by a pax header only if needed."""
     mtime = min(max(mtime, 0), MAX_TIME)
     name, prefix = _ustar_path(path)
     records = b""
@@ -83,7 +83,7 @@ def header(path: str, size: int, mtime: int) -> bytes:
 
 
 def _ustar_path(path: str) -> tuple[bytes | None, bytes]:
-    """``path`` as ustar's name and prefix; None where it fits into neither, or isn't ASCII."""
+    """``path`` as ustar's name and prefix; None if it doesn't fit or isn't ASCII."""
     if not path.isascii():
         return None, b""
     raw = path.encode()
@@ -197,14 +197,14 @@ def parse_manifest_line(line: bytes) -> tuple[str, str]:
 
 
 def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
-    """The files that open a bundle of file name ``name``: how to read it, and the specification."""
+    """The first files of a bundle called ``name``: how to read it, and the specification."""
     readme = layout.readme().format(name=name, bag=bag).encode()
     return [(layout.BAGIT, BAGIT_TXT), (layout.README, readme), (layout.SPECIFICATION, layout.specification())]
 
 
 def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> bytes:
     """``bag-info.txt`` for a payload of ``entries`` files and ``size`` bytes."""
-    agent, date, *source = described(capture.tool, capture.source, ended)
+    agent, date, *source = repeated_fields(capture.tool, capture.source, ended)
     return bag_info(
         [
             agent,
@@ -216,8 +216,8 @@ def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> by
     )
 
 
-def described(tool: str, source: Source, ended: int) -> list[tuple[str, str]]:
-    """The fields of ``bag-info.txt`` that say what ``holdall.json`` says too; what isn't known is empty."""
+def repeated_fields(tool: str, source: Source, ended: int) -> list[tuple[str, str]]:
+    """The fields of ``bag-info.txt`` that repeat ``holdall.json``; unknown ones are empty."""
     known = [("Organization", source.organization), ("Project", source.project), ("Label", source.label)]
     date = datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")
     fields = [("Bag-Software-Agent", tool), ("Bagging-Date", date)]
@@ -226,12 +226,12 @@ def described(tool: str, source: Source, ended: int) -> list[tuple[str, str]]:
 
 
 def bag_info(fields: list[tuple[str, str]]) -> bytes:
-    """``bag-info.txt``. Values come from users and servers: whatever would start a new line becomes a blank."""
+    """``bag-info.txt``. Values come from users and servers, so line breaks become blanks."""
     return "".join(f"{label}: {one_line(value)}\n" for label, value in fields).encode()
 
 
 def one_line(value: str) -> str:
-    """``value`` as a field of ``bag-info.txt`` has it."""
+    """``value`` on one line, as in ``bag-info.txt``."""
     return " ".join(value.split())
 
 

@@ -1,4 +1,4 @@
-"""Files that survive a crash, are read by nobody else, and are worked on by one process at a time."""
+"""Durable, private files: written whole, synced, and moved into place."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.errors import AlreadyExists, CannotWrite
+from holdall.resource_errors import exhausted
 from holdall.safe_open import regular
-from holdall.shortage import exhausted
 
 PRIVATE = 0o600
 
@@ -33,7 +33,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def durable(file: BinaryIO) -> None:
+def sync_file(file: BinaryIO) -> None:
     """Flush ``file`` down to the disk. On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
     file.flush()
     if sys.platform == "darwin":
@@ -47,10 +47,10 @@ def durable(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def put(file: FileIO, data: bytes) -> None:
-    """Write all of ``data`` to an unbuffered file, or raise OSError: then part of it may be there.
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all of ``data`` to an unbuffered file. Raises OSError; then part of it may be written.
 
-    A buffered one would keep what a full disk did not take, and write it behind the next line or fail in ``close``.
+    A buffered file would keep what a full disk refused, and write it after the next line or fail in ``close``.
     """
     left = memoryview(data)
     while left:
@@ -59,12 +59,12 @@ def put(file: FileIO, data: bytes) -> None:
 
 
 def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
-    """Have ``data`` at ``target``, whole and durable; what was there stays until then. Raises CannotWrite."""
+    """Replace ``target`` by ``data``, atomically and durably. Raises CannotWrite."""
     fresh = target.with_name(f".{target.name[:80]}.new")
     try:
         with fresh.open("wb") as file:
             file.write(data)
-            durable(file)
+            sync_file(file)
         os.replace(fresh, target)
     except OSError as error:
         with suppress(OSError):
@@ -88,15 +88,16 @@ def write_pieces(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
             fresh.unlink(missing_ok=True)
             with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                 file.writelines(pieces)
-                durable(file)
-            place(fresh, target, force=force)
+                sync_file(file)
+            rename_durably(fresh, target, force=force)
     finally:
         with suppress(OSError):
             fresh.unlink()
 
 
-def place(source: Path, target: Path, *, force: bool) -> None:
-    """Give the finished ``source`` its final name, durably; AlreadyExists where that is taken and not ``force``."""
+def rename_durably(source: Path, target: Path, *, force: bool) -> None:
+    """Rename the finished ``source`` to its final name, durably. Raises AlreadyExists if that is taken, unless
+    ``force``."""
     if force:
         os.replace(source, target)
     elif sys.platform == "win32":
@@ -124,7 +125,7 @@ def already_exists(target: Path) -> AlreadyExists:
 
 
 class reporting:
-    """Turn an OSError into CannotWrite, with the way out of a full disk. A context manager."""
+    """Context manager: turn an OSError into CannotWrite, with a hint for a full disk."""
 
     # A class, because a generator costs as much as hashing a small file, and each file passes here several times.
     __slots__ = ("_target",)
@@ -150,7 +151,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
-    """What an OSError means to somebody who writes to ``target``; ``hint`` is the way out where the disk isn't full."""
+    """The error for an OSError on writing ``target``; ``hint`` is used unless the disk is full."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         hint = "make room and run the same command again: it goes on where it stopped"
     elif short := exhausted(error):

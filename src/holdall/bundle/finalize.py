@@ -1,4 +1,4 @@
-"""The last part of a bundle: records, ledger, and the tag files that prove all of it; and the last look at it."""
+"""Finishes a bundle: writes records, ledger and tag files, then reads it back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PIECE = 64 << 10
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle that is complete. ``sha256`` is over the whole file, computed as it was written."""
+    """A finished bundle. ``sha256`` is over the whole file, computed while it was written."""
 
     path: Path
     size: int
@@ -45,12 +45,12 @@ _loss_line = msgspec.json.Decoder(LossLine).decode
 
 
 class Finalizer:
-    """Closes one stream. Memory is flat: what there is one of per file is sorted outside of memory."""
+    """Closes one stream. Memory is flat: per-file data is sorted on disk."""
 
     def __init__(
         self, stream: Stream, capture: Capture, *, target: Path, started: int, resumed: int, line_sinks: list[LineSink]
     ) -> None:
-        """Below position ``resumed`` of the journal stand the lines of earlier runs."""
+        """Journal lines before position ``resumed`` are from earlier runs."""
         self._target, self._capture, self._started = target, capture, started
         self._stream, self._resumed = stream, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
@@ -93,7 +93,7 @@ class Finalizer:
         self._totals.ledger(line)
 
     def _list(self, entry: IndexEntry) -> None:
-        """Take an entry into index and manifest."""
+        """Add an entry to index and manifest."""
         self._index.add(entry.path, entry)
         self._totals.entry(entry)
 
@@ -108,7 +108,7 @@ class Finalizer:
             yield line
 
     def _write(self, path: str, lines: Iterable[bytes]) -> IndexEntry:
-        """A file of these lines, which is journalled nowhere."""
+        """Write a file of these lines, without journalling it."""
         count, some = 0, bytearray()
         with self._stream.sink(path) as sink:
             for line in lines:
@@ -150,7 +150,7 @@ class Finalizer:
         return info
 
     def _write_last(self, path: str, data: bytes) -> None:
-        """A file of the last frame, which holds these files whole, however large they are."""
+        """Write a file into the last frame, which holds these files whole, whatever their size."""
         self._stream.raw(header(f"{self._stream.bag}/{path}", len(data), self._started) + data + padding(len(data)))
         self._tags.append((path, hashlib.sha256(data).hexdigest()))
 
@@ -161,11 +161,11 @@ class Finalizer:
 
 
 def require_readable(written: Path, target: Path) -> None:
-    """Raises CannotWrite where the file ``written``, which is to become ``target``, is not one that every reader takes.
+    """Raises CannotWrite if a reader would refuse the file ``written``, which is to become ``target``.
 
-    Proved are all definitions, memberships, file objects, the ledger and the losses: each can be read, is within the
-    limits and is what index, manifest, counts and digests say. Not proved are seal, seek table and the bytes of
-    contents, which were hashed as they were written: ``verify`` reads those.
+    Checks all definitions, memberships, file objects, the ledger and the losses: readable, within the limits, and equal
+    to index, manifest, counts and digests. Doesn't check seal, seek table and contents, which were hashed while they
+    were written; ``verify`` does.
     """
     found: list[str] = []
 

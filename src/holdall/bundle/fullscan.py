@@ -1,5 +1,5 @@
-"""The whole of a bundle's bytes, read once: frames, seal, seek table, and every member of the tar with its sha256; and
-index, manifest and tag files against each other and against what was found there.
+"""Reads every byte of a bundle once (frames, seal, seek table, each tar member with its sha256), and checks index,
+manifest and tag files against that and each other.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
-from holdall.bundle.claims import about_bag, about_entry, about_info, index_line
 from holdall.bundle.layout import IndexEntry, Part
 from holdall.bundle.lookup import frame_digest
 from holdall.bundle.names import fold, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
-from holdall.bundle.scan import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_seal, encode_table
+from holdall.bundle.sequential import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.sorting import Sorter, ValueSorter
+from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
@@ -43,7 +43,7 @@ def _line_ends(data: memoryview) -> int:
 
 
 class Scanned(NamedTuple):
-    """Where a member lies; its sha256, None where it can't be read whole; of a ``.jsonl`` how many lines it has."""
+    """One member: its place; its sha256, None if it can't be read whole; the number of lines if it is a ``.jsonl``."""
 
     offset: int
     size: int
@@ -52,7 +52,7 @@ class Scanned(NamedTuple):
 
 
 class FullScan:
-    """What one pass found. Everything that isn't as it must be is reported on the way.
+    """The result of one pass. Problems are reported on the way.
 
     ``members`` are those of the payload by their paths, ``tags`` the tag files, ``kept`` has the bytes of some of them,
     where they came whole; ``cut`` the paths of parsed texts that say of themselves that they stop short; ``followed``
@@ -161,7 +161,7 @@ class FullScan:
         return text
 
     def _in_bag(self, path: str) -> str:
-        """The path inside the bag; the first member says what the bag is called."""
+        """The path inside the bag. The first member gives the bag's name."""
         bag, _, inside = path.partition("/")
         if self._bag is None:
             self._bag = bag
@@ -188,8 +188,8 @@ class FullScan:
 
 
 def check_tail(file: BinaryIO, frames: FrameTable, digest: bytes | None, report: Report) -> None:
-    """What follows the frames must be, bit for bit, the seal with their ``digest``, None where nobody read them, and
-    the seek table that belongs to them."""
+    """Check that exactly the seal with the frames' ``digest`` (None if they weren't read) and their seek table
+    follow."""
     table, end = encode_table(frames), frames.length
     file.seek(end)
     rest = file.read(SEAL_SIZE + len(table) + 1)
@@ -218,7 +218,7 @@ class Inventory:
         self._counted = False
 
     def check_parts(self) -> set[str]:
-        """Which of index and manifest are as holdall.json says."""
+        """Which of index and manifest match holdall.json."""
         proven = set()
         info = self._bundle.info
         for path, part in ((layout.INDEX, info.index), (layout.MANIFEST, info.manifest)):
@@ -245,7 +245,7 @@ class Inventory:
         return digest.hexdigest(), lines
 
     def check_index(self) -> None:
-        """Index against the members of the tar; both are sorted, so they are compared side by side."""
+        """Compare the index with the tar's members, side by side: both are sorted."""
         unread = ValueSorter(IndexEntry)
         members: Iterator[tuple[bytes, Scanned | IndexEntry]] = self._scan.members.items() if self._scan else iter(())
         # Of one path the member comes before its line.
@@ -275,7 +275,7 @@ class Inventory:
         for line in self._bundle.part_lines(self._bundle.info.index):
             entry = index_line(line)
             path = entry.path.encode()
-            for fault in about_entry(line, entry, self._bundle.info.format):
+            for fault in entry_faults(line, entry, self._bundle.info.format):
                 self._find("index", entry.path, f"{entry.path}: {fault}")
             if path <= previous:
                 self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")
@@ -326,7 +326,7 @@ class Inventory:
                 return
 
     def check_tags(self) -> None:
-        """The tag files that the scan met, and what they say as far as it kept them."""
+        """Check the tag files that the scan found, and the content of those it kept."""
         if self._scan is None:
             return
         tags, kept = self._scan.tags, self._scan.kept
@@ -356,15 +356,15 @@ class Inventory:
 
     def _check_bag_info(self, raw: bytes) -> None:
         try:
-            for fault in about_bag(raw, self._bundle.info):
+            for fault in bag_faults(raw, self._bundle.info):
                 self._find("count", layout.BAG_INFO, fault)
         except ValueError as error:
             self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
 
     def check_info(self) -> None:
-        """What holdall.json says that nothing else has to be read for."""
+        """Check what can be checked in holdall.json alone."""
         try:
-            for fault in about_info(self._bundle.raw_info, self._bundle.info):
+            for fault in info_faults(self._bundle.raw_info, self._bundle.info):
                 self._find("index", layout.INFO, f"holdall.json: {fault}")
         except ValueError as error:
             self._find("index", layout.INFO, f"holdall.json can be read in two ways: {error}")

@@ -1,9 +1,9 @@
-"""``NAME.partial/``: what an unfinished bundle has on disk, so that a later run resumes where this one stopped.
+"""``NAME.partial/``: an unfinished bundle on disk, from which a later run resumes.
 
-The journal's first line says what is being captured. Then comes a line per whole entry, with everything that a later
-run has to know of it, and per file without content. After them, once the stream is durable up to there, comes a
-``cut``: everything above it stands in the first ``length`` bytes of the stream. A resume trusts what stands above the
-last cut and cuts the stream back to it. Of two contents of one file the later one counts.
+The journal's first line says what is captured. Then comes a line for each whole entry and for each file without
+content, with all that a later run needs. A ``cut`` follows once the stream is durable: all lines above it are in the
+first ``length`` bytes of the stream. A resume trusts the lines above the last cut and truncates the stream there. Of
+two contents of one file the later counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
     capture: Capture
 
     def can_resume(self, capture: Capture, name: str) -> bool:
-        """Can an export of ``capture`` to ``name`` resume this? Another version of the program may."""
+        """Whether an export of ``capture`` to ``name`` can resume this, even by another version of the program."""
         same = replace(self.capture, tool=capture.tool, min_fidelity=capture.min_fidelity) == capture
         return same and (self.format, self.name) == (JOURNAL, name)
 
@@ -78,7 +78,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, tag="ledger", tag_field=
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, tag="cut", tag_field="line"):
-    """All lines above stand in the first ``length`` bytes of the stream, ``size`` bytes of tar."""
+    """All lines above are in the first ``length`` bytes of the stream, ``size`` bytes of tar."""
 
     length: int
     size: int
@@ -111,12 +111,12 @@ class Partial:
         self.bring_back()
 
     def set_aside(self) -> None:
-        """Make room for a new stream; the old one is read from while that is begun."""
+        """Move the old stream aside for a new one, which copies from it."""
         os.replace(self.journal, self.old_journal)
         os.replace(self.stream, self.old_stream)
 
     def bring_back(self) -> None:
-        """An earlier run was stopped while it took over from an old stream: the old one has more in it.
+        """Restore the old stream if a run was stopped while it copied from it: it has more.
 
         Stopped between any two steps here, in ``set_aside`` or in ``forget_old``, the next run sees which it was.
         """
@@ -130,7 +130,7 @@ class Partial:
                 os.replace(self.old_journal, self.journal)
 
     def forget_old(self) -> None:
-        """Give the old stream up. What was taken over from it must be durable."""
+        """Delete the old stream. What was copied from it must be durable."""
         self.old_stream.unlink(missing_ok=True)
         self.old_journal.unlink(missing_ok=True)
 
@@ -139,7 +139,7 @@ class Partial:
         return self.spool / str(next(self._spooled))
 
     def begin(self) -> Begin | None:
-        """What an earlier run began here; None where there is nothing that could be gone on with."""
+        """What an earlier run began here; None if nothing can be resumed."""
         return _first_line(self.journal) if self.stream.exists() else None
 
     def release(self) -> None:
@@ -157,7 +157,7 @@ class Partial:
 
 
 def clear_finished(target: Path) -> None:
-    """Take away what a run left that was stopped after it had given its bundle the name ``target``."""
+    """Clean up after a run that was stopped after naming its bundle ``target``."""
     stream = partial_folder(target) / _STREAM
     if partial_folder(target).exists() and (not stream.exists() or stream.samefile(target)):
         Partial(target).remove()
@@ -167,7 +167,7 @@ class Journal:
     """The journal of one stream, open for appending. Not thread-safe but for ``read``, which has its own file."""
 
     def __init__(self, path: Path, begin: Begin | None) -> None:
-        """Open for going on at the last cut or, with ``begin``, anew. Raises CannotWrite, OSError."""
+        """Open it at the last cut or, with ``begin``, anew. Raises CannotWrite, OSError."""
         self.path = path
         end, self.cut = _last_cut(path) if begin is None else (0, _NOTHING)
         self._log = AppendLog(path, end=end, mode=PRIVATE)
@@ -192,7 +192,7 @@ class Journal:
         return position
 
     def commit(self, cut: Cut) -> None:
-        """Put ``cut`` behind the lines. The stream must be durable up to there."""
+        """Append ``cut``. The stream must be durable up to there."""
         self.append(cut)
         self.cut = cut
 
@@ -257,7 +257,7 @@ def find_partial(folder: Path, capture: Capture) -> Path | None:
 
 
 def unfinished(target: Path) -> Begin | None:
-    """What was begun, but not finished, under the name of ``target``; None where there is nothing to resume."""
+    """The unfinished bundle for ``target``; None if there is nothing to resume."""
     folder = partial_folder(target)
     return _first_line(folder / _JOURNAL) or _first_line(folder / _OLD_JOURNAL)
 
@@ -268,6 +268,6 @@ def partial_folder(target: Path) -> Path:
 
 
 def discard_partial(target: Path) -> None:
-    """Throw away what was begun under the name of ``target``. Raises BundleInUse where another process is at it."""
+    """Delete the unfinished bundle for ``target``. Raises BundleInUse if another process uses it."""
     if partial_folder(target).exists():
         Partial(target).remove()

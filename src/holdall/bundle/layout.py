@@ -1,7 +1,7 @@
-"""Paths, versions and the structs of format 1.1: the code twin of docs/format.md.
+"""Paths, versions and structs of format 1.1, as in docs/format.md.
 
-Structs in here are what we write. A reader of a newer minor version ignores fields that it doesn't know; a newer
-major version is refused before anything else is looked at.
+The structs are what we write. Unknown fields of a newer minor version are ignored; a newer major version is refused
+first.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _MOST_BESIDE = 7 * 512  # a header and a filling take no more
 
 
 class Frames(msgspec.Struct, frozen=True, kw_only=True):
-    """How a kind of entry is cut into frames. Entries of different ``name`` share none.
+    """How a kind of entry is split into frames. Entries of different ``name`` share none.
 
     An entry of up to ``small`` bytes shares a frame, which ends at ``shared`` bytes, or with ``strict`` before them; a
     larger one has frames of its own of ``own`` bytes. ``records``: JSON; ``lines``: in lines; ``texts``: parsed texts
@@ -112,7 +112,7 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def frames_of(path: str) -> Frames:
-    """How the entry at ``path`` is cut."""
+    """How the entry at ``path`` is split."""
     if path in OPENING:
         return Frames(name="opening", small=SHARED_FRAME, shared=SHARED_FRAME, own=CONTENT_FRAME)
     lookup = path in (INDEX, LEDGER)
@@ -157,8 +157,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
-    """What an export was asked for. Two exports with the same capture are the same work, whatever ``min_fidelity``
-    they asked for: it changes the verdict, not the content."""
+    """What an export was asked for. Exports with the same capture can resume each other; ``min_fidelity`` isn't part of
+    it, because it changes the verdict, not the content."""
 
     tool: str
     source: Source
@@ -271,7 +271,7 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
 
 
 def format_of(counts: Mapping[str, int]) -> str:
-    """The version that a bundle with so many of each kind has: the lowest one that has all that is in it."""
+    """The format version of a bundle with these counts: the lowest that covers them."""
     return f"{MAJOR}.{max(row.since for row in KINDS.values() if not row.since or counts.get(row.count))}"
 
 
@@ -281,7 +281,7 @@ def kind_of(path: str) -> Kind:
 
 
 class Place(NamedTuple):
-    """What a line of the index says of an entry in one of the places that format 1.1 has."""
+    """A place of format 1.1, and what the index says of an entry there."""
 
     has_id: bool = False
     fidelities: frozenset[Fidelity] = frozenset()
@@ -310,7 +310,7 @@ def place_of(path: str) -> Place | None:
 
 
 def is_known(version: str) -> bool:
-    """Whether a bundle of that format has nothing that this version doesn't know."""
+    """Whether this version knows everything in a bundle of that format."""
     return int(version.partition(".")[2]) <= MINOR
 
 

@@ -1,4 +1,4 @@
-"""Random access to what is in the frames: bytes at an offset, and lines of a sorted file, found by bisection."""
+"""Random access to a bundle: bytes at an offset, and lines of a sorted file by bisection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIGEST = 32
 
 
 def frame_digest(frame: bytes) -> bytes:
-    """What tells a frame, as it lies in the file, from every other; 32 bytes."""
+    """Digest of a compressed frame; 32 bytes."""
     return hashlib.sha256(frame).digest()
 
 
@@ -37,7 +37,7 @@ class FrameFile:
         cache_bytes: int = _CACHE_BYTES,
         decode: Callable[[bytes, int], bytes] = decompress,
     ) -> None:
-        """``decode`` may give less than a frame's size, as ``remains`` does."""
+        """``decode`` may give less than a frame's size, as ``decompress_damaged`` does."""
         self.frames, self._decode = frames, decode
         self._file, self._room = file, cache_bytes
         self._lock, self._large = threading.Lock(), threading.Lock()
@@ -45,8 +45,8 @@ class FrameFile:
         self._proven: bytes | None = None
 
     def hold(self, digests: bytes) -> None:
-        """From here on give only frames with these digests, one after the other: those that were proved. So what is
-        read is what was proved, whatever was written into the file since."""
+        """From now on return only frames with these digests, in order. So what is read is what was verified, even if
+        the file has changed since."""
         with self._lock:
             self._room += sum(map(len, self._cache.values()))
             self._cache.clear()
@@ -79,7 +79,7 @@ class FrameFile:
             return data
 
     def raw(self, number: int) -> tuple[bytes, int]:
-        """One frame as it lies in the file, and the size that its content must have."""
+        """One frame, compressed, and the size of its content."""
         offset, length, _, size = self.frames[number]
         with self._lock:
             self._file.seek(offset)
@@ -112,8 +112,8 @@ class FrameFile:
 
 
 def split_lines(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
-    """The lines of a file that comes in pieces, without their newlines. None for a piece that is lost, and for a line
-    that is not there whole: cut by such a piece, longer than any may be, or without an end."""
+    """Lines, without newlines, of a file that comes in pieces. None for a lost piece, and for a line that is cut by
+    one, too long, or unterminated."""
     rest: bytearray | None = bytearray()
     for piece in pieces:
         # Most lines of a piece are whole, so they are cut in one go.
@@ -138,7 +138,7 @@ class SortedLines:
     def __init__(
         self, frames: FrameFile, offset: int, size: int, key: Callable[[bytes], bytes], *, most: int = MAX_LINES
     ) -> None:
-        """Of more than ``most`` lines the rest is not handed out, but FrameError raised."""
+        """Raises FrameError after ``most`` lines."""
         self._frames, self._offset, self._size, self._key = frames, offset, size, key
         self._most = most
 

@@ -1,8 +1,7 @@
-"""What a bundle could not take in, and who misses it: the files that are not there byte for byte, and the things
-outside that its definitions refer to.
+"""What a bundle lacks, and who uses it: files without their original bytes, and things hosted elsewhere.
 
-Everything is read out of the bundle, so an export, ``inspect`` and an import say the same. Memory is flat: what there
-is one of per file is sorted outside of memory.
+Everything is read from the bundle, so export, ``inspect`` and import report the same. Memory is flat: per-file data is
+sorted on disk.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Item(NamedTuple):
-    """A Wanted as it is kept: its users by their numbers."""
+    """A stored Wanted: its users are numbers."""
 
     line: LedgerLine
     gone: bool
@@ -123,7 +122,7 @@ class MissingFromBundle(Closing):
             self._traces.add(file, _Trace(assistants=users))
 
     def _read_stores(self) -> Iterator[Dependency]:
-        """Note who is in which store; returns the stores that definitions refer to and that aren't there."""
+        """Note which file is in which store; returns the stores that definitions refer to and the bundle lacks."""
         present: dict[str, int] = {}
         for record in self._bundle.stores():
             number = present.setdefault(record.id, len(present))
@@ -142,11 +141,11 @@ class MissingFromBundle(Closing):
                 yield Dependency(kind="vector_store", name=store, used_by=[self._users[number] for number in users])
 
     def _included(self, tool: str) -> bool:
-        """Was the knowledge of this tool asked for? What was left out on purpose is not gone."""
+        """Whether the knowledge of this tool was asked for: what was left out on purpose isn't gone."""
         return self._bundle.info.options.get(tool) is not False
 
     def _join(self) -> Iterator[Dependency]:
-        """Bring together what is said of each file; returns the files that a definition names and that are gone."""
+        """Merge the statements about each file; returns the files that a definition names and that are gone."""
         for id, traces in self._traces.by_text():
             line, known = None, False
             named: list[int] = []

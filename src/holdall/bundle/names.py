@@ -1,7 +1,6 @@
-"""Names that every tar, zstd, BagIt and file system tool agrees on, made out of names that servers and users chose.
+"""Makes portable file names out of names that servers and users chose.
 
-The rules stand in docs/format.md ("Names"). The true name lives in the records; what is made here is only where the
-bytes lie.
+Rules: docs/format.md ("Names"). The records keep the true names; these are only paths.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _SUSPECT = frozenset(name[:3] for name in _RESERVED)
 
 
 def on_disk(path: str) -> str:
-    """``path`` for this system's functions: in UTF-8, also where the locale has no such letters."""
+    """``path`` for this system's functions: UTF-8, whatever the locale."""
     return os.fsdecode(path.encode("utf-8", sys.getfilesystemencodeerrors()))
 
 
 def from_disk(path: str) -> str:
-    """What ``on_disk`` makes ``path`` of."""
+    """The inverse of ``on_disk``."""
     return os.fsencode(path).decode("utf-8", sys.getfilesystemencodeerrors())
 
 
@@ -76,7 +75,7 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
 
 
 def is_name_of(name: str, id: str, *, suffix: str = "") -> bool:
-    """May ``name`` be what became of ``id``, before ``suffix``, wherever names were taken?"""
+    """Whether ``name`` can be the safe name of ``id``, numbered or not, before ``suffix``."""
     safe = safe_name(id, suffix=suffix).removesuffix(suffix)
     number = _split(name)[0].rpartition("-")[2]
     return name == safe or (
@@ -85,7 +84,7 @@ def is_name_of(name: str, id: str, *, suffix: str = "") -> bool:
 
 
 def is_safe(path: str) -> bool:
-    """Does every component of ``path`` keep the rules? What a bundle's own path must satisfy."""
+    """Whether every component of ``path`` keeps the rules, as a bundle's paths must."""
     if not path or len(path) > MAX_PATH or len(path.encode(errors="replace")) > MAX_PATH:
         return False
     return all(map(_is_safe_name, path.split("/")))
@@ -97,19 +96,19 @@ def _is_safe_name(name: str) -> bool:
 
 
 def fold(name: str) -> str:
-    """The form in which two names that some file system takes for one are equal."""
+    """A form that is equal for names which some file system takes for the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 class Taken:
-    """Which names are taken, by the hash of their folded form: some 70 bytes each, however long they are."""
+    """The names taken, by the hash of their folded form: about 70 bytes each."""
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
         self._next: dict[str, int] = {}
 
     def add(self, path: str) -> bool:
-        """Take ``path``; False where it is taken already."""
+        """Take ``path``. Returns False if it is taken already."""
         folded = path.lower() if path.isascii() else fold(path)
         key = hash(folded)
         if key in self._hashes:

@@ -1,8 +1,8 @@
-"""A bundle, opened for reading: one content or one record at a time, by reading kilobytes.
+"""Reads single records and contents of a bundle, without reading the rest.
 
-Opening reads the seek table and the last frame. Everything else is read when it is asked for: the index and the
-ledger are sorted and looked up by bisection, a content is decoded frame by frame and its sha256 checked when it has
-been read through. A bundle is untrusted; ``holdall.verification`` proves all of it, this module what it hands out.
+Opening reads the seek table and the last frame. The rest is read on demand: index and ledger by bisection, a content
+frame by frame, with its sha256 checked at the end. A bundle is untrusted: ``holdall.verification`` proves all of it,
+this module only what it returns.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
-from holdall.bundle.claims import ledger_line, loss_line, payload_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import FrameFile, SortedLines
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTable, read_table, require_expansion
+from holdall.bundle.validation import ledger_line, loss_line, payload_line
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind, Record, SourceId
@@ -59,8 +59,8 @@ class BundleReader(Closing):
     """One bundle. A context manager; methods may be called from any thread."""
 
     def __init__(self, path: Path, *, frames: FrameTable | None = None, file: BinaryIO | None = None) -> None:
-        """``frames`` stands for the seek table where that is damaged; ``file`` is the bundle where it is open already;
-        it is closed with this one, and stays open where this raises."""
+        """``frames`` replaces a damaged seek table. ``file`` is the bundle if it is open already; it is closed with
+        this reader, and stays open if this raises."""
         self.path = path
         with reading(path):
             self._file = file or open_regular(path)
@@ -111,10 +111,9 @@ class BundleReader(Closing):
         return self.find(line.path) if line and line.path else None
 
     def open(self, entry: IndexEntry) -> BinaryIO:
-        """The bytes of an entry as a seekable binary stream that holds no more than a frame.
+        """The bytes of an entry as a seekable binary stream, one frame in memory.
 
-        Read from start to end, in pieces of any size, it raises DamagedBundle in place of the last piece where the
-        sha256 isn't that of the index.
+        Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index.
         """
         return cast(BinaryIO, io.BufferedReader(_EntryStream(self, entry), buffer_size=128 << 10))
 
@@ -153,23 +152,23 @@ class BundleReader(Closing):
         return self.definitions(Kind.STORE)
 
     def files(self) -> Iterator[Record]:
-        """The file objects, also of files whose content could not be got."""
+        """The file objects, including files whose content is missing."""
         entry = self.find(layout.FILES)
         return self.records(Kind.FILE, entry) if entry else iter(())
 
     def memberships(self, store_id: str) -> Iterator[Record]:
-        """The memberships of one store; nothing where the bundle has none of it."""
+        """The memberships of one store; none if the bundle has none."""
         entry = self.memberships_entry(store_id)
         return self.records(Kind.MEMBERSHIP, entry) if entry else iter(())
 
     def memberships_entry(self, store_id: str) -> IndexEntry | None:
-        """Where the memberships of a store stand; ``records`` says how many there are."""
+        """The entry with a store's memberships; ``records`` is their number."""
         path = self._member_paths.get(store_id)
         return self.find(path) if path else None
 
     @cached_property
     def _member_paths(self) -> dict[str, str]:
-        """Where the memberships of each store stand, read once: an import asks for one store after the other."""
+        """The path of each store's memberships, read once: an import asks for store after store."""
         return {
             entry.id: entry.path
             for entry in self.entries(layout.STORES)
@@ -192,11 +191,11 @@ class BundleReader(Closing):
         return self._sorted(entry, lambda line: _id.decode(line).id.encode()) if entry else None
 
     def losses(self) -> Iterator[LossLine]:
-        """What the source had and the bundle hasn't, besides what the ledger says of files."""
+        """The recorded losses, besides the ledger's."""
         return (line for _, line in self.lines(layout.LOSSES, loss_line))
 
     def lines(self, path: str, decode: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
-        """Each line at ``path`` as it is written, and read; the sha256 of all is checked at the end."""
+        """Each line at ``path``, raw and decoded. The sha256 is checked at the end."""
         if entry := self.find(path):
             for raw in self._raw_lines(entry):
                 with self._guarding(path):
@@ -206,7 +205,7 @@ class BundleReader(Closing):
     # -- inside --------------------------------------------------------------------------------------
 
     def part_lines(self, part: Part) -> Iterator[bytes]:
-        """The lines of index or manifest, unread and without their newlines; FrameError where they can't be had."""
+        """The raw lines of index or manifest, without newlines; FrameError if unreadable."""
         return iter(self._sorted(part, bytes))
 
     def _sorted(self, part: Part | IndexEntry, key: Callable[[bytes], bytes]) -> SortedLines:
@@ -218,7 +217,7 @@ class BundleReader(Closing):
         return self._record(kind, self.read(entry, limit=MAX_JSON), entry, measuring=measuring)
 
     def records(self, kind: Kind, entry: IndexEntry) -> Iterator[Record]:
-        """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
+        """The records of a ``.jsonl`` entry. The sha256 is checked at the end."""
         measuring = self._is_new(entry)
         for raw in self._raw_lines(entry):
             yield self._record(kind, raw, entry, measuring=measuring)

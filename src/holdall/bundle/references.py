@@ -1,7 +1,7 @@
-"""Do the records of a bundle agree with each other: counts, digests, and every reference from one to another.
+"""Checks that a bundle's records agree: counts, digests, and every reference between them.
 
-What is missing but declared is a loss, not damage: a file that could not be got, a store that the source itself no
-longer had. Memory is flat: what there is one of per file is sorted outside of memory.
+Something missing but declared is a loss, not damage: a file that could not be fetched, a store that the source no
+longer had. Memory is flat: per-file data is sorted on disk.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable, Container, Iterator
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import about_ledger_line, about_loss, asked, ledger_line, loss_line
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
-from holdall.bundle.totals import BundleTotals, declared, known_reason, minimum_of, verdict_of
+from holdall.bundle.totals import BundleTotals, declared_verdict, known_reason, minimum_of, verdict_of
+from holdall.bundle.validation import ledger_line, ledger_line_faults, loss_faults, loss_line, parse_route
 from holdall.capped import Capped
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
@@ -32,9 +32,8 @@ Report = Callable[[str, str | None, str], None]
 
 
 class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``doubtful``,
-    ``no-store``, ``no-file``, or the reason of a line in ``data/losses.jsonl``;
-    ``id`` what is missing, ``filename`` its name."""
+    """A loss that the bundle declares. ``code`` is ``unavailable``, ``truncated``, ``doubtful``, ``no-store``,
+    ``no-file``, or the reason of a line in ``data/losses.jsonl``; ``id`` what is missing, ``filename`` its name."""
 
     code: str
     id: str | None
@@ -60,8 +59,7 @@ class References:
     """One pass over the records of a bundle whose index has been read."""
 
     def __init__(self, bundle: BundleReader, report: Report, cut: Sorter | None) -> None:
-        """``cut`` has the paths of the parsed texts that say of themselves that they stop short; None where nobody
-        looked into them."""
+        """``cut`` has the paths of the truncated parsed texts; None if the texts weren't read."""
         self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: Capped[DeclaredLoss] = Capped()
         self._uses, self._totals = ValueSorter(_Use), BundleTotals(minimum_of(bundle.info))
@@ -91,14 +89,14 @@ class References:
 
     @property
     def verdict(self) -> Verdict:
-        """How much of what the project had the bundle lacks, by its records once they were checked."""
+        """The verdict by the checked records: what the bundle lacks of the project."""
         losses = self._totals.losses()
-        return verdict_of(losses) if losses else declared(self._bundle.info)
+        return verdict_of(losses) if losses else declared_verdict(self._bundle.info)
 
     def _read_ledger(self) -> None:
         previous = b""
         for raw, line in self._bundle.lines(layout.LEDGER, ledger_line):
-            for fault in _read_whole(about_ledger_line(raw, line)):
+            for fault in _read_whole(ledger_line_faults(raw, line)):
                 self._report("record", layout.LEDGER, f"the ledger's line of {line.id}: {fault}")
             if line.id.encode() < previous:
                 self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
@@ -112,7 +110,7 @@ class References:
     def _read_losses(self) -> None:
         previous = b""
         for raw, line in self._bundle.lines(layout.LOSSES, loss_line):
-            for fault in _read_whole(about_loss(raw, line)):
+            for fault in _read_whole(loss_faults(raw, line)):
                 self._report("record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason}: {fault}")
             if raw < previous:
                 self._report(
@@ -124,7 +122,7 @@ class References:
                 self._lose(line.reason, line.id, None, _told(line))
 
     def _account(self, line: LossLine) -> None:
-        """What a loss says of the object that it names, against what is there."""
+        """Check what a loss says of its object."""
         if line.id is None:
             return
         if line.reason == Reason.LISTS:
@@ -188,7 +186,7 @@ class References:
                 self._report("reference", entry.path, f"{entry.path}: the membership of {member.id} in another store")
 
     def _once(self, id: str, seen: Container[str]) -> None:
-        """Readers go by ids: what is there under one id a second time would be another thing to each of them."""
+        """Ids must be unique: readers go by them."""
         if id in seen:
             self._report("index", None, f"{id}: there twice")
 
@@ -256,11 +254,10 @@ class References:
             self._report("count", layout.LEDGER, f"{line.id}: another size than was declared, and no loss says so")
 
     def _check_place(self, line: LedgerLine, memberships: set[str]) -> None:
-        """A text lies under the name of the store that it was read from: the one in its route, else one that holds the
-        file."""
+        """A text's folder is that of the store it was read from: the one in its route, else one that holds the file."""
         if line.fidelity is not Fidelity.TEXT or not (line.path or "").startswith(layout.TEXTS):
             return
-        name, route = str(line.path).split("/")[2], asked(line.route)
+        name, route = str(line.path).split("/")[2], parse_route(line.route)
         if route is None or route.store is None:
             fits = f"{layout.STORES}{name}{layout.MEMBERSHIPS}" in memberships
         elif name in self._names:
@@ -336,7 +333,7 @@ class References:
 
 
 def _told(line: LossLine) -> str:
-    """What is lost, and why: the message alone may be a server's, which names nothing."""
+    """What is lost, and why. A server's message alone may not name it."""
     what = " ".join(part for part in (line.kind and noun(line.kind), line.id) if part)
     if not what or (line.id and line.id in line.message):
         return line.message or f"something that holdall.json calls {line.reason}"

@@ -1,8 +1,7 @@
-"""What of a damaged or cut bundle proves whole, one entry after the other.
+"""Recovers the whole entries of a damaged or truncated bundle.
 
-A line of the index carries its own proof, the sha256 of its entry, so each line that can still be read is used, also
-where others are lost, and its entry is looked for in what still comes out of a damaged frame. What no line speaks of
-is taken from the tar itself, as far as that can be followed, where every frame that holds the entry decodes and has
+Each readable line of the index proves its entry by a sha256, even if other lines are lost and the entry's frames are
+damaged. Entries without a line are taken from the tar, as far as it can be followed, if all their frames decode with
 the right checksum.
 """
 
@@ -16,15 +15,15 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import salvaged_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile, split_lines
 from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.scan import BrokenTar, Member, choose_frames, members, pieces
-from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
+from holdall.bundle.seekable import FrameError, decompress, decompress_damaged, require_expansion
+from holdall.bundle.sequential import BrokenTar, Member, choose_frames, members, pieces
 from holdall.bundle.sorting import ValueSorter
+from holdall.bundle.validation import salvaged_line
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.safe_open import Closing, open_regular
 from holdall.untrusted import most_lines
@@ -33,8 +32,8 @@ _PIECE = 256 << 10
 
 
 class Find(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry that may be whole. Reading ``pieces`` to the end proves it, together with ``sha256`` where that is
-    known; otherwise DamagedBundle comes out of them. They can't be read once the next find was asked for.
+    """An entry that may be whole. Reading ``pieces`` to the end proves it, with ``sha256`` if known; else they raise
+    DamagedBundle. Read them before the next find.
     """
 
     entry: IndexEntry
@@ -43,14 +42,14 @@ class Find(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Salvage(Closing):
-    """A bundle of which anything may be damaged. A context manager; ``finds`` may be run once.
+    """A possibly damaged bundle. A context manager; ``finds`` may be run once.
 
-    ``notes`` says afterwards what could not even be named: the tar breaking off, an index that is not complete.
+    ``notes`` says afterwards what could not be named: a broken tar, an incomplete index.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises NotABundle where there is not a single frame, CannotWrite where the file can't be read; ``finds``
-        raises NewerFormat for a bundle of another major version."""
+        """Raises NotABundle if there is no frame, CannotWrite if the file can't be read. ``finds`` raises NewerFormat
+        for another major version."""
         self.path = path
         self.notes: list[str] = []
         with reading(path):
@@ -74,7 +73,7 @@ class Salvage(Closing):
         self._file.close()
 
     def finds(self) -> Iterator[Find]:
-        """Everything of the payload that can be named, first what the index knows."""
+        """All recoverable payload entries, those in the index first."""
         place = self._index_place()
         listed = ValueSorter(IndexEntry)
         complete = place is not None
@@ -144,7 +143,7 @@ class Salvage(Closing):
         return members(pieces(self._file, self._frames.frames, threads=os.cpu_count() or 1), self._size)
 
     def _follow(self) -> Iterator[Find]:
-        """The tar's members that no line of the index speaks of."""
+        """The tar's members without a line in the index."""
         try:
             for member in self._members():
                 path = _inside(member)
@@ -170,7 +169,7 @@ def _whole_or_remains(frame: bytes, size: int) -> bytes:
     try:
         return decompress(frame, size)
     except FrameError:
-        return remains(frame, size)
+        return decompress_damaged(frame, size)
 
 
 def _lost(path: str, why: str) -> DamagedBundle:

@@ -1,8 +1,8 @@
 """Frames, seek table and seal: zstd's seekable format. The only importer of zstandard.
 
-A bundle is a row of independent zstd frames, then a skippable frame with the seal, then the seek table. Nothing in
-here knows what the frames hold. Input is untrusted: a frame's declared size and window are looked at before a byte
-of it is decoded, and after it the length must be exact (see docs/format.md, "Frames").
+A bundle is a row of independent zstd frames, then a skippable frame with the seal, then the seek table. This module
+doesn't know what frames hold. Input is untrusted: a frame's declared size and window are checked before decoding, its
+length after (docs/format.md, "Frames").
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
     return data
 
 
-def remains(frame: bytes | memoryview, size: int) -> bytes:
-    """What comes out of a damaged frame, from its start up to where it can't be decoded: proved by nothing.
+def decompress_damaged(frame: bytes | memoryview, size: int) -> bytes:
+    """The decodable beginning of a damaged frame. Nothing proves it.
 
-    Many a flipped bit shows in the checksum only, and the blocks before a hole are as they were.
+    Often a flipped bit shows only in the checksum, and the blocks before a hole are intact.
     """
     position = _header_length(frame)
     if position is None or declared_size(frame) != size:
@@ -148,7 +148,7 @@ def _block(header: int) -> tuple[bool, int]:
 
 
 class FrameTable:
-    """Where each frame lies, compressed and decompressed: two integers a frame, whatever the size of the bundle."""
+    """The place of each frame, compressed and decompressed: two integers a frame."""
 
     def __init__(self, frames: Iterable[tuple[int, int]] = ()) -> None:
         self._ends = array("Q")
@@ -187,7 +187,7 @@ class FrameTable:
 def walk(file: BinaryIO, end: int) -> FrameTable:
     """The zstd frames in the first ``end`` bytes of ``file``, by structure alone.
 
-    Ends at the first thing that isn't a whole zstd frame within the limits; the caller compares where it got to.
+    Ends at the first thing that isn't a whole zstd frame within the limits; the caller checks where that is.
     """
     frames = FrameTable()
     with suppress(FrameError):
@@ -217,7 +217,7 @@ def _frame_at(file: BinaryIO, offset: int) -> tuple[int, int]:
 
 
 def require_expansion(frames: FrameTable, file_size: int) -> None:
-    """FrameError where so small a file may not have so much in it."""
+    """Raises FrameError if so small a file may not expand that much."""
     if frames.size > most_bytes(file_size):
         raise FrameError(f"it decodes to {frames.size} bytes, more than a file of its size may")
 
@@ -271,7 +271,7 @@ def read_table(file: BinaryIO) -> FrameTable:
 
 
 def _entries(file: BinaryIO, count: int) -> Iterator[tuple[int, int]]:
-    """So many entries of a seek table, read in pieces: how many there are is the file's own word."""
+    """Entries of a seek table, read in pieces, because their number is the file's own claim."""
     while count > 0:
         some = min(count, _ENTRIES)
         yield from struct.iter_unpack("<II", file.read(8 * some))

@@ -20,18 +20,18 @@ from holdall.safe_open import Closing, open_regular
 
 
 class Sink(Closing):
-    """One content on its way in: hashed and compressed while it comes. Several sinks may be open at once.
+    """Takes one content, hashing and compressing it as it comes. Several sinks may be open at once.
 
-    As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is there
-    after ``commit``, and the writer takes the content up then. Written to by one thread at a time, but whoever gave
-    that thread up may abort: abort waits for what has begun, and what begins after it is refused with ValueError.
+    As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is set by
+    ``commit``. One thread at a time writes, but another may abort: it waits for the write in progress, and later writes
+    raise ValueError.
     """
 
     def __init__(
         self, target: Path, new_path: Callable[[], Path], pool: Executor, *, frames: Frames, depth: int, uses: int = 0
     ) -> None:
-        """``new_path`` is asked for the path of a file beside the bundle if one is needed, ``depth`` frames may be
-        under way in the pool. ``frames`` say how the content is cut, ``uses`` how many tools and references it has."""
+        """``new_path`` gives the path of a spool file if one is needed; ``depth`` frames may be in the pool at once.
+        ``frames`` say how the content is split, ``uses`` how many tools and references it has."""
         self._target, self._new_path, self._pool, self._depth = target, new_path, pool, depth
         self.frames, self.uses = frames, uses
         self.size = 0
@@ -53,7 +53,7 @@ class Sink(Closing):
         return self._path is None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
+        """Hash ``data`` now, compress it in the background. Raises CannotWrite."""
         with self._lock:
             self._require_open()
             self._hash.update(data)
@@ -69,7 +69,7 @@ class Sink(Closing):
                     view = view[room:]
 
     def commit(self) -> None:
-        """The content is whole. It waits beside the bundle until the writer is told what it is."""
+        """Mark the content as whole. It stays in the spool until the writer is told what it is."""
         with self._lock:
             self._require_open()
             with reporting(self._target):
@@ -97,7 +97,7 @@ class Sink(Closing):
                     yield file.read(length), size
 
     def discard(self) -> None:
-        """Free memory and disk, once the bytes are in the stream or nobody wants them."""
+        """Free memory and disk, once the bytes are in the stream or not wanted."""
         for frame, _ in self._under_way:
             frame.cancel()
         self._under_way.clear()
@@ -117,7 +117,7 @@ class Sink(Closing):
         self._file.close()
 
     def _cut(self) -> None:
-        """Have a frame made of what is in ``rest``, and write those that are ready."""
+        """Compress ``rest`` into a frame, and write the frames that are ready."""
         if self._file is None:
             self._path = self._new_path()
             self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
@@ -139,7 +139,7 @@ class Sink(Closing):
 
 
 class LineSink(Closing):
-    """Records, a line of JSON each, on their way in. Kept beside the stream: records go in behind the contents."""
+    """Takes records, a line of JSON each. They are spooled, because records follow the contents."""
 
     def __init__(self, file: Path, path: str, kind: Kind | None, store_id: str | None, *, target: Path) -> None:
         self.path, self.kind, self.store_id = path, kind, store_id
@@ -151,7 +151,7 @@ class LineSink(Closing):
             self._file: BinaryIO | None = os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
 
     def write(self, data: bytes) -> None:
-        """Take in whole lines or parts of them; a record's JSON has no newline inside, and one behind it."""
+        """Write whole lines or parts of lines. A record's JSON has no newline inside, and one at its end."""
         assert self._file is not None
         if data:
             self.size += len(data)
@@ -160,7 +160,7 @@ class LineSink(Closing):
                 self._file.write(data)
 
     def commit(self) -> None:
-        """All lines are there. Raises ValueError where the last one has no end."""
+        """Mark the lines as complete. Raises ValueError if the last has no newline."""
         if self._file is None:
             raise ValueError("this sink is closed")
         if not self._ends_in_newline:

@@ -1,4 +1,4 @@
-"""Sorting more lines than should be in memory: runs in a temporary file, merged when they are read."""
+"""External sorting: sorted runs in a temporary file, merged when read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Sorter(Closing):
         return map(_key, self)
 
     def close(self) -> None:
-        """Give the temporary file back now and not when the sorter is forgotten."""
+        """Delete the temporary file."""
         if self._file:
             self._file.close()
 
@@ -86,7 +86,7 @@ class Sorter(Closing):
 
 
 class ValueSorter(Closing, Generic[T]):
-    """Values of one type, which are JSON outside of memory, by ascending text or number: ids, paths, offsets."""
+    """Values of one type, stored as JSON, by ascending text or number: ids, paths, offsets."""
 
     def __init__(self, of: type[T]) -> None:
         self._sorter, self._decode = Sorter(), msgspec.json.Decoder(of).decode

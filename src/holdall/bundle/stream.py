@@ -1,4 +1,4 @@
-"""The growing file: frames appended in order by one thread, made durable and journalled by another."""
+"""The file that grows: one thread appends frames in order, another makes them durable and journals them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream:
-    """The tar as it grows. One thread at a time may add; an error of the threads behind comes out at the next call."""
+    """The tar as it grows. One thread at a time may add. Errors of background threads are raised by the next call."""
 
     def __init__(self, partial: Partial, begin: Begin | None, pool: Executor, *, depth: int) -> None:
-        """Open anew with ``begin``, else at the journal's last cut; what stands behind that is cut away.
+        """Open anew with ``begin``, else at the journal's last cut, truncated there.
 
-        ``depth`` frames may wait. Raises CannotWrite, and Unrecoverable where it isn't what the journal says.
+        ``depth`` frames may wait. Raises CannotWrite, and Unrecoverable if it doesn't match the journal.
         """
         self._partial, self._pool, self._depth = partial, pool, depth
         self.bag = safe_name(layout.bag_name(partial.target.name))
@@ -85,9 +85,9 @@ class Stream:
         )
 
     def begin(self, sink: Sink, path: str, mtime: int, **known: Any) -> IndexEntry:
-        """Put the header of an entry with the sink's bytes, which must be added next; ``known`` are its other fields.
+        """Write the header of an entry with the sink's bytes, which must be added next. ``known`` are its other fields.
 
-        It ends the shared frame before where they may not stand in that together.
+        Ends the shared frame first if both may not be in it together.
         """
         head = header(f"{self.bag}/{path}", sink.size, mtime)
         size = len(head) + (sink.size + len(padding(sink.size)) if sink.small else 0)
@@ -106,7 +106,7 @@ class Stream:
         self._notes.append(line)
 
     def add(self, sink: Sink) -> None:
-        """The bytes of the entry that was begun: into the frame that small entries share, or in frames of their own."""
+        """Write the bytes of the entry, into the shared frame of small entries or frames of their own."""
         if sink.small:
             self._uses += sink.uses
             self.raw(sink.rest)
@@ -199,7 +199,7 @@ class Stream:
         self._syncer.join()
 
     def _recover(self) -> None:
-        """Frames and running hash of what is kept, read back from the file itself."""
+        """Frames and running hash of the kept part, read back from the file."""
         end = self.journal.cut.length
         if self._file.seek(0, 2) < end:
             raise Unrecoverable("the stream is shorter than its journal says")
@@ -271,7 +271,8 @@ class Stream:
 
 
 class OldStream(Closing):
-    """A stream that was set aside, from which a new one takes what its ``journal`` says is whole. A context manager."""
+    """A stream that was set aside, from which a new one copies what its ``journal`` says is whole. A context
+    manager."""
 
     def __init__(self, partial: Partial) -> None:
         self.journal = Journal(partial.old_journal, None)

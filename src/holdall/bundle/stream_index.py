@@ -1,4 +1,4 @@
-"""What stands in a stream already, known in little memory: some two hundred bytes a content, whatever its names."""
+"""In-memory index of an unfinished stream, about 200 bytes per content."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class StreamIndex:
         self._taken.add(f"{layout.STORES}{name}{layout.MEMBERSHIPS}")
 
     def store_name(self, store_id: str) -> str:
-        """The name under which all that belongs to one store lies, given once and kept."""
+        """The folder name of a store, assigned once."""
         name = self._store_names.get(store_id)
         if name is None:
             path = self._free(layout.STORES, store_id, layout.MEMBERSHIPS)
@@ -74,13 +74,13 @@ class StreamIndex:
         return name
 
     def path(self, kind: Kind, id: str) -> str:
-        """Where a definition goes."""
+        """The path of a definition."""
         if kind is Kind.STORE:
             return f"{layout.STORES}{self.store_name(id)}{layout.RECORD}"
         return self._free(KINDS[kind].folder, id, layout.RECORD)
 
     def content_path(self, file_id: str, filename: str | None, store_id: str | None) -> str:
-        """Where a content goes; a parsed text lies under the store that it was read from."""
+        """The path of a content; a parsed text is under the store it was read from."""
         if store_id is not None:
             return self._free(f"{layout.TEXTS}{self.store_name(store_id)}/", file_id, layout.RECORD)
         return f"{self._free(layout.CONTENTS, file_id, '')}/{safe_name(filename or _UNNAMED)}"
@@ -101,15 +101,15 @@ class StreamIndex:
             return found
 
     def keep(self, file_id: str) -> None:
-        """The content of that id, which an earlier run stored, is still the file's."""
+        """Confirm that an earlier run's content is still the file's."""
         self.unseen_contents.discard(hash(file_id))
 
     def has_content(self, file_id: str) -> bool:
-        """Is there one that this run has stored or kept?"""
+        """Whether this run has stored or confirmed one."""
         return self.content(file_id) is not None and hash(file_id) not in self.unseen_contents
 
     def add_content(self, line: Stored) -> None:
-        """A content of this run. One that an earlier run stored under its id is superseded."""
+        """Add a content of this run. An earlier run's content of that id is superseded."""
         with self._lock:
             key = hash(line.ledger.id)
             self.superseded |= key in self._positions
@@ -117,19 +117,19 @@ class StreamIndex:
             self._recent[line.ledger.id] = line
 
     def journalled(self, contents: Iterable[tuple[str, int]]) -> None:
-        """From here on the journal remembers these contents, each at a position of its own."""
+        """Record these contents' positions in the journal."""
         with self._lock:
             for file_id, position in contents:
                 self._positions[hash(file_id)] = position
                 self._recent.pop(file_id, None)
 
     def seen(self, line: Entry) -> bool:
-        """Is this a record that the present run has confirmed or written?"""
+        """Whether this run has confirmed or written the record."""
         entry = line.entry
         return entry.id is not None and (layout.kind_of(entry.path), entry.id) not in self.unseen_records
 
     def holds(self, line: Stored, position: int, *, unseen: bool) -> bool:
-        """Is the content at that position of the journal the one that counts of its file, and one that the present run
-        has confirmed or stored, or else ``unseen`` ones are meant too?"""
+        """Whether the content at that journal position counts for its file: the latest one, and confirmed or stored by
+        this run, or any with ``unseen``."""
         key = hash(line.ledger.id)
         return self._positions.get(key) == position and (unseen or key not in self.unseen_contents)

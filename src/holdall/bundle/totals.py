@@ -1,5 +1,4 @@
-"""What ``holdall.json`` says of everything together: counts, fidelities, digests, and what the bundle lacks of what the
-project had when it was exported."""
+"""The totals in ``holdall.json``: counts, fidelities, digests, and losses against the project as exported."""
 
 from __future__ import annotations
 
@@ -19,9 +18,9 @@ _DEFAULT = Fidelity.TEXT
 
 
 class BundleTotals(Closing):
-    """Taken of all that is in a bundle, be it made, checked or only thought of. A context manager.
+    """Totals of a bundle that is written, verified or only planned. A context manager.
 
-    Memory is flat: what the digests are made of is sorted outside of memory. Not to be added to after ``digests``.
+    Memory is flat: the digests' lines are sorted on disk. Add nothing after ``digests``.
     """
 
     def __init__(self, minimum: Fidelity = _DEFAULT) -> None:
@@ -65,7 +64,7 @@ class BundleTotals(Closing):
         self._losses[reason] += 1
 
     def counts(self) -> dict[str, int]:
-        """By the names that ``holdall.json`` has, also of what there is none of."""
+        """By the names in ``holdall.json``, zeros included."""
         return dict(self._counts)
 
     def fidelities(self) -> dict[str, FidelityCount]:
@@ -80,12 +79,12 @@ class BundleTotals(Closing):
         return {str(reason): count for reason, count in sorted(self._losses.items())}
 
     def digests(self) -> Digests:
-        """Those of kinds with a digest of their own are there where one of the kind is."""
+        """A kind with its own digest has one only if there are any of it."""
         return Digests(**{name: digest_of(lines.keys()) for name, lines in self._lines.items()})
 
 
 def minimum_of(info: HoldallInfo) -> Fidelity:
-    """The fidelity that ``--min-fidelity`` asked of every content. Exports that didn't note it had the default."""
+    """The ``--min-fidelity`` of the export; the default if it wasn't recorded."""
     try:
         return Fidelity(info.min_fidelity or _DEFAULT)
     except ValueError:
@@ -93,7 +92,7 @@ def minimum_of(info: HoldallInfo) -> Fidelity:
 
 
 def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason | None:
-    """Why a content got this way is a loss; None where it is none."""
+    """Why a content of this fidelity is a loss; None if it isn't."""
     if fidelity is Fidelity.UNAVAILABLE:
         return Reason.FILES
     if truncated:
@@ -102,7 +101,7 @@ def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason 
 
 
 def known_reason(reason: str) -> Reason:
-    """The reason of that name; what only a newer writer knows is a record missing."""
+    """The reason of that name; an unknown one, of a newer writer, counts as a missing record."""
     try:
         return Reason(reason)
     except ValueError:
@@ -110,15 +109,15 @@ def known_reason(reason: str) -> Reason:
 
 
 def verdict_of(losses: Mapping[str, int]) -> Verdict:
-    """The verdict on a bundle with so many losses by the names of their reasons."""
+    """The verdict on a bundle with these losses, counted by reason."""
     counts: Counter[Reason] = Counter()
     for name, count in losses.items():
         counts[known_reason(name)] += count
     return Verdict(counts=dict(counts))
 
 
-def declared(info: HoldallInfo) -> Verdict:
-    """What ``holdall.json`` says. Of a bundle that doesn't say, what follows from the files that have no content."""
+def declared_verdict(info: HoldallInfo) -> Verdict:
+    """The verdict in ``holdall.json``; if there is none, that of the files without content."""
     if info.losses is not None:
         return verdict_of(info.losses)
     lost = info.fidelities.get(Fidelity.UNAVAILABLE)

@@ -1,8 +1,8 @@
-"""Contents and records into one bundle, complete or absent.
+"""Writes contents and records into one bundle, complete or absent.
 
-Records go in as they come, a content through a Sink that hashes and compresses it beside the stream until it is
-whole; a content that fails never touches the stream. What is whole is durable soon after and survives a crash in
-``NAME.partial/``; only ``finish`` gives the bundle its name.
+A content goes through a Sink, which hashes and compresses it outside the stream: one that fails never touches the
+stream. Whole entries are durable soon after and survive a crash in ``NAME.partial/``. Only ``finish`` gives the bundle
+its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import opening_files
 from holdall.bundle.digest import record_hash
-from holdall.bundle.durable import already_exists, place, reporting
+from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, LedgerLine
@@ -63,8 +63,7 @@ class BundleWriter:
         """Raises AlreadyExists (the target, or an unfinished other capture of that name), BundleInUse, CannotWrite.
 
         ``started`` is the time in seconds since 1970; a resumed bundle keeps that of its first run. Without ``resume``
-        every unfinished bundle of that name is another. ``threads`` compress, as many as there are processors by
-        default.
+        any unfinished bundle of that name raises. ``threads`` compress, by default one per processor.
         """
         self.target, self.capture, self._force = target, capture, force
         if target.exists() and not force:
@@ -90,7 +89,7 @@ class BundleWriter:
             raise
 
     def _begin(self, started: int, *, resume: bool) -> None:
-        """Resume what an earlier run left, where that is wanted and possible, or begin anew."""
+        """Resume an earlier run if wanted and possible, or begin anew."""
         self.started = started
         if begin := self._partial.begin():
             resume = resume and begin.can_resume(self.capture, self.target.name)
@@ -143,7 +142,7 @@ class BundleWriter:
     # -- what goes in --------------------------------------------------------------------------------
 
     def add_record(self, record: Record) -> None:
-        """One assistant, agent or vector store. On a resume what is there already, unchanged, is not written again.
+        """Add one assistant, agent or vector store. A resume doesn't write an unchanged one again.
 
         Raises ValueError where the record is over a limit (``untrusted.require_record``).
         """
@@ -171,7 +170,7 @@ class BundleWriter:
     def open_content(self, size_hint: int | None = None, *, text: bool = False) -> Sink:
         """A sink for the bytes of one file, or its parsed ``text`` as one store's API paged it; see ``add_content``.
 
-        CannotWrite where ``size_hint`` bytes have no room on the disk.
+        Raises CannotWrite if ``size_hint`` bytes don't fit on the disk.
         """
         # Before the download: a disk that is full in the middle of a large file would cost all of it.
         if size_hint and size_hint > layout.CONTENT_FRAME:
@@ -189,7 +188,7 @@ class BundleWriter:
         store: str | None = None,
         overlap: int | None = None,
     ) -> Stored:
-        """Put a content that was committed into the bundle, and ``line``, but for path and size, into its ledger.
+        """Add a committed content to the bundle, and ``line``, with path and size filled in, to its ledger.
 
         Both become durable together: soon, at the latest when the writer is left. ``store`` is the one that a parsed
         text was read from; that, ``record`` and ``overlap`` are for a later run (``journal.Stored``). A content of
@@ -224,22 +223,22 @@ class BundleWriter:
         return self._line_sink(layout.LOSSES, None, None)
 
     def add_ledger(self, line: LedgerLine) -> None:
-        """What became of a file without content. It holds for this run alone."""
+        """Add the ledger line of a file without content. It holds for this run alone."""
         with self._lock, reporting(self.target):
             self._stream.note(Ledger(ledger=line))
 
     def content(self, file_id: str) -> Stored | None:
-        """The content of that id if it is whole in this stream, from this run or from the one that is resumed."""
+        """The content of that id if it is whole in this stream, from this run or the resumed one."""
         with self._lock, reporting(self.target):
             return self._stream.index.content(file_id)
 
     def keep(self, file_id: str) -> None:
-        """Have the content of that id in the bundle that an earlier run stored; else it will not be in it."""
+        """Keep the content that an earlier run stored; without this call the bundle won't have it."""
         with self._lock:
             self._stream.index.keep(file_id)
 
     def checkpoint(self) -> None:
-        """Let what was committed so far become durable soon, also where little comes and no frame gets full."""
+        """Make what was committed durable soon, even if no frame is full."""
         with self._lock, reporting(self.target):
             if not self._over:
                 self._stream.checkpoint()
@@ -249,8 +248,8 @@ class BundleWriter:
     def finish(self, *, ended: int) -> Finished:
         """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
 
-        Where a clock was set back meanwhile it ended when it began. Raises CannotWrite, and the bundle gets no name,
-        where it can't be read (``require_readable``).
+        If the clock was set back, the end time is the start time. Raises CannotWrite, and the bundle gets no name, if
+        it can't be read back (``require_readable``).
         """
         with self._lock, reporting(self.target):
             # What this run has not met again is gone from the project.
@@ -266,12 +265,12 @@ class BundleWriter:
             ).run(ended=max(ended, self.started))
             require_readable(self._partial.stream, self.target)
             self._leave()
-            place(self._partial.stream, self.target, force=self._force)
+            rename_durably(self._partial.stream, self.target, force=self._force)
             self._partial.remove()
             return finished
 
     def discard(self) -> None:
-        """Take ``NAME.partial/`` away, with all that is in it."""
+        """Delete ``NAME.partial/``."""
         with self._lock:
             with suppress(OSError):
                 self._stream.close()
@@ -288,9 +287,9 @@ class BundleWriter:
             self._stream.journal.close()
 
     def _switch(self, *, keep_unseen: bool) -> None:
-        """The project changed since the earlier run: go on in a new stream, with what still holds from the old one.
+        """The project changed since the earlier run: continue in a new stream with what is still valid.
 
-        ``keep_unseen`` takes over contents that this run has not asked for yet.
+        ``keep_unseen`` also copies contents that this run has not asked for yet.
         """
         before, resumed = self._stream.index, self._resumed
         self._stream.close()

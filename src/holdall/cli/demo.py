@@ -1,4 +1,4 @@
-"""``holdall demo``: the whole way on this machine, without an account."""
+"""``holdall demo``: export, import and compare on this machine, without an account."""
 
 from __future__ import annotations
 

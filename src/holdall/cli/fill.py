@@ -1,4 +1,4 @@
-"""Make the sample project in an account: files, then stores with their files, then the assistants."""
+"""Creates the sample project in an account: files, then stores, then assistants."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def fill(
     clock: Callable[[], float] = time.monotonic,
     sleep: Sleep = asyncio.sleep,
 ) -> Filled:
-    """Make ``sample`` in the account. On return every store is indexed.
+    """Create ``sample`` in the account. On return every store is indexed.
 
     For a fresh project: nothing is looked up or resumed. ``deadline`` is in seconds, for the indexing of
     all stores together. Raises errors of the RemoteError family; UnexpectedAnswer where a document is not indexed.

@@ -45,12 +45,12 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
     Reads only what it shows; verify is what proves a bundle.
     """
     from holdall.bundle.reader import open_bundle
-    from holdall.bundle.totals import declared
+    from holdall.bundle.totals import declared_verdict
 
     if force and not html:
         raise UsageFault("can't use --force: there is no FILE to replace", hint="--html FILE")
     with open_bundle(bundle) as opened:
-        info, size, verdict = opened.info, bundle.stat().st_size, declared(opened.info)
+        info, size, verdict = opened.info, bundle.stat().st_size, declared_verdict(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
         _print_info(console, bundle, info, size)
         _print_tree(console, info, found)

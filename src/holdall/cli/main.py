@@ -27,8 +27,8 @@ from holdall.errors import (
     UsageFault,
     exit_codes,
 )
+from holdall.resource_errors import exhausted
 from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
-from holdall.shortage import exhausted
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 

@@ -1,1 +1,1 @@
-"""What a destination can hold: a record of the bundle in, a request out, and a typed list of what is lost. Pure."""
+"""Translates a bundle's records into a destination's requests, with a typed list of what is lost. Pure."""

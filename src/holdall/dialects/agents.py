@@ -1,7 +1,7 @@
-"""The Agents API (beta): what its create and update calls take, and what of a record they don't. Pure.
+"""The Agents API (beta): what create and update calls accept of a record, and what is lost. Pure.
 
-References (vault credentials, MCP servers, what an environment has) are sent as they are: names, which only the owner
-can make true at the destination. Source: the official SDK, AgentCreateParams and AgentUpdateParams.
+References (vault credentials, MCP servers, environments) are sent unchanged: they are names, which the owner must set
+up at the destination. Source: the official SDK, AgentCreateParams and AgentUpdateParams.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ _FREE = frozenset({"parameters", "schema", "request_metadata"})
 
 
 def agent(record: Record, *, prefix: str, operation: str, targets: Targets, model: str | None, table: Table) -> Request:
-    """POST /agents for one agent. It refers to nothing, and its limits are the same wherever there are agents."""
+    """POST /agents for one agent. It has no references, and its limits are the same everywhere."""
     reading = Reading(record, prefix=prefix, model=model)
     made = fields(reading, AGENT)
     body = {field: value for field, value in made.items() if value is not None or field not in _NEVER_NULL}

@@ -1,8 +1,8 @@
-"""The Assistants API, version 2: what its create calls take, and what of a record they don't.
+"""The Assistants API, version 2: what create calls accept of a record, and what is lost.
 
-Values are sent as the source gave them, a float stays a float, as far as the destination's table takes them. Fields
-that only the server sets are no loss; any other field that the create call doesn't know is left out, and said.
-Sources: the official OpenAPI description (CreateAssistantRequest, CreateVectorStoreRequest, VectorStoreFileAttributes).
+Values are sent unchanged (a float stays a float) where the destination's table allows. Fields that only the server sets
+are no loss; any other unknown field is left out and reported. Sources: the official OpenAPI description
+(CreateAssistantRequest, CreateVectorStoreRequest, VectorStoreFileAttributes).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NOTHING = Members(members={})
 
 
 def file_search(ranker: str, defaults: Mapping[str, Any] = {}) -> Members:
-    """The rule of a search tool, whose ``ranker`` every API calls otherwise."""
+    """The rule of a search tool; each API has its own names of ``ranker``."""
     ranking: dict[str, Rule] = {
         "ranker": Choice(words=("auto", ranker), otherwise="auto"),
         "score_threshold": SHARE,
@@ -148,7 +148,8 @@ def assistant(
     model: str | None,
     table: Table,
 ) -> Request:
-    """POST /assistants for one assistant. Tools that call an assistant which ``targets`` has as None are left out."""
+    """POST /assistants for one assistant. Tools that call an assistant without a copy (None in ``targets``) are left
+    out."""
     reading = Reading(record, prefix=prefix, model=model)
     body = fields(reading, table.fields)
     for field, value in refusing(reading, body).items():
@@ -205,9 +206,8 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
 
 
 def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
-    """The fields of ``body`` that a create call can do without, and whether nothing is lost by that.
-
-    A null says what leaving the field out says.
+    """The fields of ``body`` that may be left out, and whether that loses nothing. A null means the same as leaving it
+    out.
     """
     # Reasoning models take no temperature and no top_p, yet a server shows both, at 1, for assistants that have one.
     found = {field: body[field] == default for field, default in DEFAULTS.items() if field in body}
@@ -216,12 +216,12 @@ def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def own_metadata(record: Record) -> dict[str, Any]:
-    """The metadata of a copy of ``record``, of whatever kind, but for our marks."""
+    """The metadata of a copy of ``record``, without our marks."""
     return unmarked(fields(Reading(record), {"metadata": STORE["metadata"]}).get("metadata"))
 
 
 def refusing(reading: Reading, body: dict[str, Any]) -> dict[str, Any]:
-    """Take what its model refuses out of ``body``; what isn't at its default is lost. Returns what was taken out."""
+    """Remove from ``body`` what its model refuses; values other than the default are lost. Returns what was removed."""
     # As it is, a model may be anything.
     model = body["model"] if isinstance(body.get("model"), str) else ""
     taken = {field: body.pop(field) for field in refused(model) if field in body}
@@ -251,7 +251,7 @@ def purpose(source: str | None) -> str:
 
 
 def mapped(ids: object, copies: Mapping[SourceId, TargetId]) -> list[TargetId]:
-    """Those of ``ids`` that have copies, by the ids of these, each once. Whatever isn't a list of ids has none."""
+    """The copies' ids for ``ids``, each once. Anything but a list of ids has none."""
     found = [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
     return list(dict.fromkeys(copies[SourceId(id)] for id in found if id in copies))
 

@@ -1,4 +1,4 @@
-"""What does not come through an import as it was: one value for each thing, for people and for ``--json``."""
+"""The losses of an import: one value for each thing that changes, for people and for ``--json``."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ class Why(StrEnum):
 
     @property
     def weighs(self) -> bool:
-        """Whether it makes a copy less than whole."""
+        """Whether it makes a copy partial."""
         return self.severity is Severity.MAJOR
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One thing that does not come through as it was.
+    """One thing that the copy lacks or has changed.
 
     ``kind``, ``id`` and ``name`` say what it happened to, ``field`` where in it, ``inside`` the store or assistant
     that misses it, ``text`` the reason in words. ``recorded``: the bundle says so itself, whatever the destination.

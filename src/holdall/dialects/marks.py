@@ -1,8 +1,8 @@
-"""The two metadata keys that a copy carries: where it comes from, and which attempt made it.
+"""The two metadata keys of a copy: its source, and the attempt that created it.
 
 ``cloned_from`` is the source id. ``holdall_op`` names one attempt to create, so that an attempt whose answer was lost
-can be looked up at the destination. An object holds at most 16 keys; where the source needs them all, two of them
-give way while the object is created and are put back right after.
+can be looked up at the destination. An object holds at most 16 keys; if the source uses them all, two are replaced at
+creation and restored right after.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unmarked(metadata: object) -> dict[str, Any]:
 def marked(
     metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str
 ) -> tuple[Marked, list[Loss]]:
-    """The source's metadata, which has no more keys than are allowed, with our marks in it; and what is said of it."""
+    """The source's metadata (within the key limit) with our marks; and the losses."""
     own = unmarked(metadata)
     said = partial(Loss, kind=kind, id=source, name=name)
     losses = []

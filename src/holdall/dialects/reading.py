@@ -1,4 +1,4 @@
-"""What every dialect begins with: a record's fields, and a loss for each that the destination doesn't take. Pure."""
+"""Reads a record's fields for a dialect, with a loss for each that the destination doesn't accept. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 
 class Reading:
-    """A record as it is read for another API: what is lost on the way, and in ``left_out`` what it was."""
+    """One record being translated: its losses, and in ``left_out`` the lost values."""
 
     def __init__(self, record: Record, *, prefix: str = "", model: str | None = None) -> None:
         """``prefix`` comes before the record's name, ``model`` stands in place of its own."""
@@ -63,7 +63,7 @@ class Reading:
         return None
 
     def lose(self, why: Why, field: str, value: object, text: str) -> None:
-        """``field`` isn't sent as it was: ``value``, as the source had it. That says what was said of its parts."""
+        """Record that ``field`` isn't sent as it was; ``value`` is the source's. Replaces the losses of its parts."""
         if self._has_parts(field):
             self.losses = [loss for loss in self.losses if not str(loss.field).startswith(f"{field}.")]
             self.left_out = {key: was for key, was in self.left_out.items() if not key.startswith(f"{field}.")}
@@ -76,7 +76,7 @@ class Reading:
         self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
 
     def _lose_halves(self) -> None:
-        """Whatever tool wrote the record left them; they are in it as escapes, and in no encoding."""
+        """Replace unpaired surrogates, which some tools write as escapes and no encoding can hold."""
         pieces, _ = split_json(self.record.raw.strip())
         for field, value in zip(pieces[::2], pieces[1::2], strict=False):
             if without_half_characters(value) is not value:
@@ -88,7 +88,7 @@ class Reading:
                 )
 
     def _has_parts(self, field: str) -> bool:
-        """Whether something was said of a part of ``field``: else each loss would look through all before it."""
+        """Whether a part of ``field`` has a loss; saves each loss a search through all earlier ones."""
         for loss in self.losses[self._looked_at :]:
             *outer, _ = str(loss.field).split(".", _DEEPEST)
             self._with_parts.update(".".join(outer[:count]) for count in range(1, len(outer) + 1))

@@ -1,4 +1,4 @@
-"""The destinations that there are, and for each kind how a request is made of a record. Pure."""
+"""The list of destinations, and the request builders by kind. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import msgspec
 from holdall.dialects import assistants
 from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
+from holdall.dialects.canonical import resources
 from holdall.dialects.foundry_classic import FOUNDRY
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
-from holdall.dialects.shapes import resources
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
 from holdall.model import Kind, Record
 
@@ -57,14 +57,14 @@ def definition(
 
 
 def copy_name(kind: Kind, name: str | None, prefix: str, table: Table) -> str | None:
-    """A copy's name, no longer than it may be. A null name stays null: there is nothing to put the prefix before."""
+    """A copy's name, cut to the limit. A null name stays null, without the prefix."""
     rule = _RULES.get(kind, table.fields)["name"]
     most = rule.most if isinstance(rule, Text) else None
     return None if name is None else f"{prefix}{name}"[:most]
 
 
 def as_update(kind: Kind, fields: dict[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` that an object had, as an update takes them; ``there`` is what it has now."""
+    """An object's old ``fields`` as an update accepts them; ``there`` is what it has now."""
     if kind is Kind.AGENT:
         # Not all that an agent shows as null may be sent.
         return {field: without_nulls(value) for field, value in fields.items()}

@@ -1,11 +1,11 @@
-"""The Responses API: an assistant as the request that ``responses.create`` takes, and what of it has no place there.
+"""The Responses API: an assistant as a ``responses.create`` request, and what is lost.
 
-The API keeps no assistants, so what comes out isn't sent but written down, for whoever calls it: ``input`` is all that
-is missing. What the call would refuse is repaired or left out by the destination's table, and said, for nobody is there
-yet who could see it refused; here it only finds its place.
+The API keeps no assistants, so the request is written to a file for the caller, who adds only ``input``. The
+destination's table repairs or leaves out what the call would refuse, and reports it; this module only places the
+fields.
 
-What does nothing in a request (name, description, id, created_at) is ``kept`` beside it, which is no loss. Nor is it
-one that defaults are left out, which the API takes where nothing is said.
+Fields without effect in a request (name, description, id, created_at) are ``kept`` beside it, which is no loss; nor is
+leaving out defaults.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def assistant(
 
 
 def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
-    """How the model is to answer, as far as that isn't what it does by itself."""
+    """The model settings that aren't at their defaults."""
     # Models that reason refuse even the default of these.
     settings = {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]}
     if "reasoning_effort" in found:
@@ -83,8 +83,8 @@ def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> list[dict[str, Any]]:
-    """The tools in their order. What an assistant's tools use stands beside them; here it stands in them, by the ids
-    of the copy, and a function is flat."""
+    """The tools in order. An assistant's tool resources move into the tools, with the copy's ids, and functions are
+    flattened."""
     resources = _object(reading.fields.get("tool_resources"))
     found: list[dict[str, Any]] = []
     for tool in tools:
@@ -117,7 +117,7 @@ def containers(request: Mapping[str, Any]) -> list[str]:
 
 
 def _lose_unused(reading: Reading, kinds: Collection[str]) -> None:
-    """What stands in ``tool_resources`` and no tool of these ``kinds`` uses."""
+    """Record as lost the ``tool_resources`` that no tool of these ``kinds`` uses."""
     asked = "it has to be an object"
     resources = reading.fit("tool_resources", reading.fields.get("tool_resources"), dict, asked) or {}
     reading.lose_unknown(resources, USES, "tool_resources.")

@@ -1,10 +1,10 @@
-"""What the tables of limits are written in: one kind of rule for each kind of value that an API takes. Pure.
+"""The rules that tables of limits are made of: one class for each kind of value. Pure.
 
-A rule says what is taken, and repairs what isn't: a value is written as the API wants it where that says the same, cut
-where it is too long, and left out where nothing else is possible, with a loss for all that isn't as it was.
+A rule says what an API accepts and repairs the rest: a value is rewritten if that means the same, cut if too long, else
+left out. Every change of meaning is a loss.
 
-Null says in an API's own objects what leaving out says, and not every server takes it; so only what an object of the
-owner's has in it stays null, and the fields of a record itself, which an update may have to empty.
+In the API's own objects null means the same as leaving out, and some servers refuse it, so it is left out. Nulls stay
+in the owner's objects and in a record's own fields, which an update may have to empty.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ _TEXT, _FLAG = "it has to be a text", "it has to be true or false"
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What is taken of a value."""
+    """What is accepted of a value."""
 
     def repair(self, reading: Reading, value: Any, where: str) -> Any:
-        """What is sent of ``value``, which is not null and stands at ``where``; ABSENT for nothing. What that loses is
-        in ``reading``."""
+        """What is sent for ``value`` (not null) at ``where``; ABSENT for nothing. Losses go to ``reading``."""
         raise NotImplementedError
 
 
@@ -67,9 +66,8 @@ class Text(Rule, frozen=True, kw_only=True):
 
 
 class Number(Rule, frozen=True, kw_only=True):
-    """From ``least`` to ``most``; a ``whole`` one has no fraction. ``scales``: a number of some larger unit, by what
-    one of these is in smaller ones (86,400 for a day that may have been given in seconds). ``clamped``: the nearest
-    number that is taken stands for one that isn't."""
+    """From ``least`` to ``most``; a ``whole`` one has no fraction. ``scales``: units in one of the expected unit
+    (86,400 for days that may be given in seconds). ``clamped``: a number out of range becomes the nearest allowed."""
 
     least: float
     most: float
@@ -192,8 +190,7 @@ class Pairs(Rule, frozen=True, kw_only=True):
 
 
 class Members(Rule, frozen=True, kw_only=True):
-    """An object of the API's making. ``defaults`` go where one of its members has to be there and isn't; what lacks one
-    of ``needs`` is of no use."""
+    """An object that the API defines. ``defaults`` fill required members; without one of ``needs`` it is dropped."""
 
     members: Mapping[str, Rule]
     defaults: Mapping[str, Any] = {}
@@ -214,7 +211,7 @@ class Members(Rule, frozen=True, kw_only=True):
 
 
 def repair_members(reading: Reading, rules: Mapping[str, Rule], value: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The members that have ``rules``, as far as they can be sent; those that are null are left out."""
+    """The members with ``rules`` that can be sent; nulls are left out."""
     there = {key: each for key, each in rules.items() if value.get(key) is not None}
     made = {key: each.repair(reading, value[key], f"{where}{key}") for key, each in there.items()}
     return {key: item for key, item in made.items() if item is not ABSENT}
@@ -254,7 +251,7 @@ def without_type(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields(reading: Reading, rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """The record's own fields, as far as they can be sent; those that are null stay null."""
+    """The record's own fields that can be sent; nulls stay null."""
     found = {}
     for field, rule in rules.items():
         if field in reading.fields:

@@ -1,8 +1,8 @@
-"""JSON Schemas as the APIs take them: of a function's parameters, and of what a model is made to answer. Pure.
+"""JSON Schemas as the APIs accept them: function parameters and response formats. Pure.
 
-The parameters of a function are an object with properties, and a list says what is in it. Where ``strict`` is true,
-every object names all its properties as required and allows no others. Source: the guide to Structured Outputs, and
-the services' own refusals.
+Function parameters are an object with properties, and arrays declare their items. With ``strict``, every object
+requires all its properties and allows no others. Source: the guide to Structured Outputs, and the services' own
+refusals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
 
 
 def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """``schema`` as a function's parameters, None where it can't be: it is of no object.
+    """``schema`` as a function's parameters; None if it isn't an object's.
 
     >>> as_parameters({})
     {'type': 'object', 'properties': {}}
@@ -37,10 +37,10 @@ def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def as_strict(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """``schema`` as one that ``strict`` takes, None where that would mean something else.
+    """``schema`` as ``strict`` accepts it; None if that would change its meaning.
 
-    That no other properties are allowed is what ``strict`` asks for, so it is added where nothing is said; which of
-    them are required is the owner's to say.
+    ``additionalProperties: false`` is added if unset, because ``strict`` implies it; which properties are required is
+    the owner's choice.
 
     >>> as_strict({"type": "object", "properties": {}})
     {'type': 'object', 'properties': {}, 'required': [], 'additionalProperties': False}

@@ -1,8 +1,8 @@
-"""What a table of limits is, and what several destinations have in common. Values only.
+"""The structs of a destination's table of limits, and values that several destinations share.
 
-A destination is a module of this room: a ``Table`` by the fields of the record that a bundle has, and a function that
-makes the request. Whatever a plan says is lost and whatever a writer sends comes from there, so that nothing is refused
-for a reason that could have been known before. ``registry`` lists the destinations.
+A destination is a module here: a ``Table`` with a rule for each field of a record, and a function that makes the
+request. Both the plan's losses and the requests come from it, so foreseeable refusals are found in advance.
+``registry`` lists the destinations.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What an object is to be: its ``body``, the ``update`` that must follow its creation (or None), and what is lost.
+    """The request for an object: its ``body``, the ``update`` to send after its creation (or None), and the losses.
 
-    ``create`` is what is sent to make it: a null there says what leaving it out says, and not every server takes it.
-    Of a request that is written down, ``kept`` is what has no place in it and needs none, ``left_out`` the values that
-    a loss speaks of, by the same fields, as the source had them.
+    ``create`` is the body of the create call, without nulls, which some servers refuse. For a request written to a
+    file, ``kept`` has fields without a place in it, ``left_out`` the source's values of the lost fields.
     """
 
     body: dict[str, Any]
@@ -77,7 +76,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Builder(Protocol):
     """Makes the request for a copy of a record, with ``model`` in place of its own, as ``table`` allows.
 
-    References that ``targets`` doesn't map are left out of it; that they are is said by the plan, which knows why.
+    References that ``targets`` doesn't map are left out; the plan, which knows why, reports them.
     """
 
     def __call__(
@@ -107,5 +106,5 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refused(model: str) -> tuple[str, ...]:
-    """The parameters that a model of this name refuses, as far as its name says."""
+    """The parameters that a model refuses, judged by its name."""
     return next((names for family, names in _FAMILIES if family.match(model)), ())

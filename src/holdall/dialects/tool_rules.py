@@ -1,4 +1,4 @@
-"""The rules for tools and for response formats: objects of which a part is the owner's own. Pure."""
+"""The rules for tools and response formats, parts of which are the owner's. Pure."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _json_schema(reading: Reading, asked: dict[str, Any], where: str) -> dict[st
 def _tell_strict(
     reading: Reading, found: dict[str, Any], field: str, closed: dict[str, Any] | None, where: str
 ) -> None:
-    """Put the schema that ``strict`` takes in place of the one that is found, or else leave ``strict``."""
+    """Replace the schema by one that ``strict`` accepts, or else set ``strict`` to false."""
     if closed is None:
         found["strict"] = False
         reading.lose(Why.VALUE_CHANGED, f"{where}strict", True, _NOT_STRICT)
@@ -175,7 +175,7 @@ class Tools(Rule, frozen=True, kw_only=True):
         return made if made is ABSENT else {"type": kind, **made}
 
     def _again(self, tool: dict[str, Any], found: list[dict[str, Any]]) -> str:
-        """What there is already of the same; empty where there is nothing."""
+        """The earlier tool that this one repeats, in words; empty if none."""
         kind = tool["type"]
         alike = [other for other in found if other["type"] == kind]
         if alike and kind in self.once:

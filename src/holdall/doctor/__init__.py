@@ -1,1 +1,1 @@
-"""Two accounts looked at by reads alone: what they have, what they hold, and what there is to look at."""
+"""Examines one or two accounts by reads alone: what they offer, what they hold, and what needs attention."""

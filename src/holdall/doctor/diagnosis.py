@@ -1,4 +1,4 @@
-"""What a look at the accounts found, and what of it is something to look at. Values only."""
+"""The results of an examination, and which of them need attention. Values only."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class EndpointCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judged(name: str, error: RemoteError) -> EndpointCheck:
-    """What an error says of an endpoint that was asked for something that is there if the endpoint is."""
+    """The state of an endpoint by the error of a request that succeeds if the endpoint exists."""
     scopes = missing_scopes(error)
     if scopes is not None or isinstance(error, (AuthenticationFailed, PermissionDenied)):
         answer = EndpointState.DENIED
@@ -78,7 +78,8 @@ class DownloadCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that ends or isn't there. ``shutdown`` is an ISO date, ``days`` are those until then (0: today or past).
+    """A model with a shutdown date, or missing. ``shutdown`` is an ISO date, ``days`` the days until then (0: today or
+    past).
 
     ``used_by`` are the assistants and agents of the project that have it.
     """
@@ -91,7 +92,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """The models: how many are there, and those that end, the first to end first; then those in use that are gone."""
+    """The number of models, and those with a shutdown date, earliest first, then those in use that are gone."""
 
     there: int
     ending: list[Model] = []
@@ -152,7 +153,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to look at. ``side`` is None for what concerns both."""
+    """Something that needs attention. ``side`` is None if it concerns both."""
 
     side: str | None
     code: str
@@ -160,7 +161,7 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was found. ``same_project`` is None where nothing tells; ``evidence`` says why."""
+    """The whole result. ``same_project`` is None if unknown; ``evidence`` says why."""
 
     sides: list[Side]
     same_project: bool | None
@@ -174,7 +175,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(sides: Sequence[Side], *, same_project: bool | None) -> list[DoctorFinding]:
-    """Everything to look at, side by side, what concerns both at the end."""
+    """Everything that needs attention, by side; what concerns both comes last."""
     found = [DoctorFinding(side=side.side, code=code, message=text) for side in sides for code, text in _of_side(side)]
     if same_project:
         found.append(

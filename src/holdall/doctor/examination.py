@@ -1,6 +1,6 @@
-"""``examine``: one account, looked at by reads alone; ``diagnose``: what one or two of them come to.
+"""``examine`` reads one account; ``diagnose`` combines the results of one or two.
 
-Which endpoints it has and may use is found out first: lists are asked for one item; responses have none (see
+First it probes which endpoints exist and are permitted, by listing one item of each; responses have no list (see
 ``probing.responses``).
 """
 
@@ -35,7 +35,7 @@ _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """One account: what was found; and where it is and ids of what it holds, to compare it with another."""
+    """One account: the result, and its address and ids, for comparing it with another."""
 
     side: Side
     endpoint: Endpoint
@@ -43,7 +43,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def examine(account: Account, *, today: date, progress: Progress | None = None) -> Examined:
-    """Look at one account. Raises nothing for what its server does: that is in ``side.failure``."""
+    """Examine one account. A failure of its server isn't raised; it is in ``side.failure``."""
     progress = progress or Silent()
     side = Side(
         side=account.side,
@@ -78,7 +78,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
 
 
 def diagnose(examined: Sequence[Examined]) -> Diagnosis:
-    """All that is to be said of the accounts that were looked at, one or two."""
+    """Combine the results of one or two accounts."""
     sides = [each.side for each in examined]
     same, evidence = _compare(examined[0], examined[1]) if len(examined) == 2 else (None, "")
     return Diagnosis(sides=sides, same_project=same, evidence=evidence, findings=findings(sides, same_project=same))
@@ -90,7 +90,7 @@ class _Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def ask(account: Account) -> list[EndpointCheck]:
-    """Every endpoint that some command uses. Raises Unreachable where no connection comes about at all."""
+    """Probe every endpoint that some command uses. Raises Unreachable if no connection is possible."""
     found = [await _listed(account, name, {"limit": 1}) for name in _LISTS]
     found.append(await _responses(account))
     models = await _listed(account, "models", None)
@@ -136,7 +136,7 @@ async def _responses(account: Account) -> EndpointCheck:
 
 
 def _require_an_answer(account: Account, answers: Sequence[EndpointCheck]) -> None:
-    """Raise why nothing can be said of this account, unless some endpoint answers."""
+    """Raise the reason if no endpoint answers."""
     states = {each.answer for each in answers}
     if EndpointState.YES in states:
         return
@@ -174,7 +174,7 @@ def _variable(account: Account) -> str:
 
 
 async def _models(account: Account, side: Side, users: Mapping[str, list[str]], today: date) -> Models | None:
-    """The models; None where no list of them can be had."""
+    """The models; None if they can't be listed."""
     name = next((name for name in ("models", "deployments") if side.answer(name) is EndpointState.YES), None)
     if name is None:
         return None

@@ -31,7 +31,7 @@ class _Members(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look:
-    """One look at what an account holds. Nothing here raises for what a server refuses: it is in ``doubts``."""
+    """Counts what an account holds. A server's refusals aren't raised; they are in ``doubts``."""
 
     def __init__(self, account: Account, endpoints: list[EndpointCheck]) -> None:
         self._account = account
@@ -72,8 +72,7 @@ class Look:
         )
 
     async def _users(self, kind: Kind) -> list[AssistantView] | None:
-        """All assistants, or all agents, which have what is looked at here under the same names; None where they can't
-        be had."""
+        """All assistants, or all agents; None if they can't be listed."""
         where = KINDS[kind].endpoint
         if where in self._there:
             with self._noting(where):
@@ -101,7 +100,7 @@ class Look:
         return None
 
     async def _memberships(self, stores: list[StoreView], found: set[str]) -> int | None:
-        """How many there are, as an export counts them: by the stores' lists, unless these are too long to read.
+        """The number of memberships, as an export counts them: by the stores' lists, unless these are too long.
 
         Adds the files to those ``found``.
         """
@@ -125,7 +124,7 @@ class Look:
             self._listed[store.id] = len(files)
 
     async def _files(self, wanted: set[str], *, knowledge: bool) -> dict[str, int] | None:
-        """The sizes of the wanted files, with ``knowledge`` of those of the purposes that an export takes too."""
+        """The sizes of the wanted files; with ``knowledge``, also of files of the purposes that an export includes."""
         if "/files" in self._there:
             with self._noting("/files"):
                 sizes: dict[str, int] = {}
@@ -139,7 +138,7 @@ class Look:
 
     @contextmanager
     def _noting(self, where: str) -> Iterator[None]:
-        """Makes it a doubt about the list ``where`` that it can't be had."""
+        """Note a doubt if the list ``where`` can't be read."""
         try:
             yield
         except RemoteError as error:
@@ -150,7 +149,8 @@ class Look:
     # -- what can be had back --------------------------------------------------------------------------
 
     async def downloads(self) -> list[DownloadCheck]:
-        """By purpose, whether the newest file is given back, after ``holdings``. Its first bytes are taken, no more."""
+        """By purpose, whether the newest file can be downloaded; reads only its first bytes. Call after
+        ``holdings``."""
         return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items())]
 
     async def _download(self, purpose: str, files: list[FileView]) -> DownloadCheck:
@@ -175,7 +175,7 @@ class Look:
         return DownloadCheck(purpose=purpose, files=len(files), bytes=size, answer=answer, message=message)
 
     async def text(self) -> EndpointState | None:
-        """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""
+        """Whether the parsed text of a store's file can be read; None if no store has one. Call after ``holdings``."""
         answer: EndpointState | None = None
         for store in [store for store in self.stores if self._listed.get(store.id, store.total) != 0][:_TRIES]:
             try:

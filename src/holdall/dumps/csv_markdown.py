@@ -1,9 +1,8 @@
-"""Dumps that are one document: a table as CSV, and a definition written as Markdown.
+"""Dumps in CSV (a table of assistants) and Markdown (one definition).
 
-A table is what a database or a spreadsheet wrote, its rows are objects. Of Markdown the fields are YAML between two
-lines of dashes, the instructions the text below. Of YAML that much is read as tools that write definitions use:
-mappings, sequences and scalars in lines, JSON inside of them. What goes beyond (anchors, tags, several documents) is
-not guessed at.
+A row of a table is an object. In Markdown, the fields are YAML between two lines of dashes, and the text below is the
+instructions. Only the YAML that such tools write is read: mappings, sequences, scalars on lines, JSON inside. Anything
+else (anchors, tags, several documents) is not read.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall.dumps.loose import DEEPEST, Unreadable, parse
-from holdall.dumps.normal import spelled
+from holdall.dumps.normal import api_name
 
 _NUMBER_COLUMNS = frozenset({"temperature", "top_p", "created_at", "created"})
 _TELLING = frozenset({"instructions", "tools", "system_prompt", "file_ids", "object"})
@@ -29,12 +28,12 @@ _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
 def rows(text: str) -> Iterator[dict[str, Any]]:
-    """The rows of a table of assistants; none where the first line isn't the head of one. An empty cell is null."""
+    """The rows of a table of assistants; none if the first line isn't its header. An empty cell is null."""
     head = text[: text.find("\n") + 1].strip().lstrip("\ufeff")
     if not head or head[0] in "{[":
         return
     mark = max(",;\t", key=head.count)
-    names = [spelled(name) for name in next(csv.reader([head], delimiter=mark))]
+    names = [api_name(name) for name in next(csv.reader([head], delimiter=mark))]
     if len(names) < 2 or "model" not in names or not _TELLING & set(names):
         return
     csv.field_size_limit(_LONGEST_CELL)
@@ -62,7 +61,7 @@ class _Beyond(Exception):
 
 
 def definition(text: str) -> dict[str, Any] | None:
-    """The fields, with the text as ``instructions`` where they have none; None where it isn't such a definition."""
+    """The fields, with the text as ``instructions`` if they have none; None if it isn't such a definition."""
     if not text[:100].lstrip().startswith("---"):
         return None
     parts = _PARTS.match(text.replace("\r\n", "\n"))
@@ -72,7 +71,7 @@ def definition(text: str) -> dict[str, Any] | None:
         fields = _Lines(parts[1]).value(0, 0)
     except (_Beyond, Unreadable):
         return None
-    if not isinstance(fields, dict) or "model" not in {spelled(str(key)) for key in fields}:
+    if not isinstance(fields, dict) or "model" not in {api_name(str(key)) for key in fields}:
         return None
     return {**fields, "instructions": fields.get("instructions") or parts[2].strip("\n")}
 
@@ -83,7 +82,7 @@ class _Lines:
         self._at = 0
 
     def value(self, least: int, depth: int) -> Any:
-        """What the next lines say that are indented by ``least`` or more; None where there are none."""
+        """The value of the next lines indented by ``least`` or more; None if there are none."""
         indent = self._indent()
         if indent is None or indent < least:
             return None

@@ -1,4 +1,4 @@
-"""The objects in a dump's values: found at any depth, also in strings, and each kept once."""
+"""Collects the objects in a dump's values, at any depth and inside strings, each once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from holdall.dumps.csv_markdown import definition, rows
 from holdall.dumps.loose import DEEPEST
-from holdall.dumps.normal import Head, Likeness, Unfit, assistant, assistant_id, lifted
+from holdall.dumps.normal import Head, Likeness, Unfit, assistant, assistant_id, from_v1
 from holdall.dumps.text import DumpText, decoded, looks_like
 from holdall.errors import Mistakes, UsageFault
 from holdall.graph import with_callees_by_id
@@ -30,7 +30,7 @@ _NEEDED = 'it should hold objects with "object": "assistant", as the API listed 
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant that a dump has and that can't be read. ``id`` is its own, or where it is said."""
+    """An assistant in a dump that can't be read. ``id`` is its own, or its place."""
 
     dump: str
     id: str
@@ -38,13 +38,12 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found, each object once: of several with one id the last. ``memberships`` are by store.
+    """The objects found, each once: of several with one id the last. ``memberships`` are by store.
 
-    Among ``stores`` are those that lifting from v1 made, which no server ever had. ``truncated`` are the dumps that
-    lack something, and what they do: they end inside a value, or say of themselves that they are page 1 of more where
-    no last page is among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done
-    to records that were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps
-    together.
+    ``stores`` includes those made by the conversion from v1, which exist on no server. ``truncated`` names the dumps
+    that lack something, and why: they end inside a value, or are page 1 of more without a last page. ``unread`` are the
+    assistants that could not be read. ``notes`` say which records were changed, and what was skipped. ``digest`` is the
+    sha256 of all dumps together.
     """
 
     assistants: list[Record] = []
@@ -60,8 +59,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
 def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
     """Read dumps, given as (name, content).
 
-    Raises UsageFault for those that have nothing in them that can be used, all together, and where none has an
-    assistant.
+    Raises one UsageFault for all dumps with nothing usable, and if none has an assistant.
     """
     found, mistakes = _Found(), Mistakes()
     useless = []
@@ -81,8 +79,8 @@ def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a value stands: in which dump; whether it is the dump's own bytes; whether inside text or a string, and of
-    how many strings."""
+    """Where a value is: its dump; whether it is the dump's own bytes; whether inside text or strings, and how many
+    deep."""
 
     dump: str
     exact: bool = True
@@ -115,7 +113,7 @@ class _Found:
         return [one for one in self._unread.values() if one.id not in self._records[Kind.ASSISTANT]]
 
     def read(self, name: str, content: bytes) -> UsageFault | None:
-        """Take what is in a dump; where that is nothing, why, and what to do about it. Raises UsageFault."""
+        """Collect what is in a dump. Raises UsageFault if there is nothing, with the reason and the remedy."""
         self._digest.update(hashlib.sha256(content).digest())
         taken = self.taken
         self._assistants, self._guesses, self._named, self._others = 0, [], {}, set()
@@ -187,7 +185,7 @@ class _Found:
     # -- walking -------------------------------------------------------------------------------------
 
     def _walk(self, raw: bytes, key: str | None, depth: int, source: _Source) -> None:
-        """Look for objects in a value; ``key`` is that under which it stands in a map of such values."""
+        """Look for objects in a value; ``key`` is its key in a map of such values."""
         start = raw[:1]
         if depth > DEEPEST:
             self._note(f"{source.dump}: what lies more than {DEEPEST} deep is passed over")
@@ -268,7 +266,8 @@ class _Found:
         return True
 
     def _decide(self, name: str) -> None:
-        """What looks like an assistant and has no id: a request where its assistant is there, else an assistant."""
+        """Decide about objects like assistants without an id: a request if its assistant is there, else an
+        assistant."""
         known = {_gist(record.raw) for record in self._records[Kind.ASSISTANT].values()}
         is_alone = not self._assistants
         passed = 0
@@ -304,7 +303,7 @@ class _Found:
             self._note(
                 f"{source.dump} has other names of fields than the API, which are read: {', '.join(renamed)[:200]}"
             )
-        found, made, notes = lifted(found, ident)
+        found, made, notes = from_v1(found, ident)
         for note in notes:
             self._note(note)
         if made:
@@ -332,7 +331,7 @@ def _starts(raw: msgspec.Raw, with_: bytes) -> bool:
 
 
 def _gist(raw: bytes) -> tuple[str, ...]:
-    """What a request and the assistant that it made have in common."""
+    """What a request has in common with the assistant it made."""
     try:
         fields = msgspec.json.decode(raw, type=dict[str, Any])
     except msgspec.DecodeError:
@@ -341,7 +340,7 @@ def _gist(raw: bytes) -> tuple[str, ...]:
 
 
 def _canonical(raw: bytes) -> bytes:
-    """The same for the same value, however it was written; what is null might as well not be there."""
+    """A form that is equal for equal values; nulls don't count."""
     return msgspec.json.encode(_without_nulls(msgspec.json.decode(raw)), order="sorted")
 
 

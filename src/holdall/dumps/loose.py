@@ -1,8 +1,8 @@
-"""One value as people and programs write it where it isn't JSON. Reads, and never runs anything.
+"""Tolerant parser of one value in notations like JSON. Reads only, never runs anything.
 
 One grammar for all: JSON with comments, trailing commas and raw control characters; Python's literals, and what its
-SDKs print (``Name(field=value)``); JavaScript's ``console.log``; Ruby's ``=>``. What a printer left out
-(``[Object]``, ``... 3 more items``, ``<object at 0x1>``) becomes a string that ``left_out_by`` knows.
+SDKs print (``Name(field=value)``); JavaScript's ``console.log``; Ruby's ``=>``. Omissions (``[Object]``, ``... 3 more
+items``, ``<object at 0x1>``) become strings that ``left_out_by`` knows.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ _LEFT_OUT: Mapping[str, re.Pattern[str]] = {
 
 
 class Unreadable(Exception):
-    """Not a value. ``position`` is where it stops making sense, ``ended`` that the text ends inside of it; ``begun``
-    are the places where the values begin that were being read: read from there, each of them fails in the same way."""
+    """Not a value. ``position`` is where parsing failed, ``ended`` whether the text ends inside the value; ``begun``
+    are the starts of the values being read, which would all fail in the same way."""
 
     def __init__(self, why: str, position: int, *, ended: bool = False, deep: bool = False) -> None:
         super().__init__(why)
@@ -75,7 +75,7 @@ def finite(digits: str) -> float | None:
 
 
 def left_out_by(value: object) -> str:
-    """Of what a printer writes in place of a value: why, and what to do; empty for any other value.
+    """For a printer's omission: the cause and the remedy; empty for any other value.
 
     >>> left_out_by("@{type=file_search}"), left_out_by("an [Object] of art")
     ('PowerShell cut it: write it with ConvertTo-Json -Depth 100', '')
@@ -143,14 +143,14 @@ class _Parser:
         return self._word(at, depth)
 
     def _space(self, at: int) -> int:
-        """Past white space and comments; there is something behind them."""
+        """Skip white space and comments. Raises at the end of the text."""
         end = self._skip(at)
         if end == len(self._text) or self._text.startswith("/*", end):
             raise Unreadable("the text ends inside of it", len(self._text), ended=True)
         return end
 
     def _skip(self, at: int) -> int:
-        """Past white space and comments, which may be all that is left."""
+        """Skip white space and comments."""
         match = _SPACE.match(self._text, at)
         assert match is not None
         return match.end()
@@ -210,7 +210,7 @@ class _Parser:
         return key.group().lstrip(":"), key.end()
 
     def _group(self, at: int, depth: int) -> tuple[Any, int]:
-        """A tuple, as a list; parentheses around one value are nothing."""
+        """A tuple, as a list; one value in parentheses is that value."""
         items, end = self._items(at, ")", depth)
         if len(items) == 1 and not self._text[at : end - 1].rstrip().endswith(","):
             return items[0], end
@@ -239,7 +239,7 @@ class _Parser:
         raise Unreadable(f"{name[:40]} is no value", word.start(), ended=at == len(self._text))
 
     def _call(self, name: str, at: int, depth: int) -> tuple[Any, int]:
-        """What a printed ``Name(…)`` stands for: its fields, or what it is made of."""
+        """The value of a printed ``Name(…)``: its fields, or its argument."""
         fields: dict[str, Any] = {}
         items, at = self._items(at, ")", depth, fields)
         after = self._skip(at)

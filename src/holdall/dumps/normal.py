@@ -1,11 +1,11 @@
-"""What is an assistant, and made what the API says: of other spellings of its fields, aliases, JSON in strings, and of
-v1. Pure.
+"""Recognises assistants and converts them to the API's form: from other spellings, aliases, JSON in strings, and v1.
+Pure.
 
-Databases, SDKs and infrastructure tools keep assistants under names of their own. What is known to mean the same is
-renamed; what isn't known is left, for whoever reads the record to name.
+Databases, SDKs and infrastructure tools use field names of their own. Known aliases are renamed; unknown fields stay,
+and an import reports them.
 
-In v1 one list of files served both tools. For the code interpreter it moves to its resources; for retrieval (now
-file_search) it becomes a vector store of its own, which exists nowhere but here, as OpenAI's own migration made one.
+In v1 both tools shared one list of files. For the code interpreter it moves to its resources; for retrieval (now
+file_search) it becomes a new vector store, as in OpenAI's own migration.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.shapes import respelled
+from holdall.dialects.canonical import respelled
 from holdall.dialects.tables import USES
 from holdall.dumps.loose import Unreadable, left_out_by, parse
 from holdall.model import AssistantView, Kind, Record, SourceId, invented
@@ -75,10 +75,10 @@ class Unfit(Exception):
 
 
 @lru_cache(maxsize=4096)
-def spelled(key: str) -> str:
+def api_name(key: str) -> str:
     """``key`` as the API would write it.
 
-    >>> [spelled(key) for key in ("fileIds", "ToolResources", "openAIAssistantID", "top-p")]
+    >>> [api_name(key) for key in ("fileIds", "ToolResources", "openAIAssistantID", "top-p")]
     ['file_ids', 'tool_resources', 'open_ai_assistant_id', 'top_p']
     """
     return _WORDS.sub("_", key).lower().strip("_")
@@ -87,8 +87,7 @@ def spelled(key: str) -> str:
 def assistant_id(fields: Mapping[str, Any]) -> str | None:
     """The id of the assistant that ``fields`` define: ``id``, or the one ``asst_…`` under whatever key.
 
-    A row's own number, or the id of another kind, gives way to it; where the object says that it is an assistant, its
-    ``id`` stands.
+    It takes precedence over a row number or an id of another kind, unless the object says that it is an assistant.
     """
     own = fields.get("id")
     own = own if isinstance(own, str) else ""
@@ -105,19 +104,19 @@ def _is_assistant_id(value: object) -> bool:
 
 
 def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[str, Any]:
-    """``fields`` with the API's names and shapes; equal to ``fields`` where they were in them already.
+    """``fields`` with the API's names and shapes; unchanged if they have them already.
 
-    ``key`` is that of the map in which the definition stands, if it is a map of them: then it is its id or its name.
-    Without ``exact`` a printer has written it, and a null inside of a tool is a field that isn't there. Raises Unfit.
+    ``key`` is the definition's key in a map of definitions: its id or name. Without ``exact``, for printed values, a
+    null inside a tool counts as absent. Raises Unfit.
     """
     found: dict[str, Any] = {}
     for field, value in fields.items():
-        name = spelled(field)
+        name = api_name(field)
         found[field if name in fields or name in found else name] = value
     ident = assistant_id(found) or (key if _is_assistant_id(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     found = _identified(found, ident)
-    if "name" not in found and key and key != ident and spelled(key) not in _GENERIC and not key.isdigit():
+    if "name" not in found and key and key != ident and api_name(key) not in _GENERIC and not key.isdigit():
         found["name"] = key
     for field in _STRUCTURED:
         if field in found:
@@ -145,7 +144,7 @@ def _identified(found: dict[str, Any], ident: str | None) -> dict[str, Any]:
 
 
 def _out_of_string(value: Any) -> Any:
-    """The list or object that stands in a string, as in a column of a database; else ``value``."""
+    """The list or object inside a string, as in a database column; else ``value``."""
     if isinstance(value, str) and (text := value.strip())[:1] in ("{", "["):
         try:
             said, end = parse(text, 0)
@@ -164,20 +163,20 @@ def _shaped(field: str, value: Any, *, exact: bool) -> Any:
         return value if value is None else _ids(value, None)
     if field == "tools" and isinstance(value, list):
         value = [_tool(tool) for tool in value]
-    return respelled(field, value, spelled, nulls=exact)
+    return respelled(field, value, api_name, nulls=exact)
 
 
 def _tool(tool: Any) -> Any:
-    if isinstance(tool, str) and spelled(tool) in _TOOLS:
-        return {"type": spelled(tool)}
+    if isinstance(tool, str) and api_name(tool) in _TOOLS:
+        return {"type": api_name(tool)}
     kind = tool.get("type") if isinstance(tool, dict) else None
-    if isinstance(kind, str) and kind not in _TOOLS and spelled(kind) in _TOOLS:
-        return {**tool, "type": spelled(kind)}
+    if isinstance(kind, str) and kind not in _TOOLS and api_name(kind) in _TOOLS:
+        return {**tool, "type": api_name(kind)}
     return tool
 
 
 def _stores(found: dict[str, Any]) -> None:
-    """Stores that stand beside ``tool_resources``, or in the tool that searches them, are moved into them."""
+    """Move stores that are beside ``tool_resources``, or in the search tool, into ``tool_resources``."""
     ids = _ids(found.pop("vector_store_ids", None), None)
     if isinstance(found.get("tools"), list):
         found["tools"] = [_without_stores(tool, ids) for tool in found["tools"]]
@@ -220,7 +219,7 @@ def _ids(value: Any, shape: re.Pattern[str] | None) -> list[str]:
 
 
 def _refuse_unfit(found: Mapping[str, Any]) -> None:
-    """Raise Unfit for what a printer has left out, and for what isn't of the API's types."""
+    """Raise Unfit for printers' omissions, and for values that aren't of the API's types."""
     for field in (*dialect.FIELDS, "metadata", "file_ids"):
         for value in _strings([found.get(field)] if field not in ("name", "description", "instructions") else ()):
             if why := left_out_by(value):
@@ -255,11 +254,11 @@ class Likeness(Enum):
 
 
 class Head:
-    """Just enough of an object to recognise it, its fields by the API's names."""
+    """The fields by which an object is recognised, under the API's names."""
 
     def __init__(self, members: Mapping[str, msgspec.Raw]) -> None:
         # What has more fields is a map of something.
-        self._members = {spelled(key): value for key, value in members.items()} if len(members) <= _MOST_FIELDS else {}
+        self._members = {api_name(key): value for key, value in members.items()} if len(members) <= _MOST_FIELDS else {}
         self.object = self.text("object")
 
     def raw(self, field: str) -> bytes:
@@ -298,9 +297,8 @@ class Head:
 # -- v1 ----------------------------------------------------------------------------------------------
 
 
-def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], list[Record], list[str]]:
-    """The definition in v2 (as it is where it is in v2 already), the store that was made for it with its memberships,
-    and what to say."""
+def from_v1(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], list[Record], list[str]]:
+    """The definition in v2 (unchanged if it is), the store made for it with its memberships, and notes."""
     # In one place, because where the files go depends on each of the tools and on what has a place already.
     tools: list[Any] = found if isinstance(found := fields.get("tools"), list) else []
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]

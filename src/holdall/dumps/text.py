@@ -1,8 +1,7 @@
-"""The JSON values of a dump's text. Strictly read first, which takes any size; where that ends, tolerantly.
+"""Finds the JSON values in a dump's text: strictly first, at any size, then tolerantly.
 
-Tolerantly: values that are nearly JSON, or that some language printed, and values with text around them. What is around
-them is passed over. Each place is tried once, a value that was being read when a try failed never again, all tries
-together read a few times the text, and there are only so many of them: a text that is no dump costs seconds.
+Tolerantly means values that are nearly JSON or printed by some language, also with text around them, which is skipped.
+The number of tries and the bytes they read are bounded, so a text that is no dump costs seconds.
 """
 
 from __future__ import annotations
@@ -46,11 +45,10 @@ _LENIENT = json.JSONDecoder(strict=False, parse_float=finite, parse_constant=lam
 
 
 class DumpText:
-    """The values of one text, one after another. What was met on the way is known once all have been taken.
+    """The values of one text, in order. The attributes are set once all have been read.
 
-    ``error`` says what is wrong with the first value that isn't JSON, where there is one; from there on the text was
-    read tolerantly. ``cut`` is the line of a value that the text ends inside of, ``passed`` how many characters are
-    around the values.
+    ``error`` is that of the first value that isn't JSON, from which on the text is read tolerantly. ``cut`` is the line
+    of a value that isn't finished at the end, ``passed`` the number of skipped characters.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -177,6 +175,6 @@ _HEAD = 1 << 20
 
 
 def looks_like(text: str) -> str:
-    """What a text seems to be that isn't JSON, and the command that gives JSON; empty where nothing comes to mind."""
+    """What a text without JSON seems to be, and the command that gives JSON; empty if unknown."""
     head = text[:_HEAD]
     return next((words for shape, words in _LOOKS if re.search(shape, head, re.MULTILINE | re.IGNORECASE)), "")

@@ -23,7 +23,7 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import KeyedValues
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
-from holdall.joining import DEFAULT_OVERLAP, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink

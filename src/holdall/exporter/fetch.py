@@ -1,7 +1,7 @@
-"""Contents and the records about them, out of an account into a bundle: a lister, workers, a bounded queue between.
+"""Fetches contents and their records from an account into a bundle: a lister, workers, and a bounded queue.
 
-Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file. Two
-ways to contents that the server refuses, the owner's originals and containers, are only reused on request.
+Memory stays flat: memberships, file objects and per-file data go to disk. The owner's originals and containers, for
+contents that the server refuses, are used only on request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdall.errors import DamagedBundle, HoldallError, one_error
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.joining import DEFAULT_OVERLAP, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
 from holdall.originals import Originals
 from holdall.progress import Progress
@@ -123,7 +123,7 @@ class Fetch:
         self._workers = account.limits.concurrency
 
     async def contents(self) -> None:
-        """All contents but those deferred, then the records about them, into the writer."""
+        """Write all contents but the deferred ones, then their records."""
         self._progress.stage("files")
         with self._writer.open_files() as files:
             async with aclosing(FileRecords(self._surveyor, self._index)) as records:
@@ -180,7 +180,7 @@ class Fetch:
             yield SourceId(membership.id), line, overlap_of(membership.chunking_strategy)
 
     async def _found(self, queue: Queue[SourceId], file_id: SourceId, holder: Holder | None = None) -> None:
-        """A file was seen: remember the store that holds it; fetch it the first time."""
+        """Note that a store holds the file; queue it the first time."""
         if self._index.want(file_id, holder):
             try:
                 require_id(file_id)
@@ -191,10 +191,10 @@ class Fetch:
             await queue.put(file_id)
 
     async def _look_elsewhere(self) -> None:
-        """For files of which nothing was got, and that no store of the definitions has: the project's other stores.
+        """Look in the project's other stores for files still missing and in no store of the definitions.
 
-        Files of the code interpreter may be in one, and those of definitions from before there were stores were put
-        into some. They are read no further than to see which of the files they have.
+        Files of the code interpreter may be in one, and files of v1 definitions were put into some. Only their lists
+        are read.
         """
         lacking = {id for id in self._index.lacking() if not self._holders(id)}
         if not lacking:
@@ -263,7 +263,7 @@ class Fetch:
     # -- one file --------------------------------------------------------------------------------------
 
     async def _file(self, file_id: SourceId, records: FileRecords, files: LineSink) -> File:
-        """A file's record, into the bundle and read."""
+        """Add a file's record to the bundle, and return it decoded."""
         record = await records.get(file_id)
         # A file that is gone may still be known to the dump that named it.
         told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
@@ -276,7 +276,7 @@ class Fetch:
         return File(id=file_id, view=view, record=hash, gone=gone)
 
     async def _first_look(self, file: File) -> None:
-        """One file's content by the best way there is: an interrupted run, the parent, the fetcher."""
+        """Get one file's content: from an interrupted run, the parent, or the fetcher."""
         if self._keep(file, listed=False):
             return
         reused = self._unchanged(file)
@@ -296,7 +296,7 @@ class Fetch:
             self._index.wait(Waiting(file=file, holders=holders, content=missing))
 
     async def _second_look(self, waiting: Waiting) -> None:
-        """A file once all lists were read: a store that was listed later may have its text."""
+        """Try a file again after all lists: a store listed later may have its text."""
         file, missing = waiting.file, waiting.content
         if missing is None:
             await self._first_look(file)
@@ -327,7 +327,7 @@ class Fetch:
         return True
 
     def _holders(self, file_id: SourceId) -> list[Holder]:
-        """The stores that hold a file at the server; others are there by the word of a dump only."""
+        """The stores that hold a file at the server; others exist only in a dump."""
         return [one for one in self._index.holders(file_id) if one.store not in self._definitions.memberships]
 
     def _overlap(self, file: File, store: str, default: int | None) -> int | None:
@@ -335,7 +335,7 @@ class Fetch:
         return next((one.overlap for one in self._holders(file.id) if one.store == store), default)
 
     async def _fetch(self, file: File, *, text: bool = True) -> FetchedContent | None:
-        """A file's content by the best way, into bundle and ledger; what was said where nothing was got."""
+        """Fetch a file's content into bundle and ledger. Returns the result if nothing was fetched."""
         holders = self._holders(file.id)
         sinks = _Sinks(self._writer, file, holders)
         content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
@@ -345,16 +345,16 @@ class Fetch:
         return None
 
     def _unchanged(self, file: File) -> ReusedContent | None:
-        """The parent's content of a file, where it still is that."""
+        """The parent's content of a file, if unchanged."""
         reused = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
         return reused if reused and self._is_cut_alike(file, reused) else None
 
     def _is_cut_alike(self, file: File, reused: ReusedContent) -> bool:
-        """Whether readers will think of a text of the parent that it was cut as it was there; True for no text."""
+        """Whether a parent's text has the same overlap here as there; True for other contents."""
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
     async def _reuse(self, file: File, reused: ReusedContent) -> bool:
-        """The parent's content instead of a download, now or later; False where it is damaged or no longer fits."""
+        """Reuse the parent's content, now or later; False if it is damaged or no longer fits."""
         assert self._parent is not None
         if self._defer:
             self._ledger.will_be_reused(file, reused.entry)

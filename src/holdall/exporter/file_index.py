@@ -1,12 +1,10 @@
-"""What a run knows of each file: who holds it, what its record says, what waits for a second look.
+"""Per-file data of one export: which stores hold it, its record, and whether it must be tried again.
 
-Records are asked for one by one, or taken out of the list of files where that takes fewer requests. How many files will
-be wanted is not known while lists are still being read, nor how long the list of files is. So the list of a purpose is
-begun once so many of its files were asked for one by one as a page costs, and goes on as long as its pages cost less
-than asking for what is wanted would.
+Records are requested one by one, or read from the list of files if that takes fewer requests. Neither the number of
+wanted files nor the list's length is known in advance. So a purpose's list is begun once its single requests have cost
+as much as a page, and continued while its pages cost less than single requests would.
 
-All of it lies in a temporary SQLite file that is gone when the run ends, so that memory stays flat whatever the number
-of files. Not thread-safe: the event loop's thread is the one that uses it.
+Everything is in a temporary SQLite file, so memory stays flat. Not thread-safe: only the event loop's thread uses it.
 """
 
 from __future__ import annotations
@@ -45,8 +43,7 @@ _PAGE_COST = 20
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the run: what its record says and the hash of that, None where there is none, and who says that it
-    is gone."""
+    """One file of the run: its record and the record's hash, None if there is none, and who says that it is gone."""
 
     id: SourceId
     view: FileView | None
@@ -64,7 +61,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is looked at again once all lists have been read.
+    """A file to try again after all lists.
 
     ``holders`` is the number of stores that were known to hold it. ``content`` is what came of it then; without one its
     content is to be taken from the parent.
@@ -102,7 +99,7 @@ def _reporting() -> Iterator[None]:
 
 
 class _Temporary(Closing):
-    """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
+    """A nameless SQLite file, deleted when closed, with a small cache."""
 
     def __init__(self, schema: str) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
@@ -118,7 +115,7 @@ class _Temporary(Closing):
 
 
 class KeyedValues(_Temporary):
-    """Values by what they are and a key, outside of memory. A context manager."""
+    """Values on disk, by their type and a key. A context manager."""
 
     def __init__(self) -> None:
         super().__init__(_KEPT)
@@ -145,7 +142,7 @@ class FileIndex(_Temporary):
     # -- what is wanted ------------------------------------------------------------------------------
 
     def want(self, file_id: SourceId, holder: Holder | None = None) -> bool:
-        """A file was seen, in a store if there is a ``holder``; True the first time."""
+        """Add a file, held by the store ``holder`` if given. Returns True the first time."""
         is_new = self._database.execute("INSERT OR IGNORE INTO wanted VALUES (?)", (file_id,)).rowcount == 1
         self.wanted += is_new
         if holder is not None:
@@ -177,14 +174,14 @@ class FileIndex(_Temporary):
     # -- what waits ----------------------------------------------------------------------------------
 
     def wait(self, what: Waiting) -> None:
-        """Look at this file again when all lists have been read."""
+        """Try this file again after all lists."""
         self._database.execute(
             "INSERT INTO waiting (has_content, what) VALUES (?, ?)",
             (what.content is not None, msgspec.json.encode(what)),
         )
 
     def lacking(self) -> set[SourceId]:
-        """The files that wait because nothing was got of them."""
+        """The waiting files without any content."""
         rows = self._database.execute("SELECT what FROM waiting WHERE has_content = 1 ORDER BY place")
         return {msgspec.json.decode(what, type=Waiting).file.id for (what,) in rows}
 
@@ -226,7 +223,7 @@ class FileRecords:
         return record
 
     async def _listed(self, file_id: SourceId) -> bytes | None:
-        """Read on in the lists, if they are worth it, until one of them has the file."""
+        """Continue the lists, if worth it, until one has the file."""
         async with self._lock:
             while (found := self._index.listed(file_id)) is None and self._worth_a_page():
                 await self._read_page()

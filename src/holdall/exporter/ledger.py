@@ -1,8 +1,7 @@
-"""What became of each file: its line in the bundle's ledger, the counts by fidelity, and what counts as a loss.
+"""Records the outcome of each file: its ledger line, the counts by fidelity, and the losses.
 
-Findings are all counted, as many kept as a person can read, and all written down: a content's line is in the bundle's
-ledger, every other finding becomes a line of ``data/losses.jsonl``. A hundred thousand findings would otherwise be as
-many values in memory and lines in a report.
+All findings are counted and written to the bundle, to the ledger or ``data/losses.jsonl``; only as many as a person can
+read are kept in memory.
 """
 
 from __future__ import annotations
@@ -68,14 +67,14 @@ class Losses:
             self._lines.add(_encode(report.line_of(finding, why)))
 
     def __iter__(self) -> Iterator[report.Finding]:
-        """The kept ones, those that count first."""
+        """The findings kept, those that count first."""
         return iter([*self._grave, *self._light])
 
     def verdict(self) -> Verdict:
         return Verdict(counts=dict(self._reasons), accepted=dict(+self._accepted))
 
     def write(self, writer: BundleWriter) -> None:
-        """What no ledger line says, into the bundle; to be called once, when nothing more is added."""
+        """Write the losses that aren't in the ledger. Call once, at the end."""
         lines = self._lines.keys()
         if (first := next(lines, None)) is not None:  # an export that lacks nothing has no such file
             with writer.open_losses() as sink:
@@ -121,7 +120,7 @@ class LedgerWriter:
         self._tally(file, stored.ledger, stored.entry)
 
     def reused(self, file: File, stored: Stored) -> None:
-        """A content copied from the parent, or one that isn't read there because nothing at all has changed."""
+        """A content copied from the parent, or left there because nothing has changed."""
         self.taken += 1
         self.resumed(file, stored)
 
@@ -152,7 +151,7 @@ class LedgerWriter:
             self._totals.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
-        """Whether a bundle takes a record that was given, of a membership in ``store``; if not, that is a loss."""
+        """Whether a bundle can hold a record (a membership's, if ``store`` is given); if not, notes a loss."""
         if why := report.unfit(raw, store):
             self.unfit(kind, id, why)
             return False

@@ -1,7 +1,7 @@
-"""What an export ended in: the files by fidelity, what was lost, why that counts, and whether the policy accepts it.
+"""The result of an export: files by fidelity, losses and their reasons, and whether the policy accepts them.
 
-A policy says what an export may lack and still exit with 0. An accepted loss is a loss: the verdict counts it all the
-same, only the exit code doesn't. Values only.
+A policy says what an export may lack and still exit with 0. An accepted loss still counts in the verdict, but not for
+the exit code. Values only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss"):
-    """Something that the source has and the bundle hasn't, or not as it should be."""
+    """Something of the source that the bundle lacks or has changed."""
 
 
 class ContentLoss(Finding, frozen=True, kw_only=True, tag="content"):
@@ -53,7 +53,7 @@ class Absent(Finding, frozen=True, kw_only=True, tag="absent"):
 
 
 class LeftOut(Finding, frozen=True, kw_only=True, tag="left_out"):
-    """A store or file that a definition refers to and that was left out as asked: missing all the same."""
+    """A store or file that a definition refers to, left out as requested: missing all the same."""
 
     kind: Kind
     id: str
@@ -86,7 +86,7 @@ class Incomplete(Finding, frozen=True, kw_only=True, tag="incomplete"):
 
 
 class UnfinishedList(Finding, frozen=True, kw_only=True, tag="unfinished"):
-    """A list, named by its path in the API, that the server may not have given to its end."""
+    """A list, by its API path, that may be incomplete."""
 
     list: str
     message: str
@@ -113,7 +113,7 @@ class UnreadField(Finding, frozen=True, kw_only=True, tag="unread"):
 
 
 class Doubtful(Finding, frozen=True, kw_only=True, tag="doubtful"):
-    """A file of which the bundle has the text in parts that can't be joined for certain."""
+    """A file with a text whose parts can't be joined for certain."""
 
     id: str
     kind: Kind = Kind.FILE
@@ -122,7 +122,7 @@ class Doubtful(Finding, frozen=True, kw_only=True, tag="doubtful"):
 
 
 class Replaced(Finding, frozen=True, kw_only=True, tag="replaced"):
-    """A record that the server gave with the key in it: the bundle has it with ``[key]`` in that place."""
+    """A record that contained the key; the bundle has ``[key]`` in its place."""
 
     kind: Kind
     id: str
@@ -130,7 +130,7 @@ class Replaced(Finding, frozen=True, kw_only=True, tag="replaced"):
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export ended in. No losses found: everything is in the bundle byte for byte.
+    """The result of an export. Without losses everything is in the bundle byte for byte.
 
     ``losses`` are so many of them as a person can read, those first that count against the export; ``losses_found`` is
     the number of all, ``losses_counting`` of those that count. ``requests`` are counted by method and route, ``taken``

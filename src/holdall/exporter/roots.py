@@ -1,8 +1,8 @@
-"""Where an export starts: the assistants of the API or of a dump, or, where there are none, all stores and all files;
-and the agents, wherever there are any.
+"""The roots of an export: the assistants of the API or a dump, or, if there are none, all stores and files; and all
+agents.
 
-Roots are chosen by the one selector; what a root needs comes with it. A store that no server has any more comes out of
-the dump, if the dump has it.
+The selector chooses roots; what a root needs is included. A store that is gone from the server is taken from the dump,
+if it is there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def gather(surveyor: Surveyor | None, start: Roots) -> Definitions:
-    """Choose the roots and read what they are made of, but for memberships and files.
+    """Choose the roots and read their records, except memberships and files.
 
     ``surveyor`` is None without a key: then nothing of the dump may refer to a store or a file, or AuthenticationFailed
     is raised. Raises UsageFault where the selection fits nothing.
@@ -169,7 +169,7 @@ class _Gathering:
         ]
 
     async def _find_stores(self, wanted: Mapping[SourceId, list[SourceId]]) -> tuple[list[Missing], list[SourceId]]:
-        """Read the wanted stores as far as they aren't yet; (those that no server has, those that the dump has)."""
+        """Read the wanted stores not read yet. Returns (those gone from the server, those in the dump)."""
         missing: list[Missing] = []
         from_dump: list[SourceId] = []
         if self._surveyor is None or not wanted:
@@ -224,7 +224,7 @@ def _refuse_without_key(start: Roots, picked: Iterable[DefinitionView]) -> None:
 
 
 def refuse_nothing(definitions: Definitions, start: Roots) -> None:
-    """Raise UsageFault where there is nothing to export at all: no bundle is made of nothing."""
+    """Raise UsageFault if there is nothing to export."""
     if any(definitions.all()) or definitions.files:
         return
     what = (

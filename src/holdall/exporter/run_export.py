@@ -1,4 +1,4 @@
-"""Export: one account's assistants and agents, what they know and their files, into one bundle.
+"""Exports an account's assistants and agents, with their stores and files, into one bundle.
 
 The order on disk is the order of trust: definitions first, contents as they arrive, then the records about them.
 """
@@ -52,7 +52,7 @@ _SUNSET = (
 
 
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to export, and what follows from it.
+    """What to export, and how.
 
     ``policy`` says which losses change the exit code; with ``accept_known_losses`` not those that the parent had, if
     this policy is no stricter than the parent's. ``skip_if_unchanged``: where the
@@ -105,7 +105,7 @@ async def export(
 
 
 class _Export:
-    """One export: what there is, then all of it into a writer."""
+    """One export: survey, then write."""
 
     def __init__(self, account: Account | None, options: ExportOptions, progress: Progress) -> None:
         self._account, self._options, self._progress = account, options, progress
@@ -118,7 +118,7 @@ class _Export:
         )
 
     async def survey(self) -> None:
-        """Find out what there is to export; of an account that has no API for assistants, none of these."""
+        """Find out what to export; no assistants if the account has no Assistants API."""
         self._progress.stage("reading definitions")
         account, surveyor, dump = self._account, self._surveyor, self._start.dump
         for note in dump.notes if dump else ():
@@ -145,7 +145,7 @@ class _Export:
             await require_any_endpoint(account)
 
     def capture(self) -> Capture:
-        """What was asked for. The account's project is known once it has answered."""
+        """The capture. The account's project is known after its first answer."""
         account, options, start = self._account, self._options, self._options.start
         return Capture(
             tool=f"holdall/{__version__}",
@@ -169,8 +169,8 @@ class _Export:
         )
 
     async def fill(self, writer: BundleWriter, parent: Parent | None, capture: Capture) -> ExportReport:
-        """All of it into the writer. Where nothing has changed since the parent, and no bundle is wanted for that, the
-        parent's contents are not read, and the report is about the parent."""
+        """Write everything. If nothing has changed since the parent and no bundle is wanted then, the parent's contents
+        are not read, and the report is about the parent."""
         # A parent that was asked for something else is no measure of what has changed.
         compared = (
             self._options.skip_if_unchanged
@@ -286,7 +286,7 @@ def _policy(options: ExportOptions, parent: Parent | None) -> Policy:
 
 
 async def _to_its_end(work: Awaitable[Finished]) -> Finished:
-    """Wait for ``work`` also where somebody has lost patience: it takes seconds, and makes what they were after."""
+    """Finish ``work`` even if interrupted: it takes seconds, and completes the bundle."""
     task = asyncio.ensure_future(work)
     # Each Ctrl-C cancels what waits, so it is waited for again.
     while not task.done():

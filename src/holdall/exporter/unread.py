@@ -1,9 +1,9 @@
-"""References that nobody follows: fields of a record which hold the id of an assistant, a store or a file, and which
-neither an export nor an import reads. Pure.
+"""Finds unknown references: fields that hold the id of an assistant, store or file, and that neither export nor import
+follows. Pure.
 
-What the API has for its owner's own words is carried whole and read by nobody on purpose: instructions, metadata,
-attributes, the parameters and schemas of functions. An id in there is theirs to mend. Everywhere else it is a
-reference, and where it is not followed, what it refers to is not in the bundle, or not where it was.
+Ids in the owner's own content (instructions, metadata, attributes, function parameters and schemas) are not references;
+the owner must change them. Any other id is: if it isn't followed, its object is missing from the bundle, or has another
+id in the copy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from holdall.dialects import assistants
 from holdall.dialects.assistants import STORE
-from holdall.dialects.shapes import UNSET
+from holdall.dialects.canonical import UNSET
 from holdall.dialects.tables import USES
 from holdall.graph import callees
 from holdall.kinds import ASSISTANT_KINDS, KINDS
@@ -60,7 +60,7 @@ def unread_references(kind: Kind, id: str, raw: bytes, store: str | None = None)
 
 
 def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parts of a record that nobody reads, by their names."""
+    """The parts of a record that nothing reads, by name."""
     for field, value in fields.items():
         if field not in _READ[kind]:
             yield field, value
@@ -87,6 +87,6 @@ def _ids(value: Any) -> Iterator[str]:
 
 
 def _is_id(text: str) -> bool:
-    """Whether it is one, and no word such as ``file-manager``."""
+    """Whether it is an id, and not a word such as ``file-manager``."""
     body = re.split(r"[_-]", text, maxsplit=1)[1]
     return text.startswith("asst_") or len(body) >= _SURE or any(char.isdigit() for char in body)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from holdall.bundle.layout import HoldallInfo, LedgerLine
 from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.totals import declared
+from holdall.bundle.totals import declared_verdict
 from holdall.dependencies import USERS, User
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.legible import counted, human_size
@@ -69,7 +69,7 @@ class _Page:
         yield from self._outside()
 
     def _head(self) -> Iterator[str]:
-        info, verdict = self._bundle.info, declared(self._bundle.info)
+        info, verdict = self._bundle.info, declared_verdict(self._bundle.info)
         said = str(verdict)
         yield f"<header><p class=eyebrow>{name(self._bundle.path.name)}</p>\n"
         yield f'<h1 class="{"good" if verdict.complete else "bad"}">{text(said[:1].upper() + said[1:])}</h1>\n'

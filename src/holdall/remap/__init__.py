@@ -1,1 +1,1 @@
-"""Old ids into new ones in somebody's own code, environment and config files."""
+"""Rewrites old ids to new ones in the user's code, environment and config files."""

@@ -1,7 +1,6 @@
-"""Somebody's files and folders, looked through for ids, and written again with other ones.
+"""Scans the user's files and folders for ids, and rewrites them.
 
-Everything but the ids stays byte for byte, so encoding and line ends do too. It adds no line and takes none away, so in
-a diff the lines of both texts stand side by side.
+All other bytes stay, including encoding and line ends. The number of lines stays, so a diff pairs them one to one.
 """
 
 from __future__ import annotations
@@ -42,24 +41,24 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unmapped(msgspec.Struct, frozen=True, kw_only=True):
-    """An id that stands in a file and was left there."""
+    """An id in a file that wasn't rewritten."""
 
     path: Path
     left: Left
 
 
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
-    """A file or folder that may have ids in it and wasn't looked into, for a reason worth saying."""
+    """A skipped file or folder that may contain ids, and why."""
 
     path: Path
     why: str
 
 
 def scan(paths: Iterable[Path], mapping: Path, renaming: Renaming) -> Iterator[Change | Unmapped | Passed]:
-    """Look into files, and into folders with all that is in them, in the order of their names.
+    """Scan files and folders, recursively, in the order of names.
 
-    Symlinks aren't followed. Version control, installed packages and what an import wrote are passed over. What is
-    rewritten is only said; ``write`` does it. Raises UsageFault, before anything else, for a path that isn't there.
+    Symlinks aren't followed. Version control, installed packages and an import's output are skipped. Nothing is
+    written; ``write`` does that. Raises UsageFault first if a path doesn't exist.
     """
     paths = list(paths)
     for path in paths:
@@ -142,9 +141,9 @@ def _encoding(data: bytes) -> str | None:
 
 
 def write(change: Change) -> None:
-    """Put the new text in the place of the old, whole or not at all, with the file's own mode.
+    """Replace the old text by the new, atomically, keeping the file's mode.
 
-    Raises CannotWrite, also where the file has changed since it was looked into.
+    Raises CannotWrite, also if the file has changed since the scan.
     """
     path = change.path
     fresh: str | None = None

@@ -1,9 +1,9 @@
-"""Which old id becomes which new one, as a mapping says, and how ids are found and rewritten in a text. Pure but for
-reading the mapping.
+"""Reads which old id becomes which new one from a mapping, and rewrites ids in a text. Pure except for reading the
+mapping.
 
-What is rewritten is an id that stands alone: no letter, digit, ``_`` or ``-`` right before or after it. An escape
-(``\\n``, ``\\u0022``, ``\\x3d``, ``%2F``) counts as the character that it stands for. Both ids come from servers, so a
-new one that holds more than letters, digits and a few marks is never written into anybody's code.
+Only whole ids are rewritten: no letter, digit, ``_`` or ``-`` right before or after. An escape (``\\n``, ``\\u0022``,
+``\\x3d``, ``%2F``) counts as its character. Ids come from servers, so a new one with anything but letters, digits and a
+few marks is never written.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def read_renaming(path: Path) -> Renaming:
 
 
 def _targets(pairs: Iterable[tuple[str, str | None]]) -> dict[str, set[str]]:
-    """All that a mapping says of each old id: two imports into one project may have made two copies."""
+    """All new ids of each old id: two imports may have made two copies."""
     found: dict[str, set[str]] = {}
     for old, new in pairs:
         found.setdefault(old, set()).update([new] if new else [])

@@ -1,1 +1,1 @@
-"""An account over the network: the SDK's only user, what to retry, an account's records, one file's content."""
+"""An account over the network: requests (through the SDK), retries, records, and file contents."""

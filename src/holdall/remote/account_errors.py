@@ -1,4 +1,4 @@
-"""Every failure of a request as one of our errors: refusals, answers that can't be used, and answers that never came.
+"""Maps every failure of a request to one of our errors: refusals, unusable answers, no answer.
 
 Error bodies come as ``{"error": {...}}`` from OpenAI and in every other form from servers that call themselves
 compatible and from proxies on the way.
@@ -237,13 +237,13 @@ class AccountErrors:
         return UnexpectedAnswer, f"answered with {status}", ""
 
     def refused_elsewhere(self, what: str, status: int, origin: str) -> RemoteError:
-        """The error for a file's content that another origin refused: it says nothing of the account or its key."""
+        """The error for a file's content refused by another origin: it says nothing about the account or its key."""
         said = f"{origin}, to which it is redirected, answered with {status}"
         cls = NotFound if status == 404 else ServerFailed if status >= 500 or status in (408, 429) else RequestRefused
         return cls(f"{what}: {said}", status=status, detail=said)
 
     def page(self, what: str, status: int, text: str) -> NotTheApi:
-        """The error for a web page with a status of success."""
+        """The error for a web page with a 2xx status."""
         start = text.lower().find("<title")
         title = text[start:].partition(">")[2].partition("<")[0] if start >= 0 else ""
         title = " ".join(self.clean(_unescaped(title)).split())[:_LONGEST_TITLE]
@@ -256,7 +256,7 @@ class AccountErrors:
         )
 
     def unreadable(self, what: str, why: object, *, status: int, request_id: str | None) -> UnexpectedAnswer:
-        """The error for an answer of success that can't be read."""
+        """The error for a 2xx answer that can't be read."""
         return UnexpectedAnswer(
             f"{what}: the answer can't be read ({self.clean(str(why))})",
             hint=self._is_it_the_api,
@@ -269,7 +269,7 @@ class AccountErrors:
     # -- no answer -------------------------------------------------------------------------------------
 
     def broken(self, what: str, error: BaseException) -> RemoteError:
-        """The error for an answer that did not come, or not to its end; ``error`` is the HTTP client's."""
+        """The error for a missing or incomplete answer; ``error`` is the HTTP client's."""
         said = self.clean(str(error))
         if isinstance(error, BadRedirect):
             return NotTheApi(

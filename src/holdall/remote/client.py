@@ -137,7 +137,7 @@ class Account(Wire):
         )
 
     async def items(self, where: str, *, limit: int = 100, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
-        """Every item of a list as JSON that every decoder reads, as far as there is such JSON of it. See ``pages``."""
+        """Every item of a list, as JSON that every decoder reads if possible. See ``pages``."""
         async for page in self.pages(where, limit=limit, doubt=doubt):
             for item in page:
                 with suppress(ValueError):
@@ -200,7 +200,8 @@ class Account(Wire):
     async def download(
         self, file_id: str, *, container: str | None = None, rest: Rest | None = None, size: int | None = None
     ) -> AsyncIterator[Download]:
-        """A file's bytes, or those of its copy in a container; with ``rest`` what is left of them, if the server can.
+        """A file's bytes, or those of its copy in a container; with ``rest`` only the remaining ones, if the server
+        can.
 
         ``size`` is how many there are in all, as far as is known: a redirect to another origin brings no more.
         Errors before the first byte are retried, later ones are raised. A slot is held until the block is left.
@@ -216,9 +217,9 @@ class Account(Wire):
     # -- writing ---------------------------------------------------------------------------------------
 
     async def post(self, where: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """One write. Repeated only where the server certainly did not carry it out (429, connection refused).
+        """One write. Repeated only if the server certainly did not execute it (429, connection refused).
 
-        An error with ``ambiguous`` set may have been carried out all the same: look before trying again.
+        A request whose error is ``ambiguous`` may have been executed: look before trying again.
         """
         return await self._repeat(
             f"POST {route(where)}", lambda _: self.json("POST", where, body=dict(body or {})), repeatable=False

@@ -1,8 +1,8 @@
-"""Short-lived containers, through which the bytes of files can be read that are refused directly.
+"""Reads files that can't be downloaded directly through short-lived containers.
 
-A file is copied into a container by its id and read from there. Containers cost money and need a key that may write,
-so nobody uses them unasked. All that were made are deleted in ``close``, whatever happened; should even that fail, a
-container expires by itself 20 minutes after its last use. Source: OpenAI's guide to the code interpreter.
+A file is copied into a container by its id and read from there. Containers cost money and need write permission, so
+they are used only on request. ``close`` deletes all of them; if that fails, a container expires 20 minutes after its
+last use. Source: OpenAI's guide to the code interpreter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CLOSING = (PermissionDenied, QuotaExhausted, NotFound, RequestRefused, ServerFa
 
 
 class NoContainer(Exception):
-    """The account gives no container; ``error`` says why."""
+    """The account can't create a container; ``error`` says why."""
 
     def __init__(self, error: RemoteError) -> None:
         super().__init__(error.message)
@@ -63,7 +63,7 @@ class _Container:
 class Containers:
     """The containers of one run. A context manager that leaves none behind.
 
-    ``name`` is given to each and must be like no other's: after an answer that was lost, what has that name is ours.
+    ``name`` must be unique: after a lost answer, a container of that name is ours.
     """
 
     def __init__(self, account: Account, *, name: str) -> None:
@@ -154,8 +154,7 @@ class Containers:
 
     @asynccontextmanager
     async def _container(self, size: int) -> AsyncIterator[_Container]:
-        """The container in use, or a new one where that has its fill; one that is spent is deleted after its last
-        user."""
+        """The container in use, or a new one if that is full; a full one is deleted after its last user."""
         async with self._making:
             if self._closed:
                 raise self._closed

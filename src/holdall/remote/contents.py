@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
-from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
+from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, comparable_size
 from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
@@ -25,7 +25,7 @@ from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.transfer import ContentSink, transfer
-from holdall.wording import Wording
+from holdall.word_match import WordMatcher
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 """What the server refuses for one file; everything else stops the run."""
@@ -161,8 +161,8 @@ class ContentFetcher:
             return None
         try:
             candidates = await asyncio.to_thread(self._originals.candidates, work.view.filename, work.size)
-            wordings = candidates.wordings
-            compared = bool(wordings) and await self._read_text(work, wordings)
+            matchers = candidates.matchers
+            compared = bool(matchers) and await self._read_text(work, matchers)
             found = candidates.choose(compared=compared)
             if isinstance(found, Unmatched):
                 work.notes.append(found.reason)
@@ -200,19 +200,19 @@ class ContentFetcher:
         self._account.progress.advance(bytes=work.size or 0)
         return content
 
-    async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:
+    async def _read_text(self, work: _File, matchers: Sequence[WordMatcher] = ()) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
         for holder in () if work.text else work.stores:
             work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
             sink = work.sinks.text(holder.store)
-            joining = Joining(holder.overlap)
-            for wording in wordings:
-                wording.restart()
+            joiner = PartsJoiner(holder.overlap)
+            for matcher in matchers:
+                matcher.restart()
 
-            def each(parts: Parts, joining: Joining = joining) -> None:
-                joining.add(parts)
-                for wording in wordings:
-                    wording.compare(parts)
+            def each(parts: Parts, joiner: PartsJoiner = joiner) -> None:
+                joiner.add(parts)
+                for matcher in matchers:
+                    matcher.compare(parts)
 
             try:
                 parsed = await read_parsed(self._account, work.route, sink, each, file_size=work.size)
@@ -225,7 +225,7 @@ class ContentFetcher:
                 work.no_text = f"no parsed text: {error.detail or error.message}"
                 continue
             size = comparable_size(work.view.filename, work.size) if work.view and self._sizes_hold else None
-            doubt = joining.reading(None if parsed.truncated else size).doubt
+            doubt = joiner.reading(None if parsed.truncated else size).doubt
             content = FetchedContent(
                 fidelity=Fidelity.TEXT, size=parsed.size, route=work.route, truncated=parsed.truncated, doubt=doubt
             )

@@ -1,7 +1,7 @@
-"""What a person can do about a failure, by its kind: the one place for the hints of requests.
+"""Hints for failed requests, by the kind of failure.
 
-A kind is read from the chain of exceptions below the SDK's, or from what a server answered, and never from the words
-of this machine's libraries. Every hint names the setting that it is about, and what it is set to.
+The kind comes from the chain of exceptions or the server's answer, never from a local library's message. Every hint
+names the setting and its value.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Reads a list whole, also from servers that page in ways of their own; says so where it may not be whole.
+"""Reads whole lists, despite servers' paging quirks, and reports where one may be incomplete.
 
-Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
-cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs, or that isn't
-heeded: all there is in one page. None of them may end in an endless loop, and none in a list that is cut short without
-a word. A server that always has one more page is believed for ``MOST`` items, and for ``_SURER`` times as many where
-the list has another end that stays the same.
+Seen on compatible servers: no ``has_more``, or always true; repeated pages; cursors refused, or answered with the first
+or an empty page; a ``limit`` refused or ignored. None of these may cause an endless loop or a silently truncated list.
+A server that always has one more page is believed for ``MOST`` items, and ``_SURER`` times as many if the list's other
+end stays the same.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class _Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def identity(raw: bytes) -> str | None:
-    """The id of a record, whatever else is in it; None where it has none."""
+    """The id of a record; None if it has none."""
     with suppress(ValueError, RecursionError):
         return msgspec.json.decode(raw, type=_Identified).id
     with suppress(ValueError):

@@ -1,7 +1,7 @@
-"""The text that a vector store parsed out of a file: all its pages, kept as they came.
+"""Reads a file's parsed text from a vector store: all pages, unchanged.
 
-The query parameter for the next page is not documented: the token is sent as ``page``. A server that doesn't move on,
-or that says there is more and not where, leaves the text truncated; nothing goes round for ever.
+The query parameter for the next page is not documented: the token is sent as ``page``. If a server repeats a page, or
+has more without a token, the text is truncated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an account has: assistants, or at least an endpoint that answers with the same key; and which models."""
+"""Probes an account: whether it has assistants, or any endpoint that answers with the key, and which models."""
 
 from __future__ import annotations
 

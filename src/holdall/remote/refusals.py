@@ -1,4 +1,4 @@
-"""Why a server refuses a request, read out of its answer: the one place that knows servers' words for it. Pure.
+"""Parses why a server refused a request; the only module that interprets servers' error messages. Pure.
 
 Few servers fill in ``code`` and ``param``, and some put another field's name there, so the sentence is read too.
 """
@@ -30,7 +30,7 @@ _ROOTS = frozenset({"body", "request", "params"})
 
 
 class RefusalReason(StrEnum):
-    """What is refused, as far as it is told."""
+    """What was refused, if known."""
 
     TYPE = "type"
     """The type, or the name's ending, of a file."""

@@ -1,4 +1,4 @@
-"""An account, from chosen roots, as records: definitions whole, memberships and file records as a stream; never bytes.
+"""Reads an account's records from chosen roots: definitions whole, memberships and files as streams; no contents.
 
 Order: assistants, then the stores they use, then what the stores hold. Lists are de-duplicated by the client and
 compared here with the counts that the server gives.
@@ -83,8 +83,8 @@ class Surveyor:
         self._code_interpreter = code_interpreter
 
     async def definitions(self, kind: Kind) -> list[Record]:
-        """Every one of the project, oldest first. Each record's JSON is the server's own. That there are assistants at
-        all is known before they are asked for, so that their list isn't there is an error."""
+        """All definitions of a kind, oldest first, each with the server's own JSON. Assistants are requested only if
+        there is an Assistants API, so a missing list of them is an error."""
         where = KINDS[kind].endpoint
 
         def read(id: SourceId, raw: bytes) -> Record:

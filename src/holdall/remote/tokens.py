@@ -1,8 +1,8 @@
-"""Bearer tokens that a command prints, for accounts whose keys last an hour: run again before the token ends.
+"""Bearer tokens from a command, for accounts with short-lived keys. The command is rerun before a token expires.
 
 The command's output is a token alone, or the JSON that cloud command lines print (``accessToken``, ``access_token`` or
-``token``, with ``expires_on``, ``expiresOn`` or ``expires_in``). When a token ends is read from that JSON or from the
-token itself where it is a JWT; where neither tells, it is taken for old after five minutes.
+``token``, with ``expires_on``, ``expiresOn`` or ``expires_in``). The expiry is read from that JSON, or from the token
+if it is a JWT; else a token is used for five minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import IO, Any
 from holdall.errors import AuthenticationFailed
 from holdall.redaction import MARK
 from holdall.remote.account_errors import redacted
-from holdall.shortage import exhausted
+from holdall.resource_errors import exhausted
 from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 
@@ -67,7 +67,7 @@ class TokenCommand:
         return self.recent[0] if self.recent else ""
 
     async def get(self) -> str:
-        """A token that is good for a while. Raises AuthenticationFailed where the command gives none."""
+        """A token that isn't about to expire. Raises AuthenticationFailed if the command gives none."""
         async with self._lock:
             if self._clock() >= self._until:
                 printed = await asyncio.to_thread(self._run, self._argv)

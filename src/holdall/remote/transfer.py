@@ -1,4 +1,4 @@
-"""The bytes of one file into a sink, whole or not at all, in as many downloads as that takes."""
+"""Downloads one file into a sink, whole or not at all, resuming as often as needed."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def _wait(tries: Tries, error: ServerFailed) -> float:
 
 
 class _OtherBody(Exception):
-    """What came doesn't continue the bytes that came before."""
+    """The response doesn't continue the bytes already received."""
 
 
 class _Broken(ServerFailed):
@@ -193,7 +193,7 @@ class _Broken(ServerFailed):
 
 
 class _Body:
-    """What has come of one body so far, over all downloads of it."""
+    """What was received of one body, over all downloads."""
 
     def __init__(
         self, begin: Begin, open_sink: Callable[[], ContentSink], progress: Progress, what: str, most: int
@@ -205,7 +205,7 @@ class _Body:
         self.start_again()
 
     def start_again(self) -> None:
-        """Forget what came."""
+        """Discard what was received."""
         self.abort()
         self._sink = self._open_sink()
         self.size = 0
@@ -221,7 +221,7 @@ class _Body:
             self._sink = None
 
     def commit(self) -> None:
-        """Keep what came; after that there is nothing to abort."""
+        """Commit what was received; ``abort`` then does nothing."""
         assert self._sink is not None
         self._sink.commit()
         self._sink = None
@@ -263,7 +263,7 @@ class _Body:
             raise self._broken("what came is not what its digest says")
 
     def _take_up(self, download: Download) -> None:
-        """Take an answer as the rest of what there is, or as all of it. Raises _OtherBody where it is neither."""
+        """Accept a response as the rest or the whole. Raises _OtherBody if it is neither."""
         self.origin = download.origin
         if download.start:
             known = self._first.length if self._first else None

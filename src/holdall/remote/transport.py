@@ -1,13 +1,11 @@
-"""The transport below the SDK: each request through its proxy or past it, no further than it may be redirected, and no
-more of its answer than may be read.
+"""The HTTP transport below the SDK: proxies, allowed redirects, and size limits of answers.
 
 Within one origin (scheme, host and port) redirects are followed as long as they leave the method alone. To another
 origin only the GET of a file's content goes, with no header but those that say which bytes are wanted, over https, or
 over http where the base URL is http too; and never from outside into this machine or a private network.
 
-Whoever sends a request says beforehand how long its answer may be; a hook of the HTTP client holds each answer to that,
-whatever its head says and however it is packed. What comes out of a packed body counts, not what was sent. Another hook
-has uploads read in threads.
+Each request sets the size limit of its answer; a hook of the HTTP client enforces it on the decompressed body, whatever
+the headers say. Another hook reads uploads in threads.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.transport import MAX_PAGE, is_web_page
-from holdall.shortage import exhausted
+from holdall.resource_errors import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
@@ -349,7 +349,7 @@ class Wire:
     # -- errors ----------------------------------------------------------------------------------------
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
-        """The error for an answer of success that makes no sense."""
+        """The error for a 2xx answer whose body can't be read."""
         return self._errors.unreadable(what, why, status=answer.status, request_id=answer.request_id)
 
     def mapped(self, what: str, error: Exception) -> RemoteError:

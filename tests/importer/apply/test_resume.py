@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 import pytest
 
-from holdall.bundle.durable import durable
+from holdall.bundle.durable import sync_file
 from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
 from holdall.importer.runs.runreport import Report, Status, mapping
@@ -271,7 +271,7 @@ def test_one_sync_serves_many_lines(shared: Running, tmp_path: Path) -> None:
     def sync(file: BinaryIO) -> None:
         nonlocal syncs
         syncs += 1
-        durable(file)
+        sync_file(file)
 
     shelf = Shelf()
     for n in range(40):

@@ -6,7 +6,7 @@ from typing import cast
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.plan.bundle_summary import BundleSummary, summarize
-from holdall.joining import DEFAULT_OVERLAP
+from holdall.join_parts import DEFAULT_OVERLAP
 from holdall.model import Fidelity, SourceId
 from tests.importer.shelf import Shelf
 

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from holdall.errors import UsageFault
-from holdall.importer.plan.choices import ModelCatalog, ModelMap, judge, model_map, offered
+from holdall.importer.plan.choices import ModelCatalog, ModelMap, check_models, model_map, offered
 
 TODAY = date(2026, 11, 22)
 CATALOG = ModelCatalog(
@@ -23,7 +23,7 @@ CATALOG = ModelCatalog(
 
 
 def judged(*wanted: str, mapped: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
-    verdict = judge(wanted, model_map(mapped), CATALOG, today=TODAY)
+    verdict = check_models(wanted, model_map(mapped), CATALOG, today=TODAY)
     return dict(verdict.missing), verdict.warnings
 
 
@@ -73,12 +73,12 @@ def test_fine_tuned_models_of_others_are_called_so() -> None:
 
 
 def test_without_a_list_nothing_is_missing_and_the_reason_is_said() -> None:
-    verdict = judge(["gone"], ModelMap(), ModelCatalog(reason="no list"), today=TODAY)
+    verdict = check_models(["gone"], ModelMap(), ModelCatalog(reason="no list"), today=TODAY)
     assert (verdict.missing, verdict.warnings) == ({}, ["whether its models are there is not known: no list"])
 
 
 def test_the_line_to_paste_has_one_word_for_the_shell() -> None:
-    lines = judge(["a b", "gone"], ModelMap(), CATALOG, today=TODAY).lines()
+    lines = check_models(["a b", "gone"], ModelMap(), CATALOG, today=TODAY).lines()
     assert lines == ["--map-model 'a b=NEW'", "--map-model gone=NEW"]
 
 

@@ -16,7 +16,7 @@ from holdall.importer.runs.runfolder import BEFORE, JOURNAL
 from holdall.importer.runs.runlines import RunJournal
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import is_undone
-from holdall.importer.undo.observed import look
+from holdall.importer.undo.observed import observe
 from holdall.importer.verbs.undo_import import UndoOptions, UndoPlan, UndoResult, undo_import
 from holdall.model import Kind
 from holdall.remote.client import Account, endpoint
@@ -352,7 +352,7 @@ def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf
     async def go(key: str) -> bool:
         async with Account(endpoint(key, box.url), side="destination") as account:
             state = read_state(folder / JOURNAL)
-            found = await look(account, state, Baseline(folder / BEFORE), everywhere=True)
+            found = await observe(account, state, Baseline(folder / BEFORE), everywhere=True)
             return found.alive
 
     assert asyncio.run(go(KEY))

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from holdall.bundle.durable import durable
+from holdall.bundle.durable import sync_file
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
 from holdall.importer.runs.runreport import Report, Status
@@ -132,7 +132,7 @@ def test_cut_off_at_any_line_and_gone_on_with(today: Running, tmp_path: Path, af
             syncs += 1
             if syncs == at and not after:
                 raise Crash
-            durable(file)
+            sync_file(file)
             if syncs == at:
                 raise Crash
 

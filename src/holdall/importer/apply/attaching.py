@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.assistants import attachment
-from holdall.dialects.shapes import reduced
+from holdall.dialects.canonical import canonical_form
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import TRIES, Writes
@@ -162,7 +162,7 @@ class Filling:
 
 def _looks(attributes: Any, chunking: Any) -> tuple[str, str]:
     """Two fingerprints; the second is empty if no strategy was given."""
-    return fingerprint(attributes), fingerprint(reduced(Kind.MEMBERSHIP, "chunking_strategy", chunking))
+    return fingerprint(attributes), fingerprint(canonical_form(Kind.MEMBERSHIP, "chunking_strategy", chunking))
 
 
 class Attaching:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdall.dialects.assistants import Request, own_metadata
+from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
 from holdall.dialects.registry import dispensable
-from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes

@@ -32,7 +32,7 @@ from holdall.importer.plan.difference import (
 )
 from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Several
 from holdall.importer.plan.steps import By
-from holdall.kinds import KINDS, a
+from holdall.kinds import KINDS, with_article
 from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, View, credible, epoch_seconds
 from holdall.remote.client import Account, viewed
 
@@ -170,7 +170,7 @@ class Objects:
 
 
 def _object(kind: Kind, raw: bytes) -> Object:
-    view = viewed(raw, KINDS[kind].view, a(kind))
+    view = viewed(raw, KINDS[kind].view, with_article(kind))
     assert isinstance(view, DefinitionView | StoreView)
     return Object(
         target=TargetId(view.id),

@@ -19,7 +19,7 @@ from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
 from holdall.errors import DamagedBundle
 from holdall.graph import with_callees_by_id
-from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size, is_text_name, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, comparable_size, is_text_name, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 from holdall.parsedtext import Pages
@@ -270,14 +270,14 @@ def join(
 
     Raises DamagedBundle where the entry isn't what the format says.
     """
-    joining = Joining(overlap)
+    joiner = PartsJoiner(overlap)
     try:
         with opened() as stream:
             pages = Pages(stream)
             for parts in pages:
-                joining.add(parts)
+                joiner.add(parts)
         # How far the parts overlap is known once all were seen, so the entry is read twice and never held.
-        reading = joining.reading(None if pages.truncated else comparable_size(filename, size))
+        reading = joiner.reading(None if pages.truncated else comparable_size(filename, size))
         written = 0
         with opened() as stream:
             for piece in reading.pieces(part for parts in Pages(stream) for part in parts):

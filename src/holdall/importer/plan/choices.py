@@ -145,7 +145,7 @@ def model_map(texts: Iterable[str]) -> ModelMap:
     return ModelMap(rules=tuple(rules))
 
 
-def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
+def unused_rules(mapped: ModelMap, models: Iterable[str]) -> list[str]:
     """A line for each rule that matches none of the bundle's ``models``, probably a typing mistake."""
     there = sorted(set(models))
     return [
@@ -155,7 +155,7 @@ def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
     ]
 
 
-def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, today: date) -> ModelCheck:
+def check_models(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, today: date) -> ModelCheck:
     """Which of the ``wanted`` models (the bundle's names) can't be used, and warnings about the others.
 
     A model that is mapped to itself is used on the user's word, even if it is not listed or past its date.
@@ -214,7 +214,7 @@ def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
     return ", ".join(models[:most]) + more
 
 
-def unmapped(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
+def unmapped_error(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
     """The error that names the models that can't be used, and those that are there."""
     lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in check.lines())
     return DestinationUnfit(

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.assistants import Request
+from holdall.dialects.canonical import UNSET, canonical_form, equal
 from holdall.dialects.marks import unmarked
-from holdall.dialects.shapes import UNSET, equal, reduced
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 
@@ -111,8 +111,8 @@ def same(
     """
     if field == "attributes":
         there = {key: value for key, value in (there or {}).items() if key in (here or {}) or key not in added}
-    wanted = reduced(kind, field, here, beside=here, model=model)
-    return equal(wanted, reduced(kind, field, there, beside=here, model=model))
+    wanted = canonical_form(kind, field, here, beside=here, model=model)
+    return equal(wanted, canonical_form(kind, field, there, beside=here, model=model))
 
 
 def top_fields(found: Iterable[Difference]) -> list[str]:
@@ -143,7 +143,7 @@ def fingerprints(kind: Kind, found: Mapping[str, Any], added: Container[str] = (
     What the server adds by itself doesn't count: the keys ``added`` in metadata and attributes, and members that the
     API's own objects don't have.
     """
-    prints = {field: fingerprint(reduced(kind, field, _own(field, found, added))) for field in _settable(kind)}
+    prints = {field: fingerprint(canonical_form(kind, field, _own(field, found, added))) for field in _settable(kind)}
     return {field: text for field, text in prints.items() if text}
 
 
@@ -153,7 +153,7 @@ def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added
     for field in _settable(kind):
         value = _own(field, found, added)
         # Earlier versions took the fingerprint of a field as it was shown, its defaults among it.
-        if then.get(field, "") not in (fingerprint(reduced(kind, field, value)), fingerprint(value)):
+        if then.get(field, "") not in (fingerprint(canonical_form(kind, field, value)), fingerprint(value)):
             fields.append(field)
     return fields
 

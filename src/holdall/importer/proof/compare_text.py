@@ -23,12 +23,12 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.errors import REQUEST_ERRORS
 from holdall.importer.plan.bundle_summary import Content, document
-from holdall.joining import is_text_name, joined
+from holdall.join_parts import is_text_name, joined
 from holdall.model import Fidelity, TargetId
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed
 from holdall.untrusted import normalized
-from holdall.wording import read_wording
+from holdall.word_match import read_matcher
 
 # Bytes of what is compared. Each letter may take four in memory, and the text is there six times.
 _LARGEST = 8 << 20
@@ -137,11 +137,11 @@ class TextComparer:
             copy = Path(folder, f"content.{kind}")
             with copy.open("wb") as out, self._reader.open(entry) as stream:
                 shutil.copyfileobj(stream, out, 1 << 20)
-            wording = read_wording(copy)
-            if wording is None:
+            matcher = read_matcher(copy)
+            if matcher is None:
                 return _unchecked(f"its type ({kind}) can't be read here", there)
-            wording.compare(parts)
-        if wording.agrees:
+            matcher.compare(parts)
+        if matcher.agrees:
             return TextComparison(verdict=TextMatch.EQUAL, text=there)
         return TextComparison(verdict=TextMatch.DIFFERS, here="other words", there=there[:200], text=there)
 

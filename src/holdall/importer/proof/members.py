@@ -16,7 +16,7 @@ from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAns
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import PRESENT, Difference, same
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch
-from holdall.joining import overlap_of
+from holdall.join_parts import overlap_of
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
 

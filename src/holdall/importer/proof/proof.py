@@ -16,10 +16,10 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
+from holdall.dialects.canonical import equal
 from holdall.dialects.loss import Loss
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.responses import containers
-from holdall.dialects.shapes import equal
 from holdall.dialects.tables import Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.history import IdMapping

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, durable
+from holdall.bundle.durable import cannot_write, sync_file
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
@@ -152,7 +152,7 @@ class Baseline:
                                 marked.append(stamp)
                         is_whole = True
                     file.write(_encoded(_Line(kind=kind, whole=is_whole)))
-                durable(file)
+                sync_file(file)
             # Whole or absent: with half a listing, what stood there before would seem to be new.
             os.replace(fresh, self.path)
         except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdall.bundle.appendlog import AppendLog
-from holdall.bundle.durable import cannot_write, durable, sync_folder, write_whole
+from holdall.bundle.durable import cannot_write, sync_file, sync_folder, write_whole
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed, OutputLocked
 from holdall.importer.plan.difference import Difference
@@ -106,7 +106,7 @@ class RunFolder:
         now: Callable[[], float],
         token: str = "",
         resume: str | None = None,
-        sync: Callable[[BinaryIO], None] = durable,
+        sync: Callable[[BinaryIO], None] = sync_file,
     ) -> None:
         self._now = now
         self.output = output

@@ -80,7 +80,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     written: list[WrittenFile] = []
 
 
-async def look(
+async def observe(
     account: Account,
     state: RunState,
     baseline: Baseline,
@@ -106,7 +106,7 @@ async def look(
     return msgspec.structs.replace(seen, orphans=looker.orphans(baseline), alive=alive, written=written)
 
 
-def touched(effect: Effect) -> list[Key]:
+def affected(effect: Effect) -> list[Key]:
     """What an effect was upon."""
     match effect:
         case Attach(target=store, files=files):
@@ -141,7 +141,7 @@ class _Looker:
         self._touched: dict[TargetId, Kind] = {}
         self._in_store: dict[TargetId, set[TargetId]] = {}
         for effect in effects:
-            for key in touched(effect):
+            for key in affected(effect):
                 if isinstance(key, tuple):
                     self._in_store.setdefault(key[0], set()).add(key[1])
                 elif not isinstance(effect, Written):

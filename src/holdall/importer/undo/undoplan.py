@@ -19,7 +19,7 @@ from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undolog import Act, UndoAction
-from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, touched
+from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, affected
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, TargetId
 
@@ -100,7 +100,7 @@ class _Decision:
         for made in self._of(Kind.FILE):
             decided[made.target] = self._deleted(made)
         for effect in reversed(self._effects):
-            for key in touched(effect):
+            for key in affected(effect):
                 # Of several effects upon one thing the latest has its place.
                 if (action := decided.pop(key, None)) is not None:
                     yield action

@@ -1,2 +1,2 @@
-"""The importer's five verbs, each an options Struct and one function. No other package imports anything else of the
+"""The importer's verbs, each an options Struct and one function. No other package imports anything else of the
 importer."""

@@ -19,7 +19,15 @@ from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
-from holdall.importer.plan.choices import Asked, OnConflict, idle, judge, model_map, table_of, unmapped
+from holdall.importer.plan.choices import (
+    Asked,
+    OnConflict,
+    check_models,
+    model_map,
+    table_of,
+    unmapped_error,
+    unused_rules,
+)
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.document import Estimate, PlanDocument, estimate, named, read_plan, require_same, write_plan
@@ -157,10 +165,10 @@ async def prepare(
         requests = PlannedRequests(planned, summary, options.output, account.party)
         existing = msgspec.structs.replace(existing, requests=requests.found(existing))
     # Asked of what the plan would make: a model that only what is there already has may be gone.
-    check = judge(_models(planned, summary, existing), models, destination.catalog, today=day(now))
+    check = check_models(_models(planned, summary, existing), models, destination.catalog, today=day(now))
     if check.missing:
         if not asked.skip_unmapped:
-            raise unmapped(check, destination.catalog)
+            raise unmapped_error(check, destination.catalog)
         choices = msgspec.structs.replace(choices, missing=check.missing)
         ideal = make_plan(choices=choices)
     if check.missing or existing.requests:
@@ -174,7 +182,7 @@ async def prepare(
         planned, summary, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
     )
     notes = [*past.notes, *past.dropped()] if past is not None else []
-    about_models = [*idle(models, summary.models()), *check.warnings]
+    about_models = [*unused_rules(models, summary.models()), *check.warnings]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.

@@ -10,13 +10,13 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
-from holdall.bundle.durable import durable
+from holdall.bundle.durable import sync_file
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
 from holdall.importer.apply.context import SETTLE, Context, Pace
+from holdall.importer.apply.execute_plan import PlanExecution
 from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
-from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import BundleSummary, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
@@ -64,7 +64,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     run: Callable[[], str]
     operation: Callable[[], str]
-    sync: Callable[[BinaryIO], None] = durable
+    sync: Callable[[BinaryIO], None] = sync_file
 
 
 class Observer(Protocol):
@@ -177,7 +177,7 @@ async def _apply(
     """
     folder, now = context.folder, context.now
     summary = without_keys(summary, plan.dropped_keys)
-    work = Work(context, plan, summary, reader)
+    work = PlanExecution(context, plan, summary, reader)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",
@@ -210,7 +210,9 @@ async def _apply(
     return done
 
 
-def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: Source, twice: list[Duplicate]) -> Report:
+def _report(
+    context: Context, plan: Plan, work: PlanExecution, opened: Opened, source: Source, twice: list[Duplicate]
+) -> Report:
     account, state, stopped = context.account, context.folder.state, work.stopped
     otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
     return Report(

@@ -19,7 +19,7 @@ from holdall.importer.runs.runreport import MAPPING, read_mapping
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import UndoAction, UndoLog, is_undone
 from holdall.importer.undo.execute import Ended, UndoResult, undo
-from holdall.importer.undo.observed import look
+from holdall.importer.undo.observed import observe
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.progress import Progress
 from holdall.remote.client import Account
@@ -113,7 +113,7 @@ async def _undo(
     _require_same(account, state.opened.destination, folder)
     if state.uncertain:
         await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
-    look_at = partial(look, account, state, baseline, output=output)
+    look_at = partial(observe, account, state, baseline, output=output)
     decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
     progress.stage("looking at the destination")
     found = await look_at(everywhere=options.dry_run or not options.even_if_changed)

@@ -45,7 +45,7 @@ class _Failed(Exception):
     """A unit's root isn't created; the message says why."""
 
 
-class Work:
+class PlanExecution:
     """One run: what it has placed so far."""
 
     def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:

@@ -1,7 +1,6 @@
-"""A bundle read from its first byte to its last: frames decoded on several threads, the tar's members in order.
+"""Reads a bundle from first byte to last: frames decoded on several threads, tar members in order.
 
-For who must see everything: ``verify``, and ``extract --salvage``. What can't be read is handed on as lost, never
-skipped in silence.
+Used by ``verify`` and ``extract --salvage``. Unreadable bytes are reported as lost, never skipped.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrokenTar(Exception):
-    """The tar can't be followed beyond ``position``: a header is lost or isn't one, or what follows is no tar."""
+    """The tar can't be followed beyond ``position``: a header is lost or invalid, or it isn't a tar."""
 
     def __init__(self, position: int, why: str) -> None:
         super().__init__(why)
@@ -51,10 +50,10 @@ class BrokenTar(Exception):
 
 
 def choose_frames(file: BinaryIO) -> FrameTable:
-    """The frames of a bundle that may be damaged, by whichever tells more: the seek table or the frames themselves.
+    """The frames of a possibly damaged bundle, by the seek table or by the frames themselves, whichever finds more.
 
-    The table is believed where it adds up and every frame begins as it says. Otherwise the frames are walked; the
-    table helps again where a damaged frame stops the walk.
+    The table is used if it adds up and every frame begins where it says. Else the frames are walked, and the table
+    helps past damaged ones.
     """
     end = file.seek(0, 2)
     try:
@@ -99,7 +98,7 @@ def _begins_as_listed(file: BinaryIO, frames: FrameTable, number: int) -> bool:
 def pieces(
     file: BinaryIO, frames: FrameTable, *, threads: int, see: Callable[[bytes], None] | None = None
 ) -> Iterator[Piece]:
-    """Every frame in order, decoded ahead on ``threads`` threads; ``see`` is given each as it lies in the file."""
+    """Every frame in order, decoded ahead on ``threads`` threads. ``see`` gets each compressed frame."""
     # A frame is decoded by the call of what stands here: by a thread already, or then and there.
     ahead: deque[tuple[int, Callable[[], bytes]]] = deque()
     waiting = 0
@@ -175,7 +174,7 @@ class _Tape:
 
 
 class Member:
-    """A member of the tar; its content is at ``offset``. Iterated once, it gives what can be read of that.
+    """A member of the tar, with its content at ``offset``. Iterating (once) yields the readable part.
 
     ``whole`` says afterwards whether none of it was lost.
     """
@@ -198,7 +197,7 @@ class Member:
                 yield data
 
     def finish(self) -> None:
-        """Past what was not asked for. Raises BrokenTar where that ends early, or with other filling than zeros."""
+        """Skip the rest. Raises BrokenTar if it ends early or isn't padded with zeros."""
         for _ in self:
             pass
         if self._left:
@@ -218,8 +217,8 @@ def _header(tape: _Tape) -> Header | None:
 
 
 def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
-    """The members of the tar. A member may lose bytes and the next one still be found. Raises BrokenTar, also where
-    the end of the tar isn't what the format says.
+    """The members of the tar. After one with lost bytes the next may still be found. Raises BrokenTar, also for a wrong
+    end of the tar.
 
     Each has two lines, in index and manifest or in the tag manifest, so a bundle of ``file_size`` has so many at most.
     """

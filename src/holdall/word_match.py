@@ -1,9 +1,8 @@
-"""Do the words of a local file agree with the text that a server parsed out of a file?
+"""Compares the words of a local file with a server's parsed text.
 
-A server hands parsed text out in parts, which may overlap and are cut anywhere, also inside words. A plain text is
-the file itself, so each part's words must stand in the file, one after another and part behind part. Of HTML and
-office documents, whose text depends on who reads it, nearly all words must be there. What a type holds that needs a
-parser of its own (PDF) can't be compared.
+Parsed text comes in parts, which may overlap and be cut anywhere, even inside words. For plain text, each part's words
+must be in the file, in order. For HTML and office documents, whose text depends on the parser, nearly all words must be
+there. Other types (PDF) can't be compared.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _LEAST_SHARE = 0.9
 _LONGEST = 256 << 20
 
 
-def read_wording(path: Path) -> Wording | None:
+def read_matcher(path: Path) -> WordMatcher | None:
     """The words of the file at ``path``; None where its type or its encoding doesn't show them. Raises OSError."""
     ending = path.suffix.lstrip(".").casefold()
     if ending in _OPAQUE or path.stat().st_size > _LONGEST:
@@ -79,7 +78,7 @@ class _Strict:
         self.restart()
 
     def restart(self) -> None:
-        """Another parsed text of the file comes: the last one could not be had to its end."""
+        """Start over with another parsed text of the file."""
         self._from = self._edges = 0
         self._found = self._unsure = self._missing = False
 
@@ -155,7 +154,7 @@ class _Loose:
         return len(self._seen & self._words)
 
 
-Wording: TypeAlias = _Strict | _Loose
+WordMatcher: TypeAlias = _Strict | _Loose
 """The words of one file, to be compared with a parsed text that comes in parts."""
 
 

@@ -1,12 +1,11 @@
-"""Parsed text out of its parts: where neighbouring parts overlap, and whether that can be told for certain.
+"""Joins the parts of a parsed text: finds where they overlap, and whether that is certain.
 
 A server cuts a file's text by tokens. A token may end inside a character, which then is one or more U+FFFD at the edge
-of one part and whole in the other, if the two overlap; some servers trim or add white space where they cut. How far
-parts overlap is counted in tokens, and differs from server to server, as does whether they overlap at all. A reading
-of the parts is proved by the file's size, where the text is the file. Where nothing proves it, and the parts contradict
-each other or fit in several ways, the reading is doubtful.
+of one part and whole in the other, if the two overlap; some servers trim or add white space where they cut. Overlaps
+are counted in tokens, and differ between servers, or are missing. If the text is the file, the file's size proves a
+reading of the parts. Without proof, a reading is doubtful if the parts contradict each other or fit in several ways.
 
-Parts are looked at one after another: of the text only the last part is kept.
+Parts are processed in order; only the last is kept.
 """
 
 from __future__ import annotations
@@ -131,7 +130,7 @@ class _Edge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 _Choice = list[int | None]
 
 
-class Joining:
+class PartsJoiner:
     """The parts of one text, as they come; ``overlap`` is in tokens."""
 
     def __init__(self, overlap: int) -> None:
@@ -329,9 +328,9 @@ def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
     >>> joined(["one two three four", "three four five"], 400), joined(["a long caf\\ufffd", " long café au lait"], 400)
     ('one two three four five', 'a long café au lait')
     """
-    joining = Joining(overlap)
-    joining.add(parts)
-    return joining.reading(size).text(parts)
+    joiner = PartsJoiner(overlap)
+    joiner.add(parts)
+    return joiner.reading(size).text(parts)
 
 
 def _fits(left: str, right: str, least: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdall.dialects.shapes import equal, reduced
+from holdall.dialects.canonical import canonical_form, equal
 from holdall.model import Kind
 
 FUNCTION = {"name": "f", "parameters": {"type": "object", "x-own": {"a": None}}}
@@ -32,13 +32,13 @@ BING = {"type": "bing", "bing": {"a": 2}}
     ],
 )
 def test_reduced(kind: Kind, field: str, here: Any, there: Any, expected: Any) -> None:
-    assert reduced(kind, field, there, beside=here) == expected
+    assert canonical_form(kind, field, there, beside=here) == expected
 
 
 def test_a_default_that_depends_on_the_model() -> None:
     tools = [{"type": "file_search", "file_search": {"max_num_results": 5}}]
-    assert reduced(Kind.ASSISTANT, "tools", tools, model="gpt-3.5-turbo") == [{"type": "file_search"}]
-    assert reduced(Kind.ASSISTANT, "tools", tools, model="gpt-4o") == tools
+    assert canonical_form(Kind.ASSISTANT, "tools", tools, model="gpt-3.5-turbo") == [{"type": "file_search"}]
+    assert canonical_form(Kind.ASSISTANT, "tools", tools, model="gpt-4o") == tools
 
 
 def test_json_equality() -> None:

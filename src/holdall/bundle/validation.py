@@ -1,9 +1,8 @@
-"""What a bundle says of itself, line by line: read within the limits, and where a statement is of a shape that
-docs/format.md doesn't know.
+"""Validates a bundle's own statements (index, ledger, losses, ``holdall.json``, ``bag-info.txt``) against
+docs/format.md.
 
-Each ``about_`` function gives what is wrong, a sentence each. What readers could read in two ways is wrong: a key
-twice, a field at an entry of another kind, a fidelity that doesn't belong in its place. Fields that only a newer minor
-version knows are ignored.
+Each ``_faults`` function yields what is wrong, a sentence each. Anything ambiguous is wrong: a duplicate key, a field
+or a fidelity that doesn't belong to the entry. Fields of newer minor versions are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import described, parse_bag_info
+from holdall.bundle.bag import parse_bag_info, repeated_fields
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_safe
 from holdall.kinds import DEFINITIONS, KINDS
@@ -65,7 +64,7 @@ def loss_line(raw: bytes) -> LossLine:
 
 
 def index_line(raw: bytes) -> IndexEntry:
-    """A line of the index, its path not looked at; ValueError where it is over a limit."""
+    """A line of the index, without checking its path; ValueError where it is over a limit."""
     require_plain(raw)
     entry = _index_decoder.decode(raw)
     require_id(entry.id or "")
@@ -74,13 +73,13 @@ def index_line(raw: bytes) -> IndexEntry:
 
 
 def payload_line(raw: bytes) -> IndexEntry:
-    """A line of the index; ValueError where it is over a limit, or its path is none that a bundle may have."""
+    """A line of the index; ValueError where it is over a limit or its path isn't allowed."""
     return _of_payload(index_line(raw))
 
 
 def salvaged_line(raw: bytes) -> IndexEntry:
-    """As ``payload_line``, but whatever limit it is over: the sha256 proves its entry all the same. RecursionError
-    where it is too deep."""
+    """As ``payload_line``, but without limits: the sha256 proves the entry anyway. RecursionError where it is too
+    deep."""
     return _of_payload(_index_decoder.decode(raw))
 
 
@@ -90,9 +89,9 @@ def _of_payload(entry: IndexEntry) -> IndexEntry:
     return entry
 
 
-def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
+def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
-    # As in about_ledger_line, the rules of docs/format.md one after another.
+    # As in ledger_line_faults, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"
@@ -117,7 +116,7 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
         yield "a filename, and it is no content"
 
 
-def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
+def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_unique`` does."""
     # The rules of docs/format.md one after another: more functions would hide them.
     fields = read_unique(raw, values=_LINE_VALUES)
@@ -140,7 +139,7 @@ def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
         yield "a doubt that says nothing"
     if line.fidelity is Fidelity.ORIGINAL and ((line.status or 0) >= 400 or line.code is not None):
         yield "its bytes were refused, and they are there"
-    route = asked(line.route)
+    route = parse_route(line.route)
     if route and line.fidelity is not Fidelity.SUPPLIED and route.file != line.id:
         yield "its route is that of another file"
     if route and {Fidelity.ORIGINAL: True, Fidelity.TEXT: False}.get(line.fidelity) is (route.store is not None):
@@ -148,16 +147,16 @@ def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
 
 
 class Route(NamedTuple):
-    """The ids in the path of a request for a content: of a file, and of the store whose text of it was asked for."""
+    """The ids in the path of a content request: the file's, and the store's if its text was requested."""
 
     store: str | None
     file: str
 
 
-def asked(route: str | None) -> Route | None:
-    """What a ledger's route asked for; None where it is none of the API's paths to a content of the file itself.
+def parse_route(route: str | None) -> Route | None:
+    """Parses a ledger's route; None if it isn't an API path to the file's own content.
 
-    >>> asked("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
+    >>> parse_route("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
     Route(store='vs_1', file='a/b')
     """
     found = _ROUTE.fullmatch(route or "")
@@ -168,7 +167,7 @@ def _is_inside(path: str | None) -> bool:
     return bool(path) and not str(path).startswith("/") and ".." not in str(path).split("/")
 
 
-def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
+def loss_faults(raw: bytes, line: LossLine) -> Iterator[str]:
     """A line of the losses. Raises ValueError as ``read_unique`` does."""
     fields = read_unique(raw, values=_LINE_VALUES)
     if not line.reason:
@@ -182,9 +181,9 @@ def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
         yield f"a loss of the reason {line.reason}, and not of which of the objects that can have it"
 
 
-def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
+def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_unique`` does."""
-    # As in about_ledger_line, the rules of docs/format.md one after another.
+    # As in ledger_line_faults, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_INFO_VALUES)
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
@@ -208,13 +207,13 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
         yield f"format {info.format}, and {said} counted"
 
 
-def about_bag(raw: bytes, info: HoldallInfo) -> Iterator[str]:
-    """``bag-info.txt``. Raises ValueError where it is not what a bag may have."""
+def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
+    """``bag-info.txt``. Raises ValueError where it isn't valid."""
     fields = list(parse_bag_info(raw))
     oxums = [value for label, value in fields if label.lower() == _OXUM]
     if oxums != [f"{info.counts.get('bytes')}.{info.counts.get('entries')}"]:
         yield "Payload-Oxum is not the payload's"
-    known = {label.lower(): value for label, value in described(info.tool, info.source, info.ended)}
+    known = {label.lower(): value for label, value in repeated_fields(info.tool, info.source, info.ended)}
     for label, value in fields:
         if known.get(label.lower(), value) != value:
             yield f"{label} is another than in holdall.json"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.sandbox.service.text_extraction import extracted
-from holdall.wording import read_wording
+from holdall.word_match import read_matcher
 from tests.sweep import examples
 
 TEXT = "\n\n".join(
@@ -20,11 +20,11 @@ TEXT = "\n\n".join(
 
 
 def agrees(path: Path, parts: list[str]) -> bool | None:
-    wording = read_wording(path)
-    if wording is None:
+    matcher = read_matcher(path)
+    if matcher is None:
         return None
-    wording.compare(parts)
-    return wording.agrees
+    matcher.compare(parts)
+    return matcher.agrees
 
 
 def cut(text: str, length: int, overlap: int) -> list[str]:
@@ -69,13 +69,13 @@ def test_few_words_are_compared_too(tmp_path: Path, parts: list[str]) -> None:
 
 
 def test_a_second_text_is_compared_from_its_start(tmp_path: Path) -> None:
-    wording = read_wording(save(tmp_path, "a.txt", TEXT))
-    assert wording is not None
-    wording.compare([TEXT[-300:], "something else entirely"])
-    assert not wording.agrees
-    wording.restart()
-    wording.compare(cut(TEXT, 500, 0))
-    assert wording.agrees
+    matcher = read_matcher(save(tmp_path, "a.txt", TEXT))
+    assert matcher is not None
+    matcher.compare([TEXT[-300:], "something else entirely"])
+    assert not matcher.agrees
+    matcher.restart()
+    matcher.compare(cut(TEXT, 500, 0))
+    assert matcher.agrees
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -131,7 +131,7 @@ def test_marks_without_end_take_linear_time(tmp_path: Path) -> None:
     """What Python sorts in quadratic time: this would take an hour."""
     marks = "\u0301\u0323" * 1_000_000
     (tmp_path / "a.txt").write_text(f"cafe\u0301 a{marks} tea", encoding="utf-8")
-    wording = read_wording(tmp_path / "a.txt")
-    assert wording is not None
-    wording.compare([f"caf\u00e9 a{marks}", "tea"])
-    assert wording.agrees
+    matcher = read_matcher(tmp_path / "a.txt")
+    assert matcher is not None
+    matcher.compare([f"caf\u00e9 a{marks}", "tea"])
+    assert matcher.agrees

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdall.joining import Joining, PartsReading, _fits, comparable_size, is_text_name, joined, overlap_of
+from holdall.join_parts import PartsJoiner, PartsReading, _fits, comparable_size, is_text_name, joined, overlap_of
 from tests.growth import assert_linear
 from tests.sweep import examples, sweep
 
 
 def read(parts: list[str], overlap: int = 400, size: int | None = None) -> PartsReading:
-    joining = Joining(overlap)
-    joining.add(parts)
-    return joining.reading(size)
+    joiner = PartsJoiner(overlap)
+    joiner.add(parts)
+    return joiner.reading(size)
 
 
 def cut(text: str, size: int, overlap: int) -> list[str]:
@@ -283,9 +283,9 @@ def test_markup_may_be_handed_out_without_its_tags() -> None:
 @sweep("last", [" " * 8, "\ufffd" * 8, "abcdefgh"])
 def test_parts_that_lie_in_a_long_one_before_them_cost_little(last: str) -> None:
     def read(parts: list[str]) -> None:
-        joining = Joining(400)
-        joining.add(parts)
-        joining.reading(None)
+        joiner = PartsJoiner(400)
+        joiner.add(parts)
+        joiner.reading(None)
 
     assert_linear(read, lambda n: ["x" * 100 * n + " " * 10 * n + last, *[last] * n], 2000)
 
@@ -293,19 +293,19 @@ def test_parts_that_lie_in_a_long_one_before_them_cost_little(last: str) -> None
 @pytest.mark.thorough
 def test_a_text_of_very_many_parts_is_joined_in_linear_time() -> None:
     def read(parts: list[str]) -> None:
-        joining = Joining(400)
-        joining.add(parts)
-        joining.reading(None)
-        joining.reading(7)
+        joiner = PartsJoiner(400)
+        joiner.add(parts)
+        joiner.reading(None)
+        joiner.reading(7)
 
     assert_linear(read, lambda n: ["x"] * n, 10_000)
 
 
 def test_very_many_parts_are_kept_in_few_bytes() -> None:
     tracemalloc.start()
-    joining = Joining(400)
-    joining.add("ab"[n % 2] for n in range(50_000))
-    found = joining.reading(None)
+    joiner = PartsJoiner(400)
+    joiner.add("ab"[n % 2] for n in range(50_000))
+    found = joiner.reading(None)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 100 * 50_000

@@ -1,4 +1,4 @@
-"""Which errors of the system say that this machine has too little of something, and what to do about each."""
+"""Recognises errors of an exhausted machine (memory, threads, open files), with a hint for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILES = OutOfResources(
 
 
 def exhausted(error: BaseException) -> OutOfResources | None:
-    """What the machine had too little of, where ``error``, one behind it or one of its group says so."""
+    """The exhausted resource, by ``error``, its causes and the members of its group; None if there is none."""
     stack = [error]
     for each in stack:
         if isinstance(each, BaseExceptionGroup):

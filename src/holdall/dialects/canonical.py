@@ -1,9 +1,8 @@
-"""One way to write what a client can set in an object, whichever way a server writes it. Pure.
+"""The canonical form of settable fields, for comparing objects of different servers. Pure.
 
-Absent, null, empty and the API's default say the same; so do ``"auto"`` and ``{"type": "auto"}``, and ids in another
-order. What a server adds to the API's own objects is that server's affair. Metadata, attributes, parameters and
-schemas are their owner's, and are taken as they are. Sources: the official OpenAPI description and, for agents, the
-official SDK.
+Absent, null, empty and the API's default are equal; so are ``"auto"`` and ``{"type": "auto"}``, and ids in any order.
+Members that a server adds to the API's own objects are ignored. Metadata, attributes, parameters and schemas are the
+owner's, and are compared unchanged. Sources: the official OpenAPI description and, for agents, the official SDK.
 """
 
 from __future__ import annotations
@@ -117,15 +116,16 @@ _SHAPES: Mapping[Kind, Mapping[str, Any]] = {
 }
 
 
-def reduced(kind: Kind, field: str, value: Any, *, beside: Any = None, model: str | None = None) -> Any:
-    """What ``value`` says in a ``field`` beyond the default; None where it says nothing.
+def canonical_form(kind: Kind, field: str, value: Any, *, beside: Any = None, model: str | None = None) -> Any:
+    """``value`` of a ``field`` without what is at its default; None if nothing is left.
 
-    Members that the API doesn't have count only where ``beside``, the value it is compared with, has them too; in
-    agents, whose tools are many, all of them do. Some defaults depend on the ``model``.
+    Members unknown to the API count only if ``beside``, the value compared with, has them too; in agents all count.
+    Some defaults depend on the ``model``.
 
-    >>> reduced(Kind.ASSISTANT, "tools", [{"type": "function", "function": {"name": "f", "strict": False}, "x": 1}])
+    >>> tools = [{"type": "function", "function": {"name": "f", "strict": False}, "x": 1}]
+    >>> canonical_form(Kind.ASSISTANT, "tools", tools)
     [{'type': 'function', 'function': {'name': 'f'}}]
-    >>> reduced(Kind.ASSISTANT, "response_format", "auto")
+    >>> canonical_form(Kind.ASSISTANT, "response_format", "auto")
     """
     return _reduced(_SHAPES[kind].get(field), value, value if kind is Kind.AGENT else beside, model or "")
 
@@ -161,7 +161,7 @@ def _members_reduced(shape: Mapping[str, Any], value: Any, beside: Any, model: s
 
 
 def _bare(value: Any) -> Any:
-    """What nobody here knows the shape of: there a null says what leaving out says."""
+    """Values of unknown shape: a null means the same as leaving it out."""
     if isinstance(value, dict):
         return _told({key: _bare(item) for key, item in value.items()})
     return [_bare(item) for item in value] if isinstance(value, list) else value
@@ -172,10 +172,10 @@ def _told(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def respelled(field: str, value: Any, spelled: Callable[[str], str], *, nulls: bool) -> Any:
-    """``value`` of ``field`` with its members named as the API names them, where ``spelled`` makes their names so.
+    """``value`` of ``field`` with members renamed to the API's names by ``spelled``.
 
-    An object that stands in a list by itself is taken out of it, where the API has one object. Without ``nulls``,
-    members of tools and their resources that are null are left out.
+    A list of one object becomes the object where the API has one. Without ``nulls``, null members of tools and their
+    resources are left out.
 
     >>> respelled("tool_resources", [{"fileSearch": {"x": 1}}], lambda key: "file_search", nulls=True)
     {'file_search': {'x': 1}}
@@ -208,7 +208,7 @@ def _respelled(shape: Any, value: Any, spelled: Callable[[str], str], nulls: boo
 
 
 def resources(wanted: Any, there: Any) -> dict[str, Any]:
-    """``tool_resources`` as an update takes them: a tool's go only where they are set to nothing."""
+    """``tool_resources`` as an update accepts them: a tool's must be emptied explicitly."""
     return {**{tool: {USES[tool]: []} for tool in there or {} if tool in USES}, **(wanted or {})}
 
 
