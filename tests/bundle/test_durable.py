@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -12,8 +12,8 @@ from typing import BinaryIO
 import pytest
 
 from holdall.bundle import durable
-from holdall.bundle.durable import cannot_write, write_all, write_whole
-from holdall.errors import CannotWrite
+from holdall.bundle.durable import cannot_write, write_all, write_pieces, write_whole
+from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle
 
 
 def full(*args: object) -> None:
@@ -79,3 +79,26 @@ def test_what_a_disk_takes_in_part_is_written_on(tmp_path: Path) -> None:
         write_all(file, b"0123456789")
     assert (tmp_path / "a").read_bytes() == b"0123456789"
     assert durable.write_all is write_all
+
+
+def test_pieces_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target, gone = tmp_path / "a", tmp_path / "gone"
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise DamagedBundle("no more")
+
+    with pytest.raises(DamagedBundle):
+        write_pieces(target, broken(), force=False)
+    assert list(tmp_path.iterdir()) == []
+    write_pieces(target, iter([b"one", b"two"]), force=False)
+    assert target.read_bytes() == b"onetwo"
+    gone.symlink_to(tmp_path / "nowhere")
+    for there in (target, gone):
+        with pytest.raises(AlreadyExists, match="exists already"):
+            write_pieces(there, [b"x"], force=False)
+    write_pieces(target, [b"x"], force=True)
+    assert target.read_bytes() == b"x"
+    with pytest.raises(CannotWrite, match="can't write"):
+        write_pieces(tmp_path / "no" / "a", [b"x"], force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "gone"}

@@ -13,6 +13,7 @@ import pytest
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
+from tests.pages.reading import Reading
 from tests.project import Hand
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
@@ -318,6 +319,10 @@ def test_an_update_writes_down_what_was_there(holdall: Terminal, differing: str)
     assert before[("update", "membership")] == {"attributes": {"n": 1}}
     assert before[("detach", None)]["attributes"] == {}
     assert before[("create", "file")] is None
+    page = Reading(Path("out/report.html").read_text(encoding="utf-8"))
+    assert "instructionsBeforenothingAfterNew." in page.text
+    assert "metadata.aBeforenothingAfterb" in page.text
+    assert 'attributesBefore{"n":1}After{"n":9}' in page.text
 
 
 def test_what_others_changed_since_stops_an_update(holdall: Terminal, differing: str, box: Running, copy: Hand) -> None:

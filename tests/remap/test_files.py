@@ -45,7 +45,7 @@ def test_everything_below_a_folder_but_what_is_not_the_users_own(tmp_path: Path,
         put(tmp_path / name)
     for name in (
         ".git/config", "node_modules/x/i.js", ".venv/a.py", "venv2/pyvenv.cfg", "venv2/b.py", "__pycache__/c.txt",
-        "out/report.md", "out/runs/1/mapping.json", "b.tar.zst.partial/journal.jsonl",
+        "out/report.md", "out/report.html", "out/runs/1/mapping.json", "b.tar.zst.partial/journal.jsonl",
     ):  # fmt: skip
         put(tmp_path / name)
     put(tmp_path / "binary", OLD.encode() + b"\0")

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -107,6 +107,27 @@ def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
         raise cannot_write(target, error, hint=hint) from None
     with suppress(OSError):  # a file system that can't do it has done its best
         sync_folder(target.parent)
+
+
+def write_pieces(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
+    """Have ``pieces`` at ``target``, whole and durable, readable to nobody else.
+
+    Raises AlreadyExists unless ``force``, CannotWrite.
+    """
+    # Also a link that leads nowhere.
+    if not force and os.path.lexists(target):
+        raise already_exists(target)
+    fresh = target.with_name(f".{target.name[:80]}.new")
+    try:
+        with reporting(target):
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                file.writelines(pieces)
+                sync_file(file)
+            rename_durably(fresh, target, force=force)
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
 
 
 def rename_durably(source: Path, target: Path, *, force: bool) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from itertools import islice
@@ -20,11 +18,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 
 from holdall.errors import HoldallError
+from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from holdall.cli.progress_bars import ProgressBars
 
+
+__all__ = ["JSON_SCHEMA", "Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
 
@@ -46,63 +47,12 @@ _AT_ONCE = 10_000
 _LONGEST = 4000
 # How many losses, or differences, --json lists.
 _LISTED = 2000
-# Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_UNUSUAL = re.compile(r"[^ -~\n\t]")
-
-
-def printable(text: str) -> str:
-    """``text`` with control, format (bidi) and surrogate characters escaped, newline and tab kept.
-
-    >>> printable("a\\x1b[31mb\\u202ec")
-    'a\\\\x1b[31mb\\\\u202ec'
-    """
-    return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_unprintable(found[0]) else found[0], text)
-
-
-def _is_unprintable(char: str) -> bool:
-    return unicodedata.category(char) in _UNPRINTABLE
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _json_escaped(document: str) -> str:
-    """As ``printable``, by JSON's own escapes: in JSON such characters, line ends apart, are always inside strings."""
-
-    def escaped(found: re.Match[str]) -> str:
-        units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_unprintable(found[0]) else ""
-        return "".join(f"\\u{unit}" for unit in units.split()) or found[0]
-
-    return _UNUSUAL.sub(escaped, document)
 
 
 def fitting(text: str, stream: TextIO) -> str:
     """``text`` in the stream's encoding: a terminal that isn't UTF-8 must not turn a file name into a traceback."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def flat(value: object) -> str:
-    """``value`` on one line: names of servers and bundles may have line ends."""
-    return " ".join(str(value).splitlines())
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def human_size(count: int | float) -> str:
-    """Bytes for people: ``0 B``, ``1.4 kB``, ``12 MB`` (powers of 1000)."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(size) < 999.5 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
 
 
 def _described(error: HoldallError) -> dict[str, Any]:
@@ -221,7 +171,7 @@ class Console:
         # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.
         pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=msgspec.to_builtins).iterencode(document)
         while some := "".join(islice(pieces, _AT_ONCE)):
-            self._put(self.stdout, _json_escaped(some), end="")
+            self._put(self.stdout, json_printable(some), end="")
         self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.views import holdings, missing_as_json, show_credentials, show_missing, verdict_as_json
+from holdall.errors import UsageFault
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
@@ -35,8 +36,10 @@ _PLAIN = [kind for kind in ASSISTANT_KINDS if kind is not Kind.ASSISTANT]
 @click.command("inspect", cls=options.Command)
 @options.bundle
 @click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
+@click.option("--html", metavar="FILE", type=options.OutputFile(), help="Write a page about it to FILE, too.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists already.")
 @options.output
-def command(console: Console, bundle: Path, everything: bool) -> Outcome:
+def command(console: Console, bundle: Path, everything: bool, html: Path | None, force: bool) -> Outcome:
     """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.
 
     Reads only what it shows; verify is what proves a bundle.
@@ -44,16 +47,29 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
     from holdall.bundle.reader import open_bundle
     from holdall.bundle.totals import declared_verdict
 
+    if force and not html:
+        raise UsageFault("can't use --force: there is no FILE to replace", hint="--html FILE")
     with open_bundle(bundle) as opened:
         info, size, verdict = opened.info, bundle.stat().st_size, declared_verdict(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
         _print_info(console, bundle, info, size)
         _print_tree(console, info, found)
         missing = _missing(console, opened, everything)
+        page = _write_page(console, opened, size, html, force=force) if html else {}
         console.result()
         console.result(f"{verdict}, as exported")
     result = {"path": str(bundle), "size": size, **msgspec.structs.asdict(info), **found}
-    return Outcome(result={**result, **verdict_as_json(verdict), **missing})
+    return Outcome(result={**result, **verdict_as_json(verdict), **missing, **page})
+
+
+def _write_page(console: Console, bundle: BundleReader, size: int, target: Path, *, force: bool) -> dict[str, Any]:
+    from holdall.bundle.durable import write_pieces
+    from holdall.pages.bundlepage import bundle_page
+
+    write_pieces(target, (piece.encode() for piece in bundle_page(bundle, size)), force=force)
+    console.result()
+    console.result(f"page: {target}")
+    return {"html": str(target)}
 
 
 def _found(tree: _Tree, most: int | None) -> dict[str, list[dict[str, Any]]]:

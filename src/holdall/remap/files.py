@@ -26,7 +26,7 @@ from holdall.safe_open import read_regular
 _LARGEST = 64 << 20
 _CONTEXT = 3  # lines of a diff around what has changed
 _SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
-_OWN = frozenset({MAPPING, "report.md", "runs"})
+_OWN = frozenset({MAPPING, "report.md", "report.html", "runs"})
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ def test_mapping_report_journal_and_audit_are_written_and_copied(box: Running, t
     assert mapping["mappings"][0]["dstId"] == report.assistants[0].target
     assert mapping["source"] == {"org_id": "org_src", "project_id": "proj_src"}
     assert mapping["destination"]["project_id"].startswith("proj_")
-    for name in ("mapping.json", "report.md"):
+    for name in ("mapping.json", "report.md", "report.html"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     journal = lines(folder / "journal.jsonl")
     assert journal[0]["line"] == "opened"

@@ -192,7 +192,7 @@ def test_when_the_latest_run_is_undone_the_one_before_it_is_the_latest(
         withdraw(tmp_path, report.run)
         assert latest.exists() == (then is not None)
         assert then is None or json.loads(latest.read_text())["run"] == then
-        assert (tmp_path / "report.md").exists() == latest.exists()
+        assert (tmp_path / "report.md").exists() == (tmp_path / "report.html").exists() == latest.exists()
     assert by_mapping(tmp_path, DIGESTS, {}) is None
     # What isn't of the run that was undone is left.
     latest.write_text('{"run": "another"}')

@@ -12,6 +12,7 @@ from holdall.errors import CannotWrite
 from holdall.importer.runs.runfolder import AuditLine, RunFolder, timestamp
 from holdall.importer.runs.runreport import Party, Report, ReportDestination
 
+DOCUMENTS = {"mapping.json", "report.md", "report.html"}
 NOW = 1_795_381_200.25
 
 
@@ -52,7 +53,7 @@ def test_two_runs_each_have_their_own_folder_and_the_later_is_on_top(tmp_path: P
     assert json.loads((tmp_path / "mapping.json").read_text())["run"].endswith("a")
     for name in names.values():
         run = tmp_path / "runs" / name
-        assert {path.name for path in run.iterdir()} == {"mapping.json", "report.md", "journal.jsonl", "audit.jsonl"}
+        assert {path.name for path in run.iterdir()} == DOCUMENTS | {"journal.jsonl", "audit.jsonl"}
         line = json.loads((run / "audit.jsonl").read_text())
         assert line == {
             "at": "2026-11-22T21:00:00.250Z",
@@ -61,7 +62,7 @@ def test_two_runs_each_have_their_own_folder_and_the_later_is_on_top(tmp_path: P
             "status": 200,
             "detail": "é\u202e",
         }
-    assert {path.name for path in tmp_path.iterdir()} == {"mapping.json", "report.md", "runs"}
+    assert {path.name for path in tmp_path.iterdir()} == DOCUMENTS | {"runs"}
 
 
 def test_a_document_that_can_not_be_written_leaves_the_old_one(tmp_path: Path) -> None:

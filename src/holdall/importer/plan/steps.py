@@ -330,6 +330,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         kinds = (UpdateDefinition, UpdateMembership, DetachFile)
         return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
 
+    def replaced(self) -> Iterator[Difference]:
+        """The values of existing assistants, agents and stores that would be set, before and after."""
+        for step in self.steps():
+            if isinstance(step, UpdateDefinition | UpdateStore):
+                yield from (one for one in step.differences if not one.absent)
+
     def pending(self) -> bool:
         """Whether there is anything to do, or anything that can't be done."""
         return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())

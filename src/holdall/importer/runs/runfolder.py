@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,9 +15,11 @@ from holdall.bundle.appendlog import AppendLog
 from holdall.bundle.durable import cannot_write, sync_file, sync_folder, write_whole
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed, OutputLocked
+from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
+from holdall.importer.runs.runpage import run_page
 from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, markdown, read_mapping
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.importer.runs.undolog import has_undo, is_undone
@@ -28,6 +30,7 @@ from holdall.safe_open import open_regular, read_regular
 __all__ = [
     "BEFORE",
     "JOURNAL",
+    "PAGE",
     "REPORT",
     "AuditLine",
     "PastRun",
@@ -43,6 +46,7 @@ __all__ = [
 
 AUDIT = "audit.jsonl"
 REPORT = "report.md"
+PAGE = "report.html"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"
 LOCK = ".lock"
@@ -148,14 +152,18 @@ class RunFolder:
         # Nothing is decided by it: only the journal has to survive a crash.
         self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
-    def publish(self, report: Report) -> None:
-        """Write mapping and report into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not."""
+    def publish(self, report: Report, changes: Sequence[Difference] = ()) -> None:
+        """Write mapping, report and page into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not.
+
+        ``changes`` are the values that the run replaced.
+        """
         document = msgspec.json.format(msgspec.json.encode(mapping(report)), indent=2) + b"\n"
         # The run's own first: where the disk fills up, OUTPUT_DIR keeps what the run before says.
         for folder in (self.path, self.output):
             write_whole(folder / MAPPING, document, hint=_HINT)
             # A server may send half of a surrogate pair as a name, which is no UTF-8.
             write_whole(folder / REPORT, markdown(report).encode("utf-8", "backslashreplace"), hint=_HINT)
+            write_whole(folder / PAGE, "".join(run_page(report, changes)).encode(), hint=_HINT)
 
     async def close(self) -> None:
         try:

@@ -203,7 +203,8 @@ async def _apply(
         if done.stopped is None:
             verdict = judge(done)
             done = msgspec.structs.replace(done, complete=verdict.complete, verdict=str(verdict))
-        folder.publish(done)
+        changed = {(kind, source) for kind, _, source in folder.state.updated}
+        folder.publish(done, [one for one in plan.replaced() if (one.kind, one.source) in changed])
     if done.stopped is None:
         await folder.write(Closed(ended=timestamp(now())))
     return done

@@ -14,7 +14,7 @@ from holdall.bundle.durable import write_whole
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, NotFound, UsageFault
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, locked, mappings, past_runs
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, PAGE, REPORT, locked, mappings, past_runs
 from holdall.importer.runs.runreport import MAPPING, read_mapping
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import UndoAction, UndoLog, is_undone
@@ -169,7 +169,7 @@ def withdraw(output: Path, run: str) -> None:
         if its is None or its.run != run:
             return
         before = next((path for path, _ in mappings(output) if path != latest), None)
-        for name in (MAPPING, REPORT):
+        for name in (MAPPING, REPORT, PAGE):
             if before is not None and (before.parent / name).is_file():
                 write_whole(output / name, read_regular(before.parent / name))
             else:

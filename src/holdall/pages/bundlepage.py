@@ -1,0 +1,342 @@
+"""The page about a bundle: the verdict, the assistants, what they know, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from holdall.bundle.layout import HoldallInfo, LedgerLine
+from holdall.bundle.missing import MissingFromBundle, Wanted
+from holdall.bundle.reader import BundleReader
+from holdall.bundle.totals import declared_verdict
+from holdall.dependencies import USERS, User
+from holdall.kinds import ASSISTANT_KINDS, KINDS, read
+from holdall.legible import counted, human_size
+from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView
+from holdall.pages.markup import bar, code, facts, fidelity, fold, message, name, page, size, stacked, text
+from holdall.pages.shares import Share, Shares
+from holdall.untrusted import read_json
+
+T = TypeVar("T")
+
+# What a page lists at most: files of one store or assistant, files in all, cards, stores, missing files and the like.
+_OF_ONE = 300
+_FILES = 5000
+_CARDS = 1000
+_STORES = 1000
+_MISSING = 1000
+# Characters of instructions, tools and values in all, and what each tool and value takes at least.
+_CHARACTERS = 4_000_000
+_LEAST = 100
+# Files that are seen without opening the fold.
+_OPEN = 12
+
+# Characters of a value that has a place of its own.
+_LONG = 100
+
+_SHOWN_ELSEWHERE = frozenset({"id", "object", "created_at", "name", "model", "description", "instructions", "tools"})
+
+
+def bundle_page(bundle: BundleReader, bytes_: int) -> Iterator[str]:
+    """The page, piece by piece; ``bytes_`` is the bundle's size. Raises DamagedBundle."""
+    with MissingFromBundle(bundle) as missing:
+        yield from page(f"{bundle.path.name} · holdall", _Page(bundle, missing, bytes_).body())
+
+
+class _Page:
+    """One pass over a bundle. Counts down what there is still room for."""
+
+    def __init__(self, bundle: BundleReader, missing: MissingFromBundle, bytes_: int) -> None:
+        self._bundle, self._missing, self._bytes = bundle, missing, bytes_
+        self._shares = Shares(bundle)
+        self._numbers = {id: number for number, id in enumerate(self._shares.stores)}
+        self._names: dict[SourceId, str | None] = {}
+        self._users: dict[SourceId, list[str]] = {}
+        self._files, self._characters = _FILES, _CHARACTERS
+
+    def body(self) -> Iterator[str]:
+        for record in islice(self._bundle.stores(), _STORES):
+            self._names[record.id] = StoreView.of(record).name
+        yield from self._head()
+        yield from self._lacking()
+        for kind in ASSISTANT_KINDS:
+            yield from self._cards(kind)
+        yield from self._knowledge()
+        yield from self._unused()
+        yield from self._outside()
+
+    def _head(self) -> Iterator[str]:
+        info, verdict = self._bundle.info, declared_verdict(self._bundle.info)
+        said = str(verdict)
+        yield f"<header><p class=eyebrow>{name(self._bundle.path.name)}</p>\n"
+        yield f'<h1 class="{"good" if verdict.complete else "bad"}">{text(said[:1].upper() + said[1:])}</h1>\n'
+        yield f"<p class=lead>{_counts(info)}</p>\n"
+        parts = {each: info.fidelities[each].files for each in Fidelity if each in info.fidelities}
+        if parts:
+            label = ", ".join(f"{counted(count, 'file')} {each.value}" for each, count in parts.items())
+            yield stacked(parts, label)
+            words = (f"<li>{fidelity(each, count)}{_stored(info, each)}</li>" for each, count in parts.items())
+            yield f"<ul class=legend>{''.join(words)}</ul>\n"
+        source = info.source
+        where = [source.base_url, *filter(None, (source.organization, source.project, source.label))]
+        yield facts(
+            [
+                ("Source", "<br>".join(map(name, where))),
+                ("Exported", f"{_time(info.started)} to {_time(info.ended)}"),
+                ("Bundle", f"{human_size(self._bytes)}, format {text(info.format)}, written by {name(info.tool)}"),
+            ]
+        )
+        yield "<p class=note>As recorded at export. This page proves nothing: <code>holdall verify</code> does.</p>"
+        yield "</header>\n"
+
+    def _lacking(self) -> Iterator[str]:
+        """The files that have no original."""
+        if not self._missing.total:
+            return
+        yield f"<section><h2>No original: {counted(self._missing.total, 'file')}</h2>\n"
+        yield "<p>If you have copies, add them with <code>holdall supply</code>.</p>\n"
+        worst: list[str] = []
+        texts: list[str] = []
+        said = None
+        for one in islice(self._missing.wanted(), _MISSING):
+            rows = texts if one.fidelity is Fidelity.TEXT and not (one.truncated or one.doubt) else worst
+            # Most files of one export have one reason; it is said when it changes.
+            rows.append(self._wanted(one, one.message if one.message != said else None))
+            said = one.message
+        yield f"<ul class=rows>\n{''.join(worst)}</ul>\n"
+        if texts:
+            inner = f"<ul class=rows>\n{''.join(texts)}</ul>\n"
+            yield fold(f"Text only <small>{len(texts)}</small>", inner, is_open=len(texts) <= _OPEN)
+        yield f"{_more(self._missing.total - _MISSING)}</section>\n"
+
+    @staticmethod
+    def _wanted(one: Wanted, why: str | None) -> str:
+        how = fidelity(one.fidelity, doubtful=one.doubt is not None, cut=one.truncated)
+        notes = [f"used by {_users(one.used_by)}"] if one.used_by else []
+        notes += ["gone from the project"] if one.gone else []
+        notes += [message(said) for said in (one.doubt, why) if said]
+        note = f"<small>{'; '.join(notes)}</small>" if notes else ""
+        named = name(one.filename or "(no name)")
+        return f"<li><span>{named} {code(one.id)}</span>{how}<i>{size(one.size)}</i>{note}</li>\n"
+
+    # -- assistants ----------------------------------------------------------------------------------
+
+    def _cards(self, kind: Kind) -> Iterator[str]:
+        total, row = 0, KINDS[kind]
+        for number, record in enumerate(self._bundle.definitions(kind)):
+            total = number + 1
+            if number == 0:
+                yield f"<section><h2>{counted(self._bundle.info.counts.get(row.count, 0), row.noun)}</h2>\n"
+            view = read(record)
+            for store in view.store_ids:
+                if len(users := self._users.setdefault(store, [])) < USERS:
+                    users.append(view.name or record.id)
+            if number < _CARDS:
+                yield from self._card(record, view)
+        if total:
+            if self._characters <= 0:
+                yield "<p class=note>The page is full, so texts, tools or settings are left out: "
+                yield f"<code>holdall extract</code> has all of {row.folder}</p>\n"
+            yield f"{_more(total - _CARDS)}</section>\n"
+
+    def _card(self, record: Record, view: DefinitionView) -> Iterator[str]:
+        fields = _fields(record)
+        yield f"<article><h3>{name(view.name or '(no name)')}</h3>\n<p class=id>{code(record.id)}</p>\n"
+        if said := fields.get("description"):
+            yield f"<p>{self._cut(said)}</p>\n"
+        yield facts(self._card_facts(fields, view))
+        if instructions := fields.get("instructions"):
+            summary = f"Instructions <small>{counted(len(str(instructions)), 'character')}</small>"
+            yield fold(summary, f"<pre>{self._cut(instructions)}</pre>")
+        yield from map(self._tool, self._fitting(_tools(fields)))
+        for field, value in self._fitting(_parameters(fields, view, long=True)):
+            yield fold(text(_title(field)), f"<pre>{self._cut(_indented(value))}</pre>")
+        if view.file_ids:
+            yield from self._file_list("Files of the code interpreter", view.file_ids, len(view.file_ids))
+        yield "</article>\n"
+
+    def _card_facts(self, fields: dict[str, Any], view: DefinitionView) -> Iterator[tuple[str, str]]:
+        yield "Model", name(view.model or "none")
+        if stores := view.store_ids:
+            shown = stores[: min(_OF_ONE, self._files)]
+            self._files -= len(shown)
+            left = [f"and {len(stores) - len(shown)} more"] if len(stores) > len(shown) else []
+            yield "Searches", "<br>".join([*map(self._store_link, shown), *left])
+        found = _parameters(fields, view, long=False)
+        yield from ((_title(field), self._cut(_short(value))) for field, value in self._fitting(found))
+
+    def _store_link(self, id: SourceId) -> str:
+        number = self._numbers.get(id)
+        if number is None:
+            return f"{code(id)} <b class=unavailable>not in the bundle</b>"
+        said = name(self._names.get(id) or id)
+        return f"<a href=#s{number}>{said}</a>" if number < _STORES else said
+
+    def _tool(self, tool: Any) -> str:
+        kind = tool.get("type") if isinstance(tool, dict) else tool
+        said = tool.get(kind) if isinstance(tool, dict) and isinstance(kind, str) else None
+        title = said.get("name") if isinstance(said, dict) else None
+        summary = f"Tool <b>{name(kind)}</b>{f' {code(title)}' if title else ''}"
+        if not isinstance(tool, dict) or set(tool) <= {"type"}:
+            return f"<p class=tool>{summary}</p>\n"
+        return fold(summary, f"<pre>{self._cut(_indented(said or tool))}</pre>")
+
+    def _fitting(self, values: Iterable[T]) -> Iterator[T]:
+        """The first of ``values``, as long as the page has room."""
+        for value in values:
+            if self._characters <= 0:
+                return
+            self._characters -= _LEAST
+            yield value
+
+    def _cut(self, value: object) -> str:
+        """A long text as HTML, as far as the page has room for it."""
+        whole = value if isinstance(value, str) else _short(value)
+        shown = whole[: max(self._characters, 0)]
+        self._characters -= len(shown)
+        left = len(whole) - len(shown)
+        return text(shown) + (f" <em>… and {counted(left, 'character')} more: holdall extract</em>" if left else "")
+
+    # -- stores and files ----------------------------------------------------------------------------
+
+    def _knowledge(self) -> Iterator[str]:
+        stores = self._shares.stores
+        if not stores:
+            return
+        yield f"<section><h2>Knowledge: {counted(len(stores), 'vector store')}</h2>\n"
+        largest = max(share.bytes for share in stores.values()) or 1
+        for id, share in islice(stores.items(), _STORES):
+            yield from self._store(id, share, largest)
+        yield f"{_more(len(stores) - _STORES)}</section>\n"
+
+    def _store(self, id: SourceId, share: Share, largest: int) -> Iterator[str]:
+        yield f"<article id=s{self._numbers[id]}><h3>{name(self._names.get(id) or '(no name)')}</h3>\n"
+        yield f"<p class=id>{code(id)}</p>\n"
+        parts = {each: share.files[each] for each in Fidelity if share.files[each]}
+        words = ", ".join(fidelity(each, count) for each, count in parts.items())
+        if parts:
+            yield stacked(parts, ", ".join(f"{count} {each.value}" for each, count in parts.items()))
+        users = self._users.get(id, [])
+        yield facts(
+            [
+                ("Files", f"{share.members}{f': {words}' if words else ''}"),
+                ("Size", f"{human_size(share.bytes)} {bar(share.bytes / largest)}"),
+                (
+                    "Used by",
+                    ", ".join(map(name, users)) + (" and perhaps more" * (len(users) == USERS)) or "nobody here",
+                ),
+            ]
+        )
+        members = (member.id for member in self._bundle.memberships(id))
+        yield from self._file_list("Files", members, share.members)
+        yield "</article>\n"
+
+    def _file_list(self, title: str, ids: Iterable[str], count: int) -> Iterator[str]:
+        lines = []
+        for id in islice(ids, min(_OF_ONE, self._files)):
+            lines.append((id, self._bundle.ledger_line(id)))
+        self._files -= len(lines)
+        yield from _files(title, lines, count)
+
+    def _unused(self) -> Iterator[str]:
+        unused = self._shares.unused
+        if unused:
+            yield "<section><h2>Files that no store or assistant uses</h2>\n"
+            lines = [(line.id, line) for line in unused[:_OF_ONE]]
+            yield from _files(counted(unused.total, "file").capitalize(), lines, unused.total)
+            yield "</section>\n"
+
+    def _outside(self) -> Iterator[str]:
+        """What no bundle can hold, and the fields that seem to hold a credential."""
+        outside, found = self._missing.outside, self._missing.credentials
+        if outside:
+            yield "<section><h2>Not included: hosted elsewhere, or gone</h2>\n<ul class=plain>\n"
+            for one in outside[:_MISSING]:
+                users = f"<small>used by {_users(one.used_by)}</small>" if one.used_by else ""
+                yield f"<li>{message(one)} {users}</li>\n"
+            yield f"</ul>\n{_more(len(outside) - _MISSING)}</section>\n"
+        if found:
+            yield "<section><h2>Credentials</h2>\n<p>These fields seem to hold one, and so does the bundle. "
+            yield "The values are not repeated in this list.</p>\n<ul class=plain>\n"
+            yield from (f"<li>{message(one)}</li>\n" for one in found)
+            yield f"</ul>\n{_more(found.total - len(found))}</section>\n"
+
+
+def _files(title: str, lines: Sequence[tuple[str, LedgerLine | None]], count: int) -> Iterator[str]:
+    if not count and not lines:
+        return
+    largest = max((line.size or 0 for _, line in lines if line), default=0) or 1
+    rows = "".join(_row(id, line, largest) for id, line in lines)
+    inner = f"<ul class=rows>\n{rows}</ul>{_more(count - len(lines))}"
+    yield fold(f"{text(title)} <small>{count}</small>", inner, is_open=count <= _OPEN)
+
+
+def _row(id: str, line: LedgerLine | None, largest: int) -> str:
+    if line is None:
+        return f"<li><span>{code(id)}</span>{fidelity(None)}<i>-</i></li>\n"
+    how = fidelity(line.fidelity, doubtful=bool(line.doubt), cut=line.truncated)
+    stored = f"<i>{bar(line.size / largest)}{size(line.size)}</i>" if line.size is not None else "<i>-</i>"
+    return f"<li><span>{name(line.filename or '(no name)')} {code(id)}</span>{how}{stored}</li>\n"
+
+
+def _more(left: int) -> str:
+    """How much is cut off, and what shows it."""
+    return f"<p class=note>… and {left} more: <code>holdall inspect --all --json</code></p>\n" if left > 0 else ""
+
+
+def _users(users: list[User]) -> str:
+    said = ", ".join(name(user.name or user.id) for user in users)
+    return f"{said} and perhaps more" if len(users) == USERS else said
+
+
+def _counts(info: HoldallInfo) -> str:
+    rows = [(info.counts.get(row.count, 0), row.noun) for row in (KINDS[kind] for kind in KINDS)]
+    held = ", ".join(counted(count, noun) for count, noun in rows if count and noun != "membership")
+    return f"{held or 'Nothing'}; {human_size(info.counts.get('bytes', 0))}"
+
+
+def _stored(info: HoldallInfo, each: Fidelity) -> str:
+    return f" {human_size(info.fidelities[each].bytes)}" if info.fidelities[each].bytes else ""
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    try:
+        found = read_json(record.raw)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tools(fields: dict[str, Any]) -> list[Any]:
+    tools = fields.get("tools")
+    return tools if isinstance(tools, list) else [] if tools is None else [tools]
+
+
+def _parameters(fields: dict[str, Any], view: DefinitionView, *, long: bool) -> Iterator[tuple[str, Any]]:
+    """What else a definition sets; the ``long`` values by themselves."""
+    refers = bool(view.store_ids or view.file_ids)
+    for field, value in fields.items():
+        if field in _SHOWN_ELSEWHERE or value in (None, "", [], {}) or (field == "tool_resources" and refers):
+            continue
+        if long == (len(_short(value)) > _LONG):
+            yield field, value
+
+
+def _title(field: str) -> str:
+    words = field.replace("_", " ")[:_LONG]
+    return words[:1].upper() + words[1:]
+
+
+def _indented(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,62 @@
+"""report.html: what became of each, from which id to which, and what was there before."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdall.importer.plan.difference import Difference
+from holdall.importer.runs.runpage import run_page
+from holdall.importer.runs.runreport import Orphan
+from holdall.model import Kind, SourceId, TargetId
+from tests.importer.runs.test_runreport import REPORT
+from tests.pages.reading import Reading
+
+
+def read(report: object = REPORT, *changes: Difference, **more: object) -> Reading:
+    return Reading("".join(run_page(msgspec.structs.replace(REPORT, **more), changes)))
+
+
+def test_the_verdict_comes_first_and_what_failed_before_what_did_not() -> None:
+    text = read(complete=False, verdict="incomplete: 2 assistants missing").text
+    assert "Import of b Incomplete: 2 assistants missing 1 copied1 partial1 failed1 not attempted" in text
+    assert text.index("Rate limit exceeded") < text.index("Customer Support")
+    assert "Customer Support asst_1→ asst_9copied" in text
+    assert "left out: gone" in text
+    assert "<b>`x`" in text
+    assert "\\u202e" in text
+
+
+def test_each_old_id_leads_to_its_new_one() -> None:
+    text = read().text
+    assert "Assistants 2 asst_1→ asst_9 asst_2→ asst_8" in text
+    assert "Vector stores 1 vs_1→ vs_9" in text
+    assert "Files 1 f2→ f9" in text
+
+
+def test_what_was_replaced_is_there_before_and_after() -> None:
+    one = Difference(
+        kind=Kind.ASSISTANT,
+        source=SourceId("asst_1"),
+        name="Help",
+        field="instructions",
+        bundle="<new>",
+        destination="old",
+    )
+    text = read(REPORT, one).text
+    assert (
+        "Changed at the destination: 1 value Help assistant asst_1 Fieldinstructions BeforeoldAfter<new>"
+        in text.replace("instructionsBefore", "instructions Before")
+    )
+
+
+def test_a_run_that_was_cut_off_is_not_called_complete() -> None:
+    assert "Not finished" in read().text
+    assert "holdall remap" not in read(by_kind={}, stores={}, files={}).text
+
+
+def test_many_rows_end_in_a_count() -> None:
+    files = {SourceId(f"f{number}"): TargetId(f"g{number}") for number in range(2001)}
+    lost = Orphan(kind=Kind.FILE, id=None, source=None, name="a\u202eb")
+    text = read(files=files, orphans=[lost]).text
+    assert "… and 1 more in mapping.json" in text
+    assert "Possible orphans: 1 Nothing refers to them. file a\\u202eb not seen so far" in text
