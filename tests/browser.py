@@ -127,7 +127,7 @@ def browser(folder: Path) -> Iterator[Browser]:
         os.close(into)
         one.close()
         try:
-            process.wait(20)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
