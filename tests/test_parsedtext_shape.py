@@ -9,7 +9,7 @@ import pytest
 from holdall.parsedtext import StoredText, require_page
 from holdall.untrusted import MAX_PART, MAX_PARTS
 
-ASSISTANT_KINDS = [
+FULL = [
     b'{"pages":[],"truncated":false}',
     b' { "pages" : [{"data":[{"text":"a\\"]}{\\\\"}]},{"content":[{"text":null,"x":[1,[{}]]}]}] ,"truncated" : true } ',
     json.dumps({"pages": [{"data": [{"text": '\U0001f600 \\ " ]'}]}] * 3, "truncated": False}).encode(),
@@ -23,7 +23,7 @@ def read(raw: bytes, step: int) -> bool:
     return text.end()
 
 
-@pytest.mark.parametrize("raw", ASSISTANT_KINDS)
+@pytest.mark.parametrize("raw", FULL)
 def test_where_it_is_cut_makes_no_difference(raw: bytes) -> None:
     assert {read(raw, step) for step in range(1, len(raw) + 1)} == {json.loads(raw)["truncated"]}
 

@@ -16,7 +16,7 @@ from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.growth import assert_linear
 
-ASSISTANT_KINDS: dict[str, Any] = {
+FULL: dict[str, Any] = {
     "id": "asst_1",
     "object": "assistant",
     "created_at": 1700000000,
@@ -57,9 +57,9 @@ def request(fields: dict[str, Any], prefix: str = "") -> dialect.Request:
 
 
 def test_every_field_is_sent_as_it_was_with_the_ids_of_the_copy() -> None:
-    found = request(ASSISTANT_KINDS)
+    found = request(FULL)
     assert found.body == {
-        **{k: v for k, v in ASSISTANT_KINDS.items() if k not in ("id", "object", "created_at", "reasoning_effort")},
+        **{k: v for k, v in FULL.items() if k not in ("id", "object", "created_at", "reasoning_effort")},
         "tool_resources": {
             "file_search": {"vector_store_ids": ["VS"]},
             "code_interpreter": {"file_ids": ["F1", "F2"]},
@@ -72,19 +72,19 @@ def test_every_field_is_sent_as_it_was_with_the_ids_of_the_copy() -> None:
 
 
 def test_numbers_keep_their_kind() -> None:
-    body = msgspec.json.encode(request(ASSISTANT_KINDS).body)
+    body = msgspec.json.encode(request(FULL).body)
     assert b'"temperature":1.0' in body
     assert b'"top_p":1,' in body
     assert b'"score_threshold":0.0' in body
 
 
 def test_the_prefix_goes_before_a_name_and_not_before_none() -> None:
-    assert request(ASSISTANT_KINDS, "copy of ").body["name"] == "copy of Guide"
-    assert request({**ASSISTANT_KINDS, "name": None}, "copy of ").body["name"] is None
+    assert request(FULL, "copy of ").body["name"] == "copy of Guide"
+    assert request({**FULL, "name": None}, "copy of ").body["name"] is None
 
 
 def test_unknown_fields_are_left_out_and_said_unless_empty() -> None:
-    odd = {**ASSISTANT_KINDS, "x_team": 3, "x_empty": None, "file_ids": []}
+    odd = {**FULL, "x_team": 3, "x_empty": None, "file_ids": []}
     odd["tool_resources"] = {
         "azure_ai_search": {"indexes": [1]},
         "code_interpreter": None,
@@ -101,12 +101,12 @@ def test_unknown_fields_are_left_out_and_said_unless_empty() -> None:
 
 
 def test_tools_that_are_null_are_no_tools() -> None:
-    assert request({**ASSISTANT_KINDS, "tools": None}).body["tools"] == []
+    assert request({**FULL, "tools": None}).body["tools"] == []
 
 
 def test_a_full_metadata_is_set_right_after_creation() -> None:
     own = {f"k{i}": "v" for i in range(16)}
-    found = request({**ASSISTANT_KINDS, "metadata": own})
+    found = request({**FULL, "metadata": own})
     assert len(found.body["metadata"]) == 16
     assert found.update == {"metadata": own}
 
@@ -200,7 +200,7 @@ def test_what_a_create_call_can_do_without_and_what_is_lost_by_it() -> None:
 def test_what_is_said_of_a_record_with_very_many_odd_fields_costs_in_proportion(inside: Any) -> None:
     def made(n: int) -> Record:
         tools = [{"type": "function", "function": {"name": "f f", "parameters": 7, "x": 1}, "y": 1}] * (n // 10)
-        return record(ASSISTANT_KINDS | {"metadata": inside(n), "tools": tools})
+        return record(FULL | {"metadata": inside(n), "tools": tools})
 
     def request(one: Record) -> object:
         return definition(one, prefix="")

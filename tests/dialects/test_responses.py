@@ -23,7 +23,7 @@ SCHEMA = {
     "required": ["a"],
     "additionalProperties": False,
 }
-ASSISTANT_KINDS: dict[str, Any] = {
+FULL: dict[str, Any] = {
     "id": "asst_1",
     "object": "assistant",
     "created_at": 1700000000,
@@ -74,7 +74,7 @@ def lost(fields: dict[str, Any]) -> list[tuple[Why, str | None]]:
 
 
 def test_each_field_has_its_place_and_what_has_none_is_kept() -> None:
-    found = draft(ASSISTANT_KINDS)
+    found = draft(FULL)
     assert found.body == {
         "model": "gpt-4o",
         "instructions": "Answer.\n\u202eodd",
@@ -98,7 +98,7 @@ def test_each_field_has_its_place_and_what_has_none_is_kept() -> None:
 
 
 def test_the_prefix_goes_before_the_name_and_the_mapped_model_in_place_of_the_old_one() -> None:
-    found = draft(ASSISTANT_KINDS, prefix="copy of ", model="gpt-4.1")
+    found = draft(FULL, prefix="copy of ", model="gpt-4.1")
     assert (found.kept["name"], found.body["model"]) == ("copy of Guide", "gpt-4.1")
     assert draft({"id": "asst_1", "name": None}, prefix="copy of ").kept["name"] is None
 
@@ -180,6 +180,13 @@ def test_metadata_over_the_limits_is_left_out_key_by_key() -> None:
         (Why.OVER_LIMIT, "metadata.more"),
     ]
     assert draft({"id": "a", "metadata": {"n": 3, "none": None}}).body["metadata"] == {"n": "3"}
+
+
+def test_of_many_keys_over_the_limit_some_are_named_and_all_are_left_out() -> None:
+    found = draft({"id": "a", "metadata": {f"k{n}": "v" for n in range(16 + 100)}})
+    assert [loss.field for loss in found.losses] == [f"metadata.k{n}" for n in range(16, 36)]
+    assert found.losses[-1].text == "left out: 16 keys are allowed; so are 80 more"
+    assert len(found.left_out) == 100
 
 
 def test_our_marks_are_on_no_answer_of_a_model() -> None:

@@ -53,7 +53,7 @@ def dropped(what: str, *says: str) -> Outcome:
     return Outcome(page=f"{what} named as not kept", code=EXIT_LOOK, says=(*says, "the destination does not keep it"))
 
 
-ASSISTANT_KINDS = Outcome()
+FULL = Outcome()
 SHORT = Outcome(also=frozenset({Oddity.LIST_SHORT_PAGES}))
 # The batch limit and a parameter that a model refuses are told from these words.
 WORDS = Outcome(page="whole; refusals are read by their words")
@@ -108,7 +108,7 @@ NO_MATTER = (
 )
 
 # One line for each: an oddity without is found by the tests.
-OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, ASSISTANT_KINDS) | {
+OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, FULL) | {
     Oddity.LIST_NO_HAS_MORE: SHORT,
     Oddity.LIST_NO_OBJECT: SHORT,
     Oddity.LIST_ALWAYS_MORE: SHORT,
@@ -180,7 +180,7 @@ KEEPING = (Oddity.DELETE_404, Oddity.DELETE_FALSE, Oddity.DELETE_IGNORED)
 TOUCHING = [
     oddity
     for oddity in OUTCOMES
-    if (OUTCOMES[oddity] is not ASSISTANT_KINDS and not oddity.startswith(("list-", "text-", "error-")))
+    if (OUTCOMES[oddity] is not FULL and not oddity.startswith(("list-", "text-", "error-")))
     or oddity
     in (
         Oddity.COUNTS_ZERO,
@@ -334,7 +334,7 @@ def test_two_at_once(box: Running, holdall: Terminal, bundle: Path, source: Proj
     """Two oddities or three: there is no table of what comes of them, but what is said of it is true."""
     some = random.Random(seed).sample(list(Oddity), 2 + seed % 2)
     switches = msgspec.structs.asdict(SERVED) | {"oddities": frozenset(some)}
-    done = truly(box, holdall, bundle, source, f"sk-some-{seed}", switches, *ASSISTANT_KINDS.chosen)
+    done = truly(box, holdall, bundle, source, f"sk-some-{seed}", switches, *FULL.chosen)
     print(seed, *some, done.code)
 
 
@@ -365,7 +365,7 @@ def test_import_again_and_undo(box: Running, holdall: Terminal, bundle: Path, so
 
 def test_all_at_once(box: Running, holdall: Terminal, bundle: Path, source: Project) -> None:
     switches = msgspec.structs.asdict(SERVED) | {"oddities": frozenset(Oddity)}
-    done = truly(box, holdall, bundle, source, "sk-into-all", switches, *ASSISTANT_KINDS.chosen)
+    done = truly(box, holdall, bundle, source, "sk-into-all", switches, *FULL.chosen)
     assert len(box.requests()) < 2000
     assert done.code == EXIT_INCOMPLETE, done.err
     for words in ("does not keep metadata", "partial", "the destination does not keep it"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any, TypeGuard, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 # Dots in the name of a field that stand between objects, at the most; keys may have any number.
 _DEEPEST = 64
+# So many fields are named one by one; of more, the first and their number.
+_FEW = 20
 
 
 def read_fields(record: Record) -> dict[str, Any]:
@@ -74,6 +77,15 @@ class Reading:
         self.left_out[field] = value
         record = self.record
         self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
+
+    def lose_each(self, why: Why, fields: Mapping[str, object], text: str) -> None:
+        """Record that ``fields`` aren't sent, for one reason: ``_FEW`` of many are losses of their own."""
+        for field, value in islice(fields.items(), _FEW):
+            self._note(why, field, value, text)
+        if len(fields) > _FEW:
+            text = f"{text}; so are {len(fields) - _FEW} more"
+            self.losses[-1] = msgspec.structs.replace(self.losses[-1], text=text)
+            self.left_out.update(fields)
 
     def _lose_halves(self) -> None:
         """Replace unpaired surrogates, which some tools write as escapes and no encoding can hold."""

@@ -167,6 +167,7 @@ class Pairs(Rule, frozen=True, kw_only=True):
         if not isinstance(value, dict):
             return unfit(reading, value, where, NOT_AN_OBJECT)
         found: dict[str, Any] = {}
+        spare: dict[str, Any] = {}
         # The marks of an earlier copy take none of the room: they are replaced.
         marks = {key: item for key, item in value.items() if key in MARKS}
         for key, item in value.items():
@@ -178,11 +179,13 @@ class Pairs(Rule, frozen=True, kw_only=True):
                 text = f"left out: a key may have {self.key} characters and a value {self.value}"
                 reading.lose(Why.OVER_LIMIT, inside, item, text)
             elif len(found) == self.keys:
-                reading.lose(Why.OVER_LIMIT, inside, item, f"left out: {self.keys} keys are allowed")
+                spare[inside] = item
             else:
                 if made is not item:
                     reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}, and is one now")
                 found[key] = made
+        if spare:
+            reading.lose_each(Why.OVER_LIMIT, spare, f"left out: {self.keys} keys are allowed")
         return {**found, **marks}
 
     def _stays(self, item: Any) -> bool:
