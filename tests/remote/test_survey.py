@@ -104,3 +104,24 @@ def test_a_field_of_another_type_and_half_a_character_are_passed_over() -> None:
         b'{"id": "a", "metadata": "none", "name": "\\ud83d", "created_at": %b}' % (b"9" * 30), AssistantView, "a"
     )
     assert (seen.id, seen.name) == ("a", "\ufffd")
+
+
+def test_stores_that_cannot_be_listed_one_after_the_other_are_doubted_unasked_in_the_end() -> None:
+    asked: list[str] = []
+
+    class Listing(Server):
+        async def pages(self, where: str, **_: Any) -> AsyncIterator[list[bytes]]:
+            asked.append(where)
+            raise NotFound("no such list", status=404)
+            yield []
+
+    surveyor = Surveyor(cast(Account, Listing(failing(NotFound, 404), 200)))
+
+    async def read() -> None:
+        for number in range(100):
+            async for _ in surveyor.memberships(SourceId(f"vs_{number}"), required=False):
+                raise AssertionError("nothing is there")
+
+    asyncio.run(read())
+    assert len(asked) == 20
+    assert len(surveyor.doubts) == 100

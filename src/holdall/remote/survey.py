@@ -17,6 +17,7 @@ from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
 from holdall.remote.client import Account, path, viewed
+from holdall.remote.limits import HOPELESS
 from holdall.remote.lists import identity
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Surveyor:
         self.absent: list[str] = []
         """The lists that were asked for and that the server hasn't, by their paths."""
         self._code_interpreter = code_interpreter
+        self._failed_in_a_row = 0  # stores whose files could not be listed
 
     async def definitions(self, kind: Kind) -> list[Record]:
         """All definitions of a kind, oldest first, each with the server's own JSON. Assistants are requested only if
@@ -176,17 +178,24 @@ class Surveyor:
     ) -> AsyncIterator[tuple[MembershipView, bytes]]:
         """The files of one store, oldest first: what they say, and their JSON on one line.
 
-        Where it isn't ``required``, a list that the server can't give, or not to its end, is doubted.
+        Where it isn't ``required``, a list that the server can't give, or not to its end, is doubted, and after
+        ``HOPELESS`` of those in a row each further one, without a request.
         """
         where = path("/vector_stores/{}/files", store_id)
+        # A server may claim 50,000 stores that it doesn't have.
+        if not required and self._failed_in_a_row >= HOPELESS:
+            self.doubts[where] = f"it was not asked for: those of {HOPELESS} stores before it could not be read"
+            return
         try:
             async for _, raw in self._list(where):
                 line = _one_line(raw)
                 yield viewed(line, MembershipView, f"a file of store {store_id}"), line
+            self._failed_in_a_row = 0
         except REQUEST_ERRORS as error:
             if required:
                 raise
             _raise_if_passing(error)
+            self._failed_in_a_row += 1
             self.doubts[where] = f"it could not be read: {error.message}"
 
 
