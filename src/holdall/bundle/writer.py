@@ -310,7 +310,7 @@ class BundleWriter:
         except FrameError as error:
             raise CannotWrite(
                 f"can't write {self.target}: what an earlier run left in {self._partial.folder} is damaged: {error}",
-                hint="--no-resume throws it away and begins anew",
+                hint="--no-resume deletes it and starts again",
             ) from None
         self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
         self._stream.flush()

@@ -181,7 +181,7 @@ class Console:
 
     @staticmethod
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
-        # At once, so that who follows a pipe or a log sees each line when it is said.
+        # Flushed, so that a pipe or a log shows each line immediately.
         print(fitting(text, stream), end=end, file=stream, flush=True)
 
 

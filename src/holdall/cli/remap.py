@@ -75,7 +75,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
 
 
 def _print_diff(console: Console, change: Change) -> None:
-    """Byte for byte into a file or another program, so that it can be applied; escaped on a terminal."""
+    """Print raw bytes to a file or a pipe, so that the patch applies; escape them on a terminal."""
     from holdall.remap.files import unified
 
     raw = getattr(console.stdout, "buffer", None)

@@ -115,7 +115,7 @@ def _result(verdict: Verification) -> dict[str, Any]:
 
 
 def _print(console: Console, verdict: Verification, tell: Callable[[str], None]) -> None:
-    """Findings go to stdout in any event; what is said of a whole bundle goes to ``tell``."""
+    """Print findings to stdout, and everything about a whole bundle through ``tell``."""
     if not verdict.is_named:
         console.result(f"{verdict.path}: not the file you named: sha256 is {verdict.sha256}, expected {verdict.named}")
     for finding in verdict.findings:

@@ -114,7 +114,7 @@ def show_missing(
 def _numbered(wanted: Iterable[Wanted], width: int) -> Iterator[str]:
     said = None
     for one in wanted:
-        # Most files of one export have one reason; it is said when it changes.
+        # Most files of an export share one reason: print it only when it changes.
         why = f": {flat(one.message)}" if one.message and one.message != said else ""
         said = one.message
         yield f"{one.number:>{width}}. {_wanted(one)}{why}"

@@ -90,7 +90,7 @@ def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> 
     for tool in tools:
         kind = tool["type"]
         if kind == "function":
-            # This API takes a function for strict where nothing is said, and the Assistants API for not.
+            # Without the field a function is strict in this API, and not in the Assistants API.
             found.append({"type": kind, "strict": False, **tool["function"]})
         elif kind == "code_interpreter":
             used = mapped(_object(resources.get(kind)).get(USES[kind]), targets.files)

@@ -74,7 +74,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Builder(Protocol):
-    """Makes the request for a copy of a record, with ``model`` in place of its own, as ``table`` allows.
+    """Builds the request that copies a record, within ``table``; ``model`` replaces the record's own.
 
     References that ``targets`` doesn't map are left out; the plan, which knows why, reports them.
     """

@@ -72,7 +72,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
             doubts=look.doubts,
         )
         ids = frozenset(look.ids)
-    # What the answers say of the account is known by now.
+    # Answers name the account, so this is known only after the requests.
     side = replace(side, organization=account.organization, project=account.project, requests=dict(account.requests))
     return Examined(side=side, endpoint=account.endpoint, ids=ids)
 

@@ -38,7 +38,7 @@ class Look:
         self._surveyor = Surveyor(account)
         self._there = {f"/{each.name}" for each in endpoints if each.answer is EndpointState.YES}
         self.doubts = self._surveyor.doubts
-        """The lists that can't be had or may lack something, by their paths, and why."""
+        """Why a list is missing or may be incomplete, by its path."""
         self._purposes: dict[str, list[FileView]] = {}
         self._listed: dict[str, int] = {}  # by store, the memberships that were read
         self.ids: set[str] = set()

@@ -203,7 +203,7 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
         raise AlreadyExists(
             f"can't write {target}: {partial_folder(target)} holds the same export, begun on {when:%Y-%m-%d} and "
             "never finished",
-            hint="--resume goes on with it, contents from then included; --no-resume throws it away and begins anew",
+            hint="--resume continues it and keeps the contents it has; --no-resume deletes it and starts again",
         )
     return target, True
 

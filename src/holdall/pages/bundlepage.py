@@ -103,7 +103,7 @@ class _Page:
         said = None
         for one in islice(self._missing.wanted(), _MISSING):
             rows = texts if one.fidelity is Fidelity.TEXT and not (one.truncated or one.doubt) else worst
-            # Most files of one export have one reason; it is said when it changes.
+            # Most files of an export share one reason: print it only when it changes.
             rows.append(self._wanted(one, one.message if one.message != said else None))
             said = one.message
         yield f"<ul class=rows>\n{''.join(worst)}</ul>\n"
