@@ -101,16 +101,21 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return EXIT_LOOK if open_reasons else EXIT_DONE
 
     def __str__(self) -> str:
-        """``complete``, or ``incomplete: 13 files missing from 2 assistants``."""
-        head, missing = "complete", self._phrases(missing=True)
+        """``COMPLETE``, ``INCOMPLETE: 13 files missing from 2 assistants`` or ``3 DIFFERENCES``."""
+        head, missing = "COMPLETE", self._phrases(missing=True)
         if missing:
-            head = f"incomplete: {', '.join(missing)}"
+            head = f"INCOMPLETE: {', '.join(missing)}"
             if self.users:
                 head += f" from {self.users} assistant{'s' if self.users > 1 else ''}"
             # What was accepted is still missing; only the exit code doesn't say so.
             accepted = any(count and reason.missing for reason, count in self.accepted.items())
             if accepted and self.exit_code != EXIT_INCOMPLETE:
                 head += " (accepted)"
+        different = self.counts.get(Reason.DIFFERENT, 0)
+        if different and not missing:
+            # A copy that differs is neither complete nor short of anything.
+            head = f"{different} DIFFERENCE{'S' if different > 1 else ''}"
+            return "; ".join([head, *self.without(Reason.DIFFERENT)._phrases(missing=False)])
         return "; ".join([head, *self._phrases(missing=False)])
 
     def _phrases(self, *, missing: bool) -> list[str]:

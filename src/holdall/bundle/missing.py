@@ -6,7 +6,9 @@ sorted on disk.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +27,41 @@ from holdall.safe_open import Closing
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
 _WEIGHT = {Fidelity.UNAVAILABLE: 0, Fidelity.TEXT: 2}
 _CUT = 1
+
+
+# Reasons that are told apart: each may have words of a server in it.
+_REASONS = 50
+
+
+class Lack(StrEnum):
+    """What a bundle has in place of a file's bytes, the worst first, in words for one file and for many."""
+
+    many: str
+
+    def __new__(cls, value: str, many: str) -> Lack:
+        lack = str.__new__(cls, value)
+        lack._value_, lack.many = value, many
+        return lack
+
+    MISSING = "file missing", "files missing"
+    CUT = "text cut short", "texts cut short"
+    DOUBTFUL = "text joined doubtfully", "texts joined doubtfully"
+    TEXT = "file as text only", "files as text only"
+
+
+class Reasoned(NamedTuple):
+    """A lack and why, by which files are counted; the ids of single files are taken out of ``why``."""
+
+    lack: Lack
+    why: str
+
+
+def _reasoned(line: LedgerLine | Wanted) -> Reasoned:
+    if line.fidelity is Fidelity.UNAVAILABLE:
+        lack = Lack.MISSING
+    else:
+        lack = Lack.CUT if line.truncated else Lack.DOUBTFUL if line.doubt else Lack.TEXT
+    return Reasoned(lack, (line.doubt or line.message or "").replace(line.id, "…"))
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,8 +104,9 @@ class _Item(NamedTuple):
 class MissingFromBundle(Closing):
     """What one bundle lacks, found when this is made. A context manager. Raises DamagedBundle.
 
-    ``total`` is the number of files wanted; ``outside`` the things that no bundle holds, stores and files that are
-    gone from the project among them; ``credentials`` the fields that seem to hold one, which is in the bundle too.
+    ``total`` is the number of files wanted, ``counts`` the same by reason; ``outside`` the things that no bundle holds,
+    stores and files that are gone from the project among them; ``credentials`` the fields that seem to hold one, which
+    is in the bundle too.
     """
 
     def __init__(self, bundle: BundleReader) -> None:
@@ -78,6 +116,7 @@ class MissingFromBundle(Closing):
         self._store_users: dict[str, list[int]] = {}
         self._traces, self._files = ValueSorter(_Trace), ValueSorter(_Item)
         self.total = 0
+        self.counts: Counter[Reasoned] = Counter()
         self._scan, outside = Scan(), Dependencies()
         self._read_definitions(outside)
         gone: Capped[Dependency] = Capped()
@@ -163,7 +202,13 @@ class MissingFromBundle(Closing):
             if named and not known and self._included("code_interpreter"):
                 yield Dependency(kind="file", name=id, used_by=[self._users[number] for number in named])
 
+    def reasoned(self, line: LedgerLine | Wanted) -> Reasoned:
+        """What ``counts`` counts it as: those of one lack together once there are too many reasons."""
+        one = _reasoned(line)
+        return one if one in self.counts or len(self.counts) < _REASONS else Reasoned(one.lack, "")
+
     def _want(self, line: LedgerLine, gone: bool, users: list[int]) -> None:
         self.total += 1
+        self.counts[self.reasoned(line)] += 1
         weight = _CUT if line.truncated or line.doubt else _WEIGHT[line.fidelity]
         self._files.add(f"{weight}{line.filename or ''}\0{line.id}", _Item(line, gone, users))

@@ -8,12 +8,13 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import parameters
-from holdall.cli.console import Console, counted, flat
+from holdall.cli.block import Block, Group
+from holdall.cli.console import Console, counted
 from holdall.cli.views import verdict_as_json
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.kinds import KINDS
 from holdall.settings import DestinationSettings
-from holdall.verdict import Reason, Verdict
+from holdall.verdict import Verdict
 
 _NOUNS = {**{row.count: row.noun for row in KINDS.values()}, "texts": "text"}
 
@@ -36,24 +37,29 @@ def compare(
 
 
 def show_proof(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
-    """Print a comparison, the verdict last. Returns the result for ``--json`` and the verdict."""
-    for difference in proof.differences:
-        console.result(flat(difference))
+    """Print a comparison. Returns the result for ``--json`` and the verdict."""
     unchecked, doubtful, unsearched = proof.unchecked(), proof.doubtful(), proof.unsearched()
-    for write, head, counts in (
-        (console.say, "text not compared: ", unchecked),
-        (console.result, "", doubtful),
-        (console.say, "search can't be compared: ", unsearched),
-    ):
-        for why, count in sorted(counts.items()):
-            write(f"{head}{counted(count, 'file')}: {why}")
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
     verdict = proof.verdict()
-    found = counted(len(proof.differences), "difference") if proof.differences else "no differences"
     chosen = f", only what {proof.chosen} chose" if proof.chosen else ""
-    console.result(f"{title}: {verdict.without(Reason.DIFFERENT)}; {found} ({compared} compared{origin}{chosen})")
+    Block(
+        verdict=verdict,
+        exit_code=verdict.exit_code,
+        findings=map(str, proof.differences),
+        findings_total=len(proof.differences),
+        facts=[f"Compared {title} with the bundle{origin}{chosen}: {compared}"],
+        groups=[
+            Group(title=f"{counted(count, 'file')} {what}", total=count, why=why)
+            for what, counts in (
+                ("with text joined doubtfully", doubtful),
+                ("with text not compared", unchecked),
+                ("with search not compared", unsearched),
+            )
+            for why, count in sorted(counts.items())
+        ],
+    ).show(console, on_stdout=True)
     return {
         "by": proof.origin,
         "compared": proof.compared,

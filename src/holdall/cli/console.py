@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
-from holdall.errors import HoldallError
+from holdall.cli.wrapping import wrapped
+from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError
 from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
 
@@ -45,6 +47,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 _AT_ONCE = 10_000
 # Characters of a line on stderr: a name may have megabytes.
 _LONGEST = 4000
+# Columns of a line where no terminal says how many it has.
+_COLUMNS = 100
+_GREEN, _YELLOW, _RED, _PLAIN = "\x1b[1;32m", "\x1b[1;33m", "\x1b[1;31m", "\x1b[0m"
 # How many losses, or differences, --json lists.
 _LISTED = 2000
 
@@ -73,6 +78,9 @@ class Console:
     ) -> None:
         self.json = False
         self.quiet = False
+        self.verbose = False
+        # auto, always or never, as --color takes it.
+        self.color = "auto"
         self.command: str | None = None
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
@@ -88,6 +96,11 @@ class Console:
         if not self.json:
             self._write(self.stdout, text)
 
+    def path(self, text: str) -> None:
+        """As ``result``, on one line however long: a path or a command is copied, or read by a program."""
+        if not self.json:
+            self._write(self.stdout, text, wrap=False)
+
     def help(self, text: str) -> None:
         """How the program is called, on stdout, also under ``--json``."""
         self._put(self.stdout, text)
@@ -96,6 +109,22 @@ class Console:
         """A line about the progress, on stderr; not with ``--quiet``."""
         if not self.quiet:
             self.warn(text)
+
+    def detail(self, text: str) -> None:
+        """A line that only ``--verbose`` prints, on stderr."""
+        if self.verbose:
+            self.say(text)
+
+    def verdict(self, text: str, exit_code: int, *, result: bool = False) -> None:
+        """The verdict in the colour of its exit code: on stdout where it is the command's result, else on stderr."""
+        color = _GREEN if exit_code == EXIT_DONE else _YELLOW if exit_code == EXIT_LOOK else _RED
+        if not (result and self.json):
+            self._write(self.stdout if result else self.stderr, text, color=color)
+
+    def type_next(self, command: str) -> None:
+        """A command to type next, on stderr, on one line so that it can be pasted; not with ``--quiet``."""
+        if not self.quiet:
+            self._write(self.stderr, f"Next: {command}", wrap=False)
 
     def warn(self, text: str) -> None:
         """A line that must be seen, on stderr, also with ``--quiet``. A name in it may be of any length."""
@@ -174,10 +203,31 @@ class Console:
             self._put(self.stdout, json_printable(some), end="")
         self._put(self.stdout, "")
 
-    def _write(self, stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str, *, wrap: bool = True, color: str = "") -> None:
+        # One call, one line of what is said: a name with a line end in it must not look like two.
+        safe = printable(text).replace("\n", "\\n")
+        lines = wrapped(safe, self._width(stream)) if wrap else [safe]
+        if color and self._colors(stream):
+            lines = [f"{color}{line}{_PLAIN}" for line in lines]
         with self._bars.aside() if self._bars else nullcontext():
-            # One call, one line: a name with a line end in it must not look like two.
-            self._put(stream, printable(text).replace("\n", "\\n"))
+            self._put(stream, "\n".join(lines))
+
+    def _width(self, stream: TextIO) -> int | None:
+        """Columns of a line; None where nothing is broken: results that a program may read."""
+        if stream.isatty():
+            return shutil.get_terminal_size().columns
+        try:
+            # Only a stream of the process has a reader that can be asked to take a hundred columns.
+            stream.fileno()
+        except (OSError, AttributeError, ValueError):
+            return None
+        columns = os.environ.get("COLUMNS", "")
+        return None if stream is self.stdout else int(columns) if columns.isdecimal() and int(columns) else _COLUMNS
+
+    def _colors(self, stream: TextIO) -> bool:
+        if self.color == "auto":
+            return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+        return self.color == "always"
 
     @staticmethod
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:

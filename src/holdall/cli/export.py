@@ -8,9 +8,10 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters, views
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.block import NAMED, Block, Group
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
@@ -27,8 +29,9 @@ from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
+    from holdall.bundle.missing import MissingFromBundle
     from holdall.dumps import Dump
-    from holdall.exporter.report import ExportReport
+    from holdall.exporter.report import ExportReport, Finding
     from holdall.exporter.run_export import ExportOptions
 
 
@@ -107,7 +110,7 @@ def run_export(
     console.close_progress()
     missing = _show_report(console, report, kept=kept)
     if kept:
-        console.result(str(report.bundle))
+        console.path(str(report.bundle))
     # The losses stand beside the result.
     result = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
     return Outcome(
@@ -244,42 +247,69 @@ def _fresh(output: Path | None, label: str) -> Path:
 
 def _show_report(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
     """Print the report. Returns what the bundle lacks, for ``--json``."""
-    if report.unchanged_since is not None:
-        when = f"{datetime.fromtimestamp(report.unchanged_since, UTC):%Y-%m-%d %H:%M} UTC"
-        console.say(f"nothing has changed since {when}: no new bundle, {report.bundle} is the newest")
-    kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
-    console.say(f"{views.holdings(report.counts, kinds)} -> {human_size(report.size)}")
-    numbers = (f"{n} {_WORDS.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
-    console.say(f"files: {', '.join(numbers)}")
-    missing = _show_losses(console, report, kept=kept)
-    if report.parent and report.taken:
-        console.say(f"{report.taken} contents are unchanged since {report.parent}: not downloaded again")
-    if report.requests:
-        requests = ", ".join(f"{route} {count}" for route, count in Counter(report.requests).most_common())
-        console.say(f"{sum(report.requests.values())} requests: {requests}")
-    if kept:
-        if report.sha256:
-            console.say(f"sha256 {report.sha256}")
-        console.say(f"prove it:  holdall verify {pasteable(report.bundle)}")
-        views.conclude(console, report.verdict)
-    return missing
-
-
-def _show_losses(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
-    """Print the findings, then the numbered list of files to supply and what no bundle holds."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
+
+    with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as missing:
+        block = Block(
+            verdict=report.verdict,
+            exit_code=report.verdict.exit_code,
+            facts=list(_facts(report)),
+            groups=[*_loss_groups(report.losses), *views.missing_groups(missing), *views.aside_groups(missing)],
+            details=chain(_details(report), views.missing_lines(missing)),
+            commands=list(_commands(report, missing)) if kept else [],
+        )
+        block.show(console)
+        return views.missing_as_json(missing) if console.json else {}
+
+
+def _facts(report: ExportReport) -> Iterator[str]:
+    if report.unchanged_since is not None:
+        when = f"{datetime.fromtimestamp(report.unchanged_since, UTC):%Y-%m-%d %H:%M} UTC"
+        yield f"Nothing has changed since {when}: {report.bundle} is the newest bundle"
+    numbers = ", ".join(f"{n} {_WORDS.get(each, each)}" for each, n in report.fidelities.items() if n)
+    kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
+    held = views.holdings(report.counts, kinds)
+    yield f"{held}{f' ({numbers})' if numbers else ''}, {human_size(report.size)}"
+    if report.parent and report.taken:
+        yield f"Reused {counted(report.taken, 'unchanged file')} from {report.parent}"
+    if report.containers_made:
+        left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else ", deleted again"
+        yield f"Containers: {report.containers_made} created{left}"
+
+
+def _loss_groups(losses: Iterable[Finding]) -> Iterator[Group]:
+    """What is lost besides the contents of files, by reason; the first are the most important."""
+    from holdall.exporter.report import ContentLoss, Policy, describe, reason
+    from holdall.verdict import Reason
+
+    groups: dict[Reason | None, list[Finding]] = {}
+    for loss in losses:
+        if not isinstance(loss, ContentLoss):
+            groups.setdefault(reason(loss, Policy()), []).append(loss)
+    for why, found in groups.items():
+        if len(found) == 1:
+            yield Group(title=describe(found[0]), total=1)
+            continue
+        names = [str(getattr(loss, "id", None) or getattr(loss, "list", None) or describe(loss)) for loss in found]
+        title = f"{len(found)} {why.many}" if why else f"{len(found)} files known from a dump only"
+        yield Group(title=title, items=names[:NAMED], total=len(found))
+
+
+def _details(report: ExportReport) -> Iterator[str]:
+    """Every loss, and what it took."""
     from holdall.exporter.report import ContentLoss, describe
 
-    said = [loss for loss in report.losses if not isinstance(loss, ContentLoss)]
-    views.show_first(console.warn, map(describe, said), len(said))
-    if report.containers_made:
-        left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
-        console.say(f"containers: {report.containers_made} made{left}")
-    with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as missing:
-        more = f"holdall inspect {pasteable(report.bundle)} --all" if kept else ""
-        views.show_missing(console.warn, missing, more=more)
-        views.show_credentials(console.warn, missing.credentials)
-        if missing.total and kept:
-            console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")
-        return views.missing_as_json(missing) if console.json else {}
+    yield from (describe(loss) for loss in report.losses if not isinstance(loss, ContentLoss))
+    if report.requests:
+        requests = ", ".join(f"{route} {count}" for route, count in Counter(report.requests).most_common())
+        yield f"{sum(report.requests.values())} requests: {requests}"
+    if report.sha256:
+        yield f"sha256 {report.sha256}"
+
+
+def _commands(report: ExportReport, missing: MissingFromBundle) -> Iterator[str]:
+    bundle = pasteable(report.bundle)
+    if missing.total:
+        yield f"holdall supply {bundle} --originals DIR"
+    yield f"holdall verify {bundle}"

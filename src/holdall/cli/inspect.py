@@ -12,9 +12,19 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import holdings, missing_as_json, show_credentials, show_missing, verdict_as_json
-from holdall.errors import UsageFault
+from holdall.cli.block import Block, Group
+from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.views import (
+    aside_groups,
+    holdings,
+    missing_as_json,
+    missing_groups,
+    missing_lines,
+    outside_groups,
+    verdict_as_json,
+)
+from holdall.cli.wrapping import table
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
@@ -25,6 +35,8 @@ if TYPE_CHECKING:
 
 _FILES = 10
 _ASSISTANTS = 100
+# Definitions of which a line is shown without --verbose.
+_BRIEF = 5
 # Stores and files that are listed, however often a bundle names each.
 _LISTED = 250_000
 # Who uses what is only known once all memberships are read: up to so many that takes no time.
@@ -53,22 +65,29 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
         info, size, verdict = opened.info, bundle.stat().st_size, declared_verdict(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
         _print_info(console, bundle, info, size)
-        _print_tree(console, info, found)
-        missing = _missing(console, opened, everything)
-        page = _write_page(console, opened, size, html, force=force) if html else {}
-        console.result()
-        console.result(f"{verdict}, as exported")
+        if everything or console.verbose:
+            _print_tree(console, info, found)
+        else:
+            _print_brief(console, info, found)
+        missing, groups, lines = _missing(console, opened, everything)
+        page = _write_page(opened, size, html, force=force) if html else {}
+        Block(
+            verdict=f"{verdict} (as exported)",
+            exit_code=EXIT_DONE if verdict.complete else EXIT_LOOK,
+            groups=groups,
+            details=lines,
+            places=[f"Page: {html}"] if html else [],
+            commands=[f"holdall verify {pasteable(bundle)}"],
+        ).show(console, on_stdout=True)
     result = {"path": str(bundle), "size": size, **msgspec.structs.asdict(info), **found}
     return Outcome(result={**result, **verdict_as_json(verdict), **missing, **page})
 
 
-def _write_page(console: Console, bundle: BundleReader, size: int, target: Path, *, force: bool) -> dict[str, Any]:
+def _write_page(bundle: BundleReader, size: int, target: Path, *, force: bool) -> dict[str, Any]:
     from holdall.bundle.durable import write_pieces
     from holdall.pages.bundlepage import bundle_page
 
     write_pieces(target, (piece.encode() for piece in bundle_page(bundle, size)), force=force)
-    console.result()
-    console.result(f"page: {target}")
     return {"html": str(target)}
 
 
@@ -82,40 +101,45 @@ def _found(tree: _Tree, most: int | None) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _missing(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
-    """Print what the bundle lacks, and return it for ``--json``; of a large one, without ``--all``, only how much."""
+def _missing(console: Console, bundle: BundleReader, everything: bool) -> tuple[dict[str, Any], list[Group], list[str]]:
+    """What the bundle lacks: for ``--json``, by reason, and a line each; of a large one, without ``--all``, only how
+    much."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.credentials import Scan
     from holdall.dependencies import Dependencies
 
     info = bundle.info
     if everything or info.counts.get("memberships", 0) + info.counts.get("files", 0) <= _AT_ONCE:
-        limits = {"limit": None} if everything else {}
         with MissingFromBundle(bundle) as missing:
-            if missing.total or missing.outside:
-                console.result()
-            show_missing(console.result, missing, more="--all shows them", **limits)
-            show_credentials(console.warn, missing.credentials, **limits)
-            return missing_as_json(missing, **limits) if console.json else {}
-    total = sum(
-        info.fidelities[each].files for each in (Fidelity.TEXT, Fidelity.UNAVAILABLE) if each in info.fidelities
-    )
-    if total:
-        console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
+            groups = [*missing_groups(missing), *aside_groups(missing)]
+            if everything:
+                for line in missing_lines(missing):
+                    console.result(flat(line))
+            limits = {"limit": None} if everything else {}
+            lines = list(islice(missing_lines(missing), _AT_ONCE)) if console.verbose and not everything else []
+            return (missing_as_json(missing, **limits) if console.json else {}), groups, lines
+    groups = []
+    for fidelity, words in ((Fidelity.UNAVAILABLE, "missing"), (Fidelity.TEXT, "as text only")):
+        if count := info.fidelities[fidelity].files if fidelity in info.fidelities else 0:
+            groups.append(Group(title=f"{counted(count, 'file')} {words} (--all lists them)", total=count))
     outside, scan = Dependencies(), Scan()
     for record in bundle.whole():
         scan.look(record)
         outside.add(record)
     for record in bundle.stores():
         scan.look(record)
-    show_credentials(console.warn, scan.found)
-    return {
-        "please_supply": None,
-        "please_supply_total": total,
-        "outside": msgspec.to_builtins(outside.things()),
-        "credentials": msgspec.to_builtins(scan.found),
-        "credentials_total": scan.found.total,
-    }
+    things = outside.things()
+    return (
+        {
+            "please_supply": None,
+            "please_supply_total": sum(group.total for group in groups),
+            "outside": msgspec.to_builtins(things),
+            "credentials": msgspec.to_builtins(scan.found),
+            "credentials_total": scan.found.total,
+        },
+        [*groups, *outside_groups(things, scan.found)],
+        [],
+    )
 
 
 class _Tree:
@@ -201,16 +225,33 @@ def _file(id: str, line: LedgerLine | None) -> dict[str, Any]:
 def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
     source, counts = info.source, info.counts
     where = [source.base_url, *(part for part in (source.organization, source.project, source.label) if part)]
-    console.result(f"{path}  {human_size(size)}, format {info.format}, written by {info.tool}")
-    console.result(f"source     {', '.join(where)}")
-    console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
-    size_of_all = human_size(counts.get("bytes", 0))
-    console.result(f"holds      {holdings(counts)}; {size_of_all} in {counts.get('entries', 0)} entries")
-    for fidelity, count in info.fidelities.items():
-        stored = f", {human_size(count.bytes)}" if count.bytes else ""
-        console.result(f"           {fidelity}: {counted(count.files, 'file')}{stored}")
-    for number, (name, digest) in enumerate(msgspec.to_builtins(info.digests).items()):
-        console.result(f"{'' if number else 'digests':11}{name:12}{digest}")
+    numbers = ", ".join(f"{count.files} {fidelity}" for fidelity, count in info.fidelities.items() if count.files)
+    console.result(f"{path}: {human_size(size)}, format {info.format}, written by {info.tool}")
+    console.result(f"Source:    {', '.join(where)}")
+    console.result(f"Captured:  {_time(info.started)} to {_time(info.ended)}")
+    kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
+    console.result(f"Holds:     {holdings(counts, kinds)}{f' ({numbers})' if numbers else ''}")
+    if console.verbose:
+        for name, digest in msgspec.to_builtins(info.digests).items():
+            console.result(f"Digest:    {name} {digest}")
+
+
+def _print_brief(console: Console, info: HoldallInfo, found: dict[str, list[dict[str, Any]]]) -> None:
+    """One line for each of the first definitions."""
+    shown = [one for kind in ASSISTANT_KINDS for one in found[KINDS[kind].count]][:_BRIEF]
+    rows = [(one["name"] or "(no name)", one["id"], one["model"] or "", _knowledge(one)) for one in shown]
+    for line in table(rows):
+        console.result(f"  {line}")
+    total = sum(info.counts.get(KINDS[kind].count, 0) for kind in ASSISTANT_KINDS)
+    if (more := total - len(shown)) > 0:
+        console.result(f"  … and {more} more (-v lists them with their files)")
+
+
+def _knowledge(one: dict[str, Any]) -> str:
+    files = sum(store["file_count"] for store in one.get("stores", ()))
+    if interpreter := one.get("code_interpreter"):
+        files += interpreter["file_count"]
+    return counted(files, "file") if files else ""
 
 
 def _print_tree(console: Console, info: HoldallInfo, found: dict[str, list[dict[str, Any]]]) -> None:

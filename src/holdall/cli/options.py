@@ -147,13 +147,27 @@ def _turn_on(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
+def _choose_color(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value:
+        ctx.ensure_object(Console).color = value
+    return value
+
+
 def _flag(*names: str, help: str) -> Callable[[Any], Any]:
     return click.option(*names, is_flag=True, expose_value=False, callback=_turn_on, help=help)
 
 
 output = together(
     _flag("--json", help="One JSON document on stdout."),
-    _flag("--quiet", "-q", help="Only results and warnings."),
+    _flag("--quiet", "-q", help="Print the verdict and the result only."),
+    _flag("--verbose", "-v", help="List every item instead of counts."),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        expose_value=False,
+        callback=_choose_color,
+        help="Color the verdict. Default: on a terminal, unless NO_COLOR is set.",
+    ),
     click.pass_obj,
 )
 """The options of every command. They are kept in the Console, which the command gets as its first argument."""

@@ -13,10 +13,10 @@ import msgspec
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.views import losses_as_json, missing_as_json, show_first, show_losses, show_missing, verdict_as_json
+from holdall.cli.views import losses_as_json, missing_as_json, show_first, verdict_as_json
 from holdall.dialects.loss import Loss
 from holdall.dialects.tables import Form
-from holdall.errors import EXIT_LOOK, UsageFault, pasteable
+from holdall.errors import EXIT_LOOK, UsageFault
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind
@@ -41,10 +41,10 @@ def show_summary(
             console.warn(flat(f"{step.path} {why}; the new one goes to {step.beside}"))
     for warning in prepared.warnings:
         console.warn(f"warning: {flat(warning)}")
-    show_losses(console, list(prepared.plan.losses()))
+    if not console.json:
+        return {}
     with MissingFromBundle(reader) as missing:
-        show_missing(console.warn, missing, more=f"holdall inspect {pasteable(reader.path)} --all" if kept else "")
-        return missing_as_json(missing) if console.json else {}
+        return missing_as_json(missing)
 
 
 def _whereto(prepared: Prepared, output: Path) -> Iterator[str]:

@@ -10,19 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.compare import compare
-from holdall.cli.console import Console, Outcome, counted, flat
+from holdall.cli.console import Console, Outcome, counted
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import require_consent, show_conflicts, show_plan, show_summary
 from holdall.cli.subprocesses import on_signal
-from holdall.cli.views import conclude, losses_as_json, show_losses, verdict_as_json
-from holdall.dialects.loss import Severity
+from holdall.cli.views import loss_groups, loss_lines, losses_as_json, verdict_as_json
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
 from holdall.kinds import DEFINITIONS, KINDS
@@ -154,7 +155,7 @@ def run_import(
         console.close_progress()
         if imported.report is None:
             return observer.outcome
-        outcome = _show_report(console, settings, imported, imported.report)
+        outcome = _show_report(console, settings, bundle, imported, imported.report, compared=compared)
         if not compared:
             return outcome
         against, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)
@@ -164,23 +165,31 @@ def run_import(
 
 
 def _show_report(
-    console: Console, settings: DestinationSettings, imported: verb.Imported, report: verb.Report
+    console: Console,
+    settings: DestinationSettings,
+    bundle: Path,
+    imported: verb.Imported,
+    report: verb.Report,
+    *,
+    compared: bool,
 ) -> Outcome:
-    """Print the report, without the losses that the plan had already. The exit code is the verdict's."""
-    for text in _results(report):
-        console.result(flat(text))
-    foreseen = set(imported.prepared.plan.losses()) if imported.prepared else ()
-    minor = [loss for loss in report.losses() if loss.why.severity is Severity.MINOR]
-    show_losses(console, [loss for loss in dict.fromkeys(minor) if loss not in foreseen])
-    counts = Counter(result.status for result in report.results)
-    said = ", ".join(f"{counts[status]} {status}" for status in verb.Status if counts[status])
-    console.say(said or "nothing to import")
-    _warn_of_leftovers(console, report)
-    console.say(f"mapping and report in {settings.output_dir}, this run in {settings.output_dir / 'runs' / report.run}")
+    """Print the report. The exit code is the verdict's. Raises what stopped the run."""
+    foreseen = list(imported.prepared.plan.losses()) if imported.prepared else []
+    losses = list(dict.fromkeys([*report.losses(), *foreseen]))
+    output, verdict = settings.output_dir, imported.verdict()
+    again = f"holdall verify {pasteable(bundle)} --against dst --output-dir {pasteable(output)}"
+    Block(
+        verdict="INCOMPLETE: stopped before the end" if report.stopped else verdict,
+        exit_code=report.stopped.exit_code if report.stopped else verdict.exit_code,
+        facts=[_facts(report)],
+        groups=[*_leftovers(report), *_unfinished(report), *loss_groups(losses)],
+        details=chain(_results(report), loss_lines(losses), _leftover_lines(report)),
+        places=[f"Report: {output / 'report.md'}; run {report.run}"],
+        commands=[] if report.stopped or compared else [again],
+    ).show(console)
     if report.stopped:
         raise report.stopped
-    verdict = imported.verdict()
-    conclude(console, verdict)
+    console.path(str(output / "mapping.json"))
     return Outcome(
         exit_code=verdict.exit_code,
         result={
@@ -195,6 +204,22 @@ def _show_report(
     )
 
 
+def _facts(report: verb.Report) -> str:
+    """How many assistants, stores and files came through."""
+    counts = Counter(result.status for result in report.results)
+    said = ", ".join(f"{counts[status]} {status}" for status in verb.Status if counts[status])
+    return f"Assistants: {said}" if said else "Nothing to import"
+
+
+def _unfinished(report: verb.Report) -> Iterator[Group]:
+    """The assistants that did not fully succeed, by how they ended."""
+    for status in (verb.Status.FAILED, verb.Status.PARTIAL):
+        found = [result for result in report.results if result.status is status]
+        if found:
+            names = [result.name or result.source for result in found[:NAMED]]
+            yield Group(title=f"{counted(len(found), 'assistant')} {status}", items=names, total=len(found))
+
+
 def _results(report: verb.Report) -> Iterator[str]:
     for result in report.results:
         target = f" -> {result.target}" if result.target else ""
@@ -203,16 +228,25 @@ def _results(report: verb.Report) -> Iterator[str]:
         yield f"{result.status}  {result.source}{target}  {result.name or 'no name'}{said}"
 
 
-def _warn_of_leftovers(console: Console, report: verb.Report) -> None:
-    """Objects at the destination that nothing uses, or that were made twice."""
-    for orphan in report.orphans[:_SHOWN]:
-        where = orphan.id or "not seen so far"
-        console.warn(flat(f"possible orphan, used by nothing: {orphan.name or orphan.source} ({where})"))
-    for one in report.duplicates[:_SHOWN]:
-        console.warn(flat(f"made twice, by this import and by another: {one}"))
+def _leftovers(report: verb.Report) -> Iterator[Group]:
+    """Objects at the destination that were made twice, or that nothing uses."""
     if report.duplicates:
-        more = f" ({len(report.duplicates)} in all, in mapping.json)" if len(report.duplicates) > _SHOWN else ""
-        console.warn(f"another import made the same things at the same time{more}: {verb.keeping(report)}")
+        names = [str(one) for one in report.duplicates[:NAMED]]
+        why = f"another import made the same at the same time; {verb.keeping(report)}"
+        yield Group(
+            title=counted(len(report.duplicates), "duplicate"), items=names, total=len(report.duplicates), why=why
+        )
+    if report.orphans:
+        names = [str(one.name or one.source) for one in report.orphans[:NAMED]]
+        title = counted(len(report.orphans), "possible orphan")
+        yield Group(title=title, items=names, total=len(report.orphans), why="used by nothing")
+
+
+def _leftover_lines(report: verb.Report) -> Iterator[str]:
+    for one in report.orphans:
+        yield f"possible orphan, used by nothing: {one.name or one.source} ({one.id or 'not seen so far'})"
+    for duplicate in report.duplicates:
+        yield f"made twice, by this import and by another: {duplicate}"
 
 
 def _mapping(report: verb.Report) -> dict[str, Any]:

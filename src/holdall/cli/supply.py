@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.views import conclude, missing_as_json, show_first, show_missing, verdict_as_json
+from holdall.cli.block import NAMED, Block, Group
+from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.views import aside_groups, missing_as_json, missing_groups, missing_lines, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
@@ -42,11 +44,7 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
         for note in found.notes():
             console.warn(f"note: {note}")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
-    console.close_progress()
-    refused = (f"not taken for {flat(one.filename or one.id)} ({one.id}): {one.reason}" for one in supplied.refusals)
-    show_first(console.warn, refused, supplied.refused)
     lists = _show_report(console, bundle, supplied)
-    conclude(console, supplied.verdict)
     well = not supplied.refused and (supplied.supplied or not supplied.wanted)
     return Outcome(
         exit_code=max(supplied.verdict.exit_code, EXIT_DONE if well else EXIT_LOOK),
@@ -72,17 +70,30 @@ def _show_report(console: Console, bundle: Path, supplied: Supplied) -> dict[str
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
 
-    if not supplied.wanted:
-        console.say("nothing to supply: every file is there byte for byte")
-    elif supplied.bundle is None:
-        console.say(f"nothing supplied, nothing written: none of the {supplied.wanted} files that are wanted fits")
-    else:
-        console.result(str(supplied.bundle))
-        console.say(f"{supplied.supplied} of {supplied.wanted} files supplied -> {human_size(supplied.size)}")
+    refused = [f"{one.filename or one.id} ({one.id}): {one.reason}" for one in supplied.refusals]
     with open_bundle(supplied.bundle or bundle) as reader, MissingFromBundle(reader) as missing:
-        show_missing(console.say, missing, more=f"holdall inspect {pasteable(supplied.bundle or bundle)} --all")
+        Block(
+            verdict=supplied.verdict,
+            exit_code=supplied.verdict.exit_code,
+            facts=[_fact(supplied)],
+            groups=[
+                *([Group(title="Not taken", items=refused[:NAMED], total=supplied.refused)] if refused else ()),
+                *missing_groups(missing),
+                *aside_groups(missing),
+            ],
+            details=chain((f"not taken: {one}" for one in refused), missing_lines(missing)),
+            commands=[f"holdall verify {pasteable(supplied.bundle)}"] if supplied.bundle else [],
+        ).show(console)
         lists = missing_as_json(missing) if console.json else {}
     if supplied.bundle:
-        console.say(f"sha256 {supplied.sha256}")
-        console.say(f"prove it:  holdall verify {pasteable(supplied.bundle)}")
+        console.detail(f"sha256 {supplied.sha256}")
+        console.path(str(supplied.bundle))
     return lists
+
+
+def _fact(supplied: Supplied) -> str:
+    if not supplied.wanted:
+        return "Nothing to supply: the bundle has the original of every file"
+    if supplied.bundle is None:
+        return f"Nothing written: none of the {supplied.wanted} wanted files was found"
+    return f"{supplied.supplied} of {supplied.wanted} files supplied, {human_size(supplied.size)}"

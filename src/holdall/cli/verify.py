@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
+from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import as_exported, verdict_as_json
-from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Mistakes, UsageFault, pasteable
+from holdall.cli.views import verdict_as_json
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, Mistakes, UsageFault, pasteable
 from holdall.settings import DestinationSettings
 from holdall.verdict import COMPLETE
 
@@ -57,7 +58,11 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     keep = bool(destination or rehearse)
     with verified(bundle, quick=quick, sha256=sha256, keep=keep, progress=console.progress()) as (verdict, reader):
         console.close_progress()
-        _print(console, verdict, console.say if rehearse else console.result)
+        if verdict.whole and verdict.is_named and (destination or rehearse):
+            # Their verdict is the command's: one is enough.
+            console.say(f"{bundle}: undamaged")
+        else:
+            _block(verdict).show(console, on_stdout=True)
         if destination and reader and verdict.is_named:
             from holdall.cli.compare import compare
 
@@ -114,28 +119,39 @@ def _result(verdict: Verification) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, verdict: Verification, tell: Callable[[str], None]) -> None:
-    """Print findings to stdout, and everything about a whole bundle through ``tell``."""
-    if not verdict.is_named:
-        console.result(f"{verdict.path}: not the file you named: sha256 is {verdict.sha256}, expected {verdict.named}")
-    for finding in verdict.findings:
-        console.result(f"{finding.code}: {finding.message}")
+def _block(verdict: Verification) -> Block:
     if not verdict.whole:
-        if (more := verdict.findings.total - len(verdict.findings)) > 0:
-            console.result(f"… and {more} more findings")
-        console.result(f"{verdict.path}: DAMAGED, {counted(verdict.findings.total, 'finding')}")
-        console.say(f"hint: holdall extract {pasteable(verdict.path)} --salvage --to FOLDER saves what is whole")
-        return
+        return Block(
+            verdict=f"DAMAGED: {counted(verdict.findings.total, 'finding')}",
+            exit_code=verdict.exit_code,
+            findings=(f"{finding.code}: {finding.message}" for finding in verdict.findings),
+            findings_total=verdict.findings.total,
+            commands=[f"holdall extract {pasteable(verdict.path)} --salvage --to FOLDER"],
+        )
     info = verdict.info
     assert info is not None
-    text = info.fidelities.get("text")
-    if text:
-        tell(f"known at export: {counted(text.files, 'file')} as parsed text only")
-    for loss in verdict.losses:
-        tell(f"known at export: {loss.message}")
-    if (more := verdict.losses.total - len(verdict.losses)) > 0:
-        tell(f"known at export: … and {more} more")
-    depth = "whole by its index (no content was read)" if verdict.quick else "whole"
+    missing = not verdict.completeness.complete
+    checked = "index checked, no content read" if verdict.quick else "undamaged"
     size = f"{info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
-    proven = f", sha256 {verdict.sha256}" if verdict.sha256 else ""
-    tell(f"{verdict.path}: {depth}{as_exported(verdict.completeness)} ({size}{proven})")
+    block = Block(
+        verdict=f"{verdict.completeness} ({checked}{', as exported' if missing else ''})",
+        # What is missing was known, and changes the exit code only with --complete.
+        exit_code=EXIT_LOOK if missing else EXIT_DONE,
+        facts=[f"{verdict.path}: {size}{f', sha256 {verdict.sha256}' if verdict.sha256 else ''}"],
+        details=_known(verdict),
+    )
+    if not verdict.is_named:
+        block.verdict = f"NOT THE FILE NAMED: its sha256 is {verdict.sha256}, expected {verdict.named}"
+        block.exit_code = verdict.exit_code
+    return block
+
+
+def _known(verdict: Verification) -> Iterator[str]:
+    """What the bundle says of itself that it lacks."""
+    text = verdict.info.fidelities.get("text") if verdict.info else None
+    if text:
+        yield f"known at export: {counted(text.files, 'file')} as text only"
+    for loss in verdict.losses:
+        yield f"known at export: {loss.message}"
+    if (more := verdict.losses.total - len(verdict.losses)) > 0:
+        yield f"known at export: … and {more} more"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdall.capped import KEPT
-from holdall.cli.console import Console, counted, flat, human_size
+from holdall.cli.block import NAMED, Group
+from holdall.cli.console import counted, flat, human_size
 from holdall.kinds import KINDS
 
 if TYPE_CHECKING:
     from holdall.bundle.missing import MissingFromBundle, Wanted
     from holdall.capped import Capped
     from holdall.credentials import Suspect
-    from holdall.dependencies import User
+    from holdall.dependencies import Dependency, User
     from holdall.dialects.loss import Loss
     from holdall.model import Kind
     from holdall.verdict import Verdict
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 # How many of one sort the terminal shows. --json has all, or a thousand.
 _SHOWN = 20
+# Files that are read to name the first of each reason.
+_READ = 10_000
 # How many files to supply --json lists; `inspect --all` lists all.
 _LISTED = 1000
 
@@ -53,62 +54,79 @@ def holdings(counts: Mapping[str, int], kinds: Iterable[Kind] = KINDS) -> str:
     )
 
 
-def conclude(console: Console, verdict: Verdict) -> None:
-    """The last line of a command whose result is on stdout already."""
-    if verdict.counts:
-        console.warn(str(verdict))
-    else:
-        console.say(str(verdict))
-
-
-def as_exported(verdict: Verdict) -> str:
-    """What a whole bundle lacks, to follow the word 'whole'; empty if nothing."""
-    said = str(verdict)
-    if verdict.complete:
-        return said.removeprefix("complete")
-    return said.replace("incomplete:", "; incomplete as exported:", 1)
-
-
 def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
     """The two keys of ``result`` under ``--json``."""
     return {"complete": verdict.complete, "verdict": verdict.as_json()}
 
 
-def show_losses(console: Console, losses: list[Loss]) -> None:
-    """What an import loses. Major losses and those of assistants get a line each; the rest is counted by kind."""
-    heavy = [loss for loss in losses if _one_by_one(loss)]
-    lines = (f"{loss.why.severity}: {flat(loss)}" for loss in heavy)
-    show_first(console.warn, lines, len(heavy), more="; --dry-run shows them all")
-    light = [loss for loss in losses if not _one_by_one(loss)]
-    for why, count in Counter(loss.why for loss in light).items():
-        first = next(loss for loss in light if loss.why is why)
-        console.say(f"  {flat(first)}{f' (and {count - 1} more like it)' if count > 1 else ''}")
-
-
-def _one_by_one(loss: Loss) -> bool:
+def loss_groups(losses: Iterable[Loss]) -> list[Group]:
+    """What an import loses or changes, by reason, the worst first. What is only worth saying is left to --verbose."""
     from holdall.dialects.loss import Severity
-    from holdall.model import Kind
+    from holdall.kinds import noun
 
-    return loss.why.weighs or (loss.kind is Kind.ASSISTANT and loss.why.severity is Severity.MINOR)
+    groups: dict[tuple[Kind, str], dict[str, Loss]] = {}
+    fields: dict[tuple[Kind, str], dict[str, None]] = {}
+    for loss in sorted(losses, key=lambda loss: not loss.why.weighs):
+        if loss.why.severity is not Severity.NOTE:
+            key = loss.kind, loss.text
+            groups.setdefault(key, {}).setdefault(loss.id, loss)
+            fields.setdefault(key, {}).setdefault(loss.field or "")
+    return [
+        Group(
+            title=counted(len(found), noun(kind)),
+            items=[loss.name or loss.id for loss in islice(found.values(), NAMED)],
+            total=len(found),
+            why=f"{named}: {text}" if (named := ", ".join(filter(None, fields[kind, text]))) else text,
+        )
+        for (kind, text), found in groups.items()
+    ]
+
+
+def loss_lines(losses: Iterable[Loss]) -> Iterator[str]:
+    """One line for each loss."""
+    return (f"{loss.why.severity}: {loss}" for loss in losses)
 
 
 def losses_as_json(losses: Iterable[Loss]) -> list[dict[str, Any]]:
     return [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses]
 
 
-def show_missing(
-    write: Callable[[str], None], missing: MissingFromBundle, *, limit: int | None = _SHOWN, more: str = ""
-) -> None:
-    """The files that could be supplied and the things that no bundle holds; nothing where there are none."""
-    more = more and f": {more}"
-    if missing.total:
-        write(f"please supply, if you have the originals (files that are not there byte for byte: {missing.total}):")
-        width = len(str(min(missing.total, limit or missing.total)))
-        show_first(write, _numbered(missing.wanted(), width), missing.total, limit=limit, more=more)
-    if missing.outside:
-        write("referred to by the definitions, and in no bundle:")
-        lines = (f"{flat(one)}{_users(one.used_by)}" for one in missing.outside)
-        show_first(write, lines, len(missing.outside), limit=limit, more=more)
+def missing_groups(missing: MissingFromBundle) -> list[Group]:
+    """The files whose bytes the bundle lacks, by reason, the worst first."""
+    groups = {one: Group(title="", total=count, why=one.why) for one, count in missing.counts.items()}
+    # The worst come first, so those that are named are among the first.
+    for wanted in islice(missing.wanted(), _READ):
+        found = groups[missing.reasoned(wanted)].items
+        if len(found) < NAMED:
+            found.append(wanted.filename or wanted.id)
+    for (lack, _), group in groups.items():
+        group.title = f"{group.total} {lack.value if group.total == 1 else lack.many}"
+    return sorted(groups.values(), key=lambda group: not group.items)
+
+
+def aside_groups(missing: MissingFromBundle) -> list[Group]:
+    """As ``outside_groups``, of one bundle."""
+    return outside_groups(missing.outside, missing.credentials)
+
+
+def outside_groups(outside: Sequence[Dependency], credentials: Capped[Suspect]) -> list[Group]:
+    """What no bundle holds, and the fields that seem to hold a credential: no losses, but worth a line each."""
+    groups = []
+    if outside:
+        names = [str(one).removeprefix("the back end of ") for one in outside[:NAMED]]
+        groups.append(Group(title="Not included (hosted elsewhere)", items=names, total=len(outside)))
+    if credentials:
+        title = "Warning: the bundle seems to hold credentials"
+        groups.append(Group(title=title, items=[str(one) for one in credentials[:NAMED]], total=credentials.total))
+    return groups
+
+
+def missing_lines(missing: MissingFromBundle) -> Iterator[str]:
+    """One line for each of these."""
+    width = len(str(missing.total))
+    outside = (f"not included (hosted elsewhere): {one}{_users(one.used_by)}" for one in missing.outside)
+    credentials = (f"seems to hold a credential: {one}" for one in missing.credentials)
+    return chain(_numbered(missing.wanted(), width), outside, credentials)
 
 
 def _numbered(wanted: Iterable[Wanted], width: int) -> Iterator[str]:
@@ -140,14 +158,6 @@ def _users(users: list[User]) -> str:
     left = "many" if len(users) == USERS else len(users) - 3
     more = f" and {left} more" if len(users) > 3 else ""
     return f"; used by {', '.join(named)}{more}"
-
-
-def show_credentials(write: Callable[[str], None], found: Capped[Suspect], *, limit: int | None = _SHOWN) -> None:
-    """Which fields seem to hold a credential, never the value; nothing where none does."""
-    if found:
-        write("seem to hold a credential, and whoever has the bundle has it too (change it, and take it out):")
-        more = f": --json lists the first {KEPT}"
-        show_first(write, map(flat, found), found.total, limit=min(limit or KEPT, KEPT), more=more)
 
 
 def missing_as_json(missing: MissingFromBundle, *, limit: int | None = _LISTED) -> dict[str, Any]:
