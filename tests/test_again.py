@@ -224,7 +224,7 @@ def test_losses_that_the_parent_had_are_accepted_only_on_request(box: Running, h
     assert holdall("export", "-o", "2.tar.zst").code == 4  # the same once more is not better
     done = holdall("export", "-o", "3.tar.zst", "--accept-known-losses", "--json")
     assert done.code == 0, done.err
-    assert "incomplete: 1 file missing, 1 vector store missing (accepted)" in done.err
+    assert "INCOMPLETE: 1 file missing, 1 vector store missing (accepted)" in done.err
     assert (done.document["ok"], done.document["result"]["complete"]) == (True, False)
     assert done.document["result"]["verdict"]["missing"] == {"files": 1, "stores": 1}
     assert len(done.document["losses"]) == 3
@@ -236,7 +236,7 @@ def test_losses_that_the_parent_had_are_accepted_only_on_request(box: Running, h
     hand.assistant("C", files=[refused])
     done = holdall("export", "-o", "7.tar.zst", "--accept-known-losses")
     assert done.code == 4
-    assert "incomplete: 2 files missing, 1 vector store missing" in done.err
+    assert "INCOMPLETE: 2 files missing, 1 vector store missing" in done.err
     assert holdall("export", "-o", "8.tar.zst", "--accept-known-losses").code == 0
 
 
@@ -253,7 +253,7 @@ def test_where_nothing_has_changed_no_bundle_is_written(box: Running, hand: Hand
     done = holdall("export", "--skip-if-unchanged", "--json")
     assert done.code == 0, done.err
     assert sorted(Path("archives").iterdir()) == before
-    assert "nothing has changed since 20" in done.err
+    assert "Nothing has changed since 20" in done.err
     assert done.document["result"]["bundle"] == str(first)
     with open_bundle(first) as bundle:
         assert done.document["result"]["unchanged_since"] == bundle.info.ended
@@ -432,7 +432,7 @@ def test_a_full_disk_is_said_and_gone_on_from(
 
 def test_requests_are_counted_by_kind(hand: Hand, holdall: Terminal) -> None:
     hand.assistant("A", files=[hand.file("p.png", b"p", purpose="vision")])
-    done = holdall("export", "-o", "b.tar.zst", "--json")
+    done = holdall("export", "-o", "b.tar.zst", "--json", "-v")
     requests = done.document["result"]["requests"]
     assert requests["GET /files/*/content"] == 1
     assert requests["GET /files/*"] == 1

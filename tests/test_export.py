@@ -45,7 +45,7 @@ def downloads(box: Running) -> Counter[str]:
 
 def test_the_only_line_on_stdout_is_the_bundle_which_lies_in_archives(hand: Hand, holdall: Terminal) -> None:
     hand.assistant("One")
-    done = holdall("export", "--env-file", "none", "--label", "acme ltd/é")
+    done = holdall("export", "-v", "--env-file", "none", "--label", "acme ltd/é")
     assert done.code == 0, done.err
     assert done.out.count("\n") == 1
     bundle = Path(done.out.strip())
@@ -101,7 +101,7 @@ def test_a_refused_purpose_is_asked_for_once_and_the_text_is_taken(box: Running,
     pages = json.loads(entries(Path("b.tar.zst"))[str(lines[files[3]]["path"])])
     assert pages["truncated"] is False
     assert "".join(item["text"] for page in pages["pages"] for item in page["data"]) == "the text number 3"
-    assert "files: 1 original, 8 text only, 1 missing" in done.err
+    assert "10 files (1 original, 8 text only, 1 missing)" in done.err
     losses = {loss["id"]: loss for loss in done.document["losses"]}
     assert losses[alone]["fidelity"] == "unavailable"
     assert done.document["result"]["fidelities"] == {
@@ -130,6 +130,8 @@ def test_text_alone_is_within_the_policy(hand: Hand, holdall: Terminal) -> None:
     hand.assistant("A", stores=[store])
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0
+    assert "1 file as text only: a.txt (" in done.err
+    done = holdall("export", "-o", "c.tar.zst", "-v")
     assert "1. a.txt, 9 B" in done.err
     assert "only its text; used by A (" in done.err
 
@@ -222,7 +224,7 @@ def test_a_change_while_the_export_runs_is_reported(
             hand.assistant("C")
 
     monkeypatch.setattr(BundleWriter, "add_record", add_record)
-    done = holdall("export", "-o", "b.tar.zst")
+    done = holdall("export", "-o", "b.tar.zst", "-v")
     assert done.code == 4
     assert f"changed  assistant {changed} was changed during the export" in done.err
     assert f"changed  assistant {removed} was removed during the export" in done.err

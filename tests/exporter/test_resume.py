@@ -41,7 +41,7 @@ def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Te
 
 def export(holdall: Terminal, target: Path = BUNDLE) -> Done:
     # One at a time, so that the same file is always the first to be refused.
-    return holdall("export", "-o", str(target), "--parent", "none", "--concurrency", "1")
+    return holdall("export", "-v", "-o", str(target), "--parent", "none", "--concurrency", "1")
 
 
 def stop(holdall: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def _short(text: str, most: int) -> str:
 class Block(msgspec.Struct, kw_only=True):
     """What ``show`` prints.
 
-    ``verdict`` and ``exit_code`` (for the colour); ``findings`` are lines that belong to the verdict, of which the
+    ``verdict`` (empty where another block follows that has it) and ``exit_code`` (for the colour); ``findings`` are lines that belong to the verdict, of which the
     first are shown; ``facts`` are lines of counts; ``details`` one line for each item, read only with ``--verbose``;
     ``places`` say where the rest is; ``commands`` are to type next, the best first.
     """
@@ -70,7 +70,8 @@ class Block(msgspec.Struct, kw_only=True):
             for line in self.details:
                 console.detail(flat(line))
         write = console.result if on_stdout else console.say
-        console.verdict(str(self.verdict), self.exit_code, result=on_stdout)
+        if verdict := str(self.verdict):
+            console.verdict(verdict, self.exit_code, result=on_stdout)
         for line in islice(self.findings, None if console.verbose else SHOWN):
             write(f"  {flat(line)}")
         if not console.verbose and (left := self.findings_total - SHOWN) > 0:

@@ -179,7 +179,7 @@ def _show_report(
     output, verdict = settings.output_dir, imported.verdict()
     again = f"holdall verify {pasteable(bundle)} --against dst --output-dir {pasteable(output)}"
     Block(
-        verdict="INCOMPLETE: stopped before the end" if report.stopped else verdict,
+        verdict="INCOMPLETE: stopped before the end" if report.stopped else "" if compared else verdict,
         exit_code=report.stopped.exit_code if report.stopped else verdict.exit_code,
         facts=[_facts(report)],
         groups=[*_leftovers(report), *_unfinished(report), *loss_groups(losses)],
