@@ -48,9 +48,10 @@ def _short(text: str, most: int) -> str:
 class Block(msgspec.Struct, kw_only=True):
     """What ``show`` prints.
 
-    ``verdict`` (empty where another block follows that has it) and ``exit_code`` (for the colour); ``findings`` are lines that belong to the verdict, of which the
-    first are shown; ``facts`` are lines of counts; ``details`` one line for each item, read only with ``--verbose``;
-    ``places`` say where the rest is; ``commands`` are to type next, the best first.
+    ``verdict`` (empty where the block of a comparison follows) and ``exit_code``, for the colour; ``findings`` are
+    lines that belong to the verdict, of which the first are shown; ``facts`` are lines of counts; ``details`` one line
+    for each item, read only with ``--verbose``; ``places`` say where the rest is; ``commands`` are to type next, the
+    best first.
     """
 
     verdict: Verdict | str
