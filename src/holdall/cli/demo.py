@@ -35,14 +35,14 @@ NO_DIFFERENCES = "no differences"
     "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help=f"Folder to work in, new or empty. Default: ./{_FOLDER}, or {_FOLDER}-2 … if that exists.",
+    help=f"Folder to work in, new or empty. Default: ./{_FOLDER}, or {_FOLDER}-2 … if it exists.",
 )
 @options.output
 def command(console: Console, folder: Path | None) -> Outcome:
-    """Export a sample project, import it into another one, and compare the two, all on this machine.
+    """Export a sample project, import it into another project and compare the two, all on this machine.
 
-    Needs no account and no key, and reads no .env: a sandbox on a free port stands for OpenAI. Everything is written
-    into one new folder. Ends with 0 only if the comparison found no differences.
+    Needs no account and no key, and reads no .env: it uses a sandbox on a free port. Writes everything into one new
+    folder. Exits 0 only if the comparison found no differences.
     """
     import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is written
     from holdall.sandbox.sample.definition import sample

@@ -35,25 +35,25 @@ from holdall.version import __version__
 # Section -> command -> (module that has the click command as `command`, one line of help). The line stands here so
 # that --help opens no command's module: the SDK alone takes longer to import than --help may take.
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
-    "Move and keep": {
-        "export": ("holdall.cli.export", "Pack a project into one bundle file."),
+    "Backup and restore": {
+        "export": ("holdall.cli.export", "Back up a project into one bundle file."),
         "plan": ("holdall.cli.plan", "Show what an import would do."),
-        "import": ("holdall.cli.import_", "Replay a bundle into a project."),
-        "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
-        "runs": ("holdall.cli.run_list", "List the imports so far."),
-        "undo": ("holdall.cli.undo", "Take back what an import did."),
-        "remap": ("holdall.cli.remap", "Rewrite old ids in your own code and settings."),
-        "doctor": ("holdall.cli.doctor", "Look at the accounts: keys, endpoints, permissions, models."),
+        "import": ("holdall.cli.import_", "Restore a bundle into a project."),
+        "clone": ("holdall.cli.clone", "Copy a project: export, then import."),
+        "runs": ("holdall.cli.run_list", "List past imports."),
+        "undo": ("holdall.cli.undo", "Undo an import."),
+        "remap": ("holdall.cli.remap", "Replace old ids in your code and settings."),
+        "doctor": ("holdall.cli.doctor", "Check keys, endpoints, permissions and models."),
     },
-    "Look at a bundle": {
-        "inspect": ("holdall.cli.inspect", "Show what is inside a bundle."),
-        "verify": ("holdall.cli.verify", "Prove a bundle whole, or a copy equal to it."),
-        "extract": ("holdall.cli.extract", "Take files out of a bundle."),
-        "supply": ("holdall.cli.supply", "Put your own originals where a bundle has only texts."),
+    "Bundles": {
+        "inspect": ("holdall.cli.inspect", "Show the contents of a bundle."),
+        "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
+        "extract": ("holdall.cli.extract", "Extract files from a bundle."),
+        "supply": ("holdall.cli.supply", "Add your own originals to a bundle."),
     },
-    "Try it": {
-        "sandbox": ("holdall.cli.sandbox", "Serve an OpenAI-compatible project on this machine."),
-        "demo": ("holdall.cli.demo", "See the whole way, without an account."),
+    "Sandbox": {
+        "sandbox": ("holdall.cli.sandbox", "Run an OpenAI-compatible test server on this machine."),
+        "demo": ("holdall.cli.demo", "Try export and import without an account."),
     },
 }
 
@@ -110,10 +110,10 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="holdall")
 @output
 def cli(console: Console) -> None:
-    """Pack OpenAI assistants, vector stores and files into one bundle; replay it into any project.
+    """Back up OpenAI assistants, vector stores and files into one bundle, and restore it into any project.
 
-    OpenAI ended Assistants on 2026-08-26. Their vector stores and files live on there, and export packs them, with the
-    definitions that you saved as JSON (--from-dump). doctor says what your key can still get.
+    OpenAI shut down the Assistants API on 2026-08-26. Vector stores and files still exist: export saves them, together
+    with assistant definitions that you kept as JSON (--from-dump). doctor shows what your key can still read.
     """
 
 
