@@ -123,7 +123,7 @@ def test_the_lists_name_who_uses_what_and_are_the_same_everywhere(box: Running, 
         "1. scan.pdf, ",
         "2. table.csv, 8 B, ",
         "3. guide.md, ",
-        "the back end of function get_price; used by Front desk",
+        "back end of function get_price; used by Front desk",
     ]
     importing = {"OPENAI_DST_API_KEY": "sk-destination-0001", "OPENAI_DST_BASE_URL": box.url}
     seen = [
@@ -154,11 +154,9 @@ def test_what_the_owner_has_is_supplied(box: Running, hand: Hand, holdall: Termi
     }
     lines = ledger()
     assert lines[made["guide.md"]]["route"] == "deep/er/guide.md"
-    assert lines[made["guide.md"]]["message"].endswith("; name, size and words agree")
+    assert lines[made["guide.md"]]["message"].endswith("; name, size and words match")
     assert "words not compared" in lines[made["scan.pdf"]]["message"]
-    assert (
-        "no original fits exactly: table.csv (12 bytes), but 8 bytes are wanted" in lines[made["table.csv"]]["message"]
-    )
+    assert "no original has the right size (8 bytes): table.csv (12 bytes)" in lines[made["table.csv"]]["message"]
     found = entries(Path("b.tar.zst"))
     assert found[lines[made["guide.md"]]["path"]] == TEXT
     assert str(mine) not in str(found)
@@ -172,7 +170,7 @@ def test_an_original_with_other_words_is_refused_and_the_text_stays(hand: Hand, 
     export(holdall, "--originals", "mine")
     line = ledger()[made["guide.md"]]
     assert line["rung"] == "text"
-    assert "the original guide.md is another file: its words are not those of the parsed text" in line["message"]
+    assert "original guide.md is a different file: its words don't match the parsed text" in line["message"]
 
 
 def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Terminal, mine: Path) -> None:
@@ -181,7 +179,7 @@ def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Ter
         (mine / folder).mkdir()
         (mine / folder / "table.csv").write_bytes(content)
     done = export(holdall, "--originals", "mine")
-    assert "several originals fit and differ: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
+    assert "several different originals match: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
     assert "a/table.csv, b/table.csv" in done.err
 
 

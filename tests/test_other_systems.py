@@ -62,7 +62,7 @@ def test_a_token_command_on_windows(windows: None, line: str, words: list[str]) 
     if words:
         assert settings() == tuple(words)
     else:
-        with pytest.raises(UsageFault, match="there is no command in it"):
+        with pytest.raises(UsageFault, match="it is empty"):
             settings()
 
 

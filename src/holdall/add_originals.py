@@ -144,7 +144,7 @@ class _Supply(Closing):
             return  # a file object that nothing was fetched for
         entry = next((trace.entry for trace in traces if trace.entry and trace.entry.path == line.path), None)
         if line.path and entry is None:
-            raise DamagedBundle(f"can't read {line.path} in {self._old.path}: it is not in the index", entry=line.path)
+            raise DamagedBundle(f"can't read {line.path} in {self._old.path}: not in the index", entry=line.path)
         created_at = next((trace.created_at for trace in traces if trace.created_at is not None), 0)
         item = _Item(line=line, entry=entry, created_at=created_at)
         if line.fidelity in _WANTED:
@@ -303,6 +303,6 @@ def _require_rewritable(path: Path, found: str) -> None:
     """A newer minor version can be read, but rewriting it would lose what we don't know."""
     if not layout.is_known(found):
         raise NewerFormat(
-            f"can't rewrite {path}: it has format {found}, this version writes {layout.FORMAT}",
+            f"can't rewrite {path}: its format is {found}, and this version of holdall writes {layout.FORMAT}",
             hint="install a newer version of holdall",
         )

@@ -120,7 +120,7 @@ def test_a_name_that_is_nearly_ours_is_warned_of_once(holdall: Terminal, box: Ru
     fill(box)
     Path(".env").write_text("MAX_CONCURENCY=1\nOPENAI_API_KEY=sk-other\n")
     done = holdall("clone", "--quiet", OPENAI_API_KEY="sk-ambient")
-    lines = [line for line in done.err.splitlines() if "is not read" in line]
+    lines = [line for line in done.err.splitlines() if "is ignored" in line]
     assert len(lines) == 1
     assert "MAX_CONCURENCY" in lines[0]
     assert lines[0].endswith("did you mean MAX_CONCURRENCY?")

@@ -288,7 +288,7 @@ class References:
         if line.truncated:
             self._lose("truncated", line.id, line.filename, f"the text of {reason} stops short")
         if line.doubt:
-            message = f"the text of {reason} is joined doubtfully: {line.doubt}"
+            message = f"uncertain text of {reason}: {line.doubt}"
             self._lose("doubtful", line.id, line.filename, message)
         self._check_content(line, reason, contents.get(line.path or ""))
 

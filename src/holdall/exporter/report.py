@@ -174,7 +174,7 @@ def describe(finding: Finding) -> str:
             return f"incomplete  {finding.dump} {finding.message}: what else there was is not here"
         case Doubtful():
             named = f" {finding.filename}" if finding.filename else ""
-            return f"doubtful  {finding.kind} {finding.id}{named}: text, joined doubtfully: {finding.message}"
+            return f"uncertain  {finding.kind} {finding.id}{named}: uncertain text: {finding.message}"
         case UnreadableDefinition():
             where = f" in {finding.dump}" if finding.dump else ""
             return f"unreadable  {finding.kind} {finding.id}{where}: {finding.message}"

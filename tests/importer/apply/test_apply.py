@@ -150,7 +150,7 @@ def test_a_text_of_another_size_than_its_file_is_said_though_the_bundle_says_not
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     assert not run(shelf, box, tmp_path).whole
-    said = "text, joined doubtfully: its parts make 12 bytes, and the file has 500"
+    said = "uncertain text: the joined parts have 12 bytes, the file has 500"
     assert said in (tmp_path / "report.md").read_text()
 
 

@@ -142,7 +142,7 @@ def test_a_text_joined_doubtfully_is_neither_equal_nor_different() -> None:
     found = compared(shelf, Server(["the river runs past an old stone"]))
     assert (found.verdict, found.why) == (
         TextMatch.DOUBTFUL,
-        "text, joined doubtfully: its parts make 32 bytes, and the file has 90",
+        "uncertain text: the joined parts have 32 bytes, the file has 90",
     )
 
 

@@ -194,7 +194,7 @@ class Uploads:
             losses.append(file_loss(content, Why.RENAMED, renamed(content, sent), field="filename"))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:
-            losses.append(file_loss(content, Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {doubt}", field="text"))
+            losses.append(file_loss(content, Why.JOINED_DOUBTFULLY, f"uncertain text: {doubt}", field="text"))
         said = state.said.get(content.id)
         if said and said.name is not None:
             text = f"the server calls it {said.name}, sent was {sent}"

@@ -52,7 +52,7 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
             if content.truncated:
                 yield loss(why=Why.TRUNCATED, text="the parsed text could only be exported in part", recorded=True)
             if content.doubt:
-                yield loss(why=Why.JOINED_DOUBTFULLY, text=f"text, joined doubtfully: {content.doubt}", recorded=True)
+                yield loss(why=Why.JOINED_DOUBTFULLY, text=f"uncertain text: {content.doubt}", recorded=True)
         if content.purpose not in (None, self.purpose):
             text = f"{content.purpose} can't be given by a client, {self.purpose} is used"
             yield loss(why=Why.PURPOSE_CHANGED, text=text, field="purpose")

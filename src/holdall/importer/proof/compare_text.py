@@ -168,7 +168,7 @@ def _as_joined(content: Content, stored: bytes, parts: list[str], there: str) ->
         here, there = "the parts as the source gave them", "other text: they were joined wrongly"
         return TextComparison(verdict=TextMatch.DIFFERS, here=here, there=there, text=compared.text)
     if found.doubt:
-        why = f"text, joined doubtfully: {found.doubt}"
+        why = f"uncertain text: {found.doubt}"
         return TextComparison(verdict=TextMatch.DOUBTFUL, why=why, text=compared.text)
     return compared
 
