@@ -95,7 +95,7 @@ def test_openai_as_it_is_today_gives_text_a_ledger_and_a_supply_list(
     assert (
         "Not allowed to download files of purpose: assistants; no parsed text: " in lines[made["scan.pdf"]]["message"]
     )
-    assert lines[made["table.csv"]]["message"].endswith("it is in no vector store, so there is no parsed text")
+    assert lines[made["table.csv"]]["message"].endswith("no parsed text: not in any vector store")
     wanted = done.document["result"]["please_supply"]
     assert [(one["number"], one["filename"], one["size"], one["fidelity"]) for one in wanted] == [
         (1, "scan.pdf", len(PDF), "unavailable"),
@@ -199,7 +199,10 @@ def test_containers_that_are_not_allowed_or_alter_files_fall_to_the_next_fidelit
     box: Running, hand: Hand, holdall: Terminal
 ) -> None:
     made = project(hand)
-    for switch, why in (("containers", "no container: "), ("container_alters_files", "not through a container: ")):
+    for switch, why in (
+        ("containers", "not through a container: "),
+        ("container_alters_files", "not through a container: "),
+    ):
         box.behave(containers=switch != "containers", container_alters_files=switch != "containers")
         assert export(holdall, "--via-container", "--force").code == 4
         assert why in ledger()[made["guide.md"]]["message"]

@@ -234,7 +234,7 @@ def test_the_books_of_a_run_on_a_full_disk() -> None:
             for n in range(10_000):
                 register.want(SourceId(f"file-{n:050}"))
 
-        with pytest.raises(CannotWrite, match="can't keep the books of this run on disk") as caught:
+        with pytest.raises(CannotWrite, match="can't write temporary files") as caught:
             fill()
     assert "TMPDIR" in caught.value.hint
 

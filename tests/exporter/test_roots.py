@@ -80,7 +80,7 @@ def test_as_openai_is_today_stores_and_files_come_out_with_a_word_on_the_sunset(
     box.behave(assistants_api=False)
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0, done.err
-    assert "ended it on 2026-08-26" in done.err
+    assert "shut it down on 2026-08-26" in done.err
     assert "--from-dump" in done.err
     held = Held("b.tar.zst")
     assert held.assistants == set()
@@ -166,7 +166,7 @@ def test_an_empty_project_without_assistants_makes_no_bundle(box: Running, hand:
     box.behave(assistants_api=False)
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 2
-    assert "nothing exported" in done.err
+    assert "nothing to export" in done.err
     assert "2026-08-26" in done.err
 
 

@@ -185,7 +185,7 @@ class Fetch:
             try:
                 require_id(file_id)
             except ValueError as error:
-                self._ledger.unfit(Kind.FILE, file_id, f"no bundle can hold it: {error}")
+                self._ledger.unfit(Kind.FILE, file_id, f"exceeds the limits of a bundle: {error}")
                 return
             self._progress.expect(files=1)
             await queue.put(file_id)
@@ -204,7 +204,7 @@ class Fetch:
         try:
             others = await surveyor.definitions(Kind.STORE)
         except REFUSED as error:
-            self._progress.note(f"files that could not be got are not looked for in other stores: {error.message}")
+            self._progress.note(f"missing files were not searched for in other vector stores: {error.message}")
             return
         listed = {store.id for store in self._definitions.store_views}
         for record in others:
@@ -219,7 +219,7 @@ class Fetch:
                         self._index.want(SourceId(membership.id), Holder(store=record.id, overlap=overlap))
                         lacking.discard(SourceId(membership.id))
             except REFUSED as error:
-                self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
+                self._progress.note(f"missing files were not searched for in {record.id}: {error.message}")
 
     async def _look_again(self, *, content: bool) -> None:
         async def feed(queue: Queue[Waiting]) -> None:
@@ -368,7 +368,7 @@ class Fetch:
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
         except DamagedBundle as error:
-            self._progress.note(f"{error.message}; it is fetched instead")
+            self._progress.note(f"{error.message}; fetching it instead")
             return False
         finally:
             sink.abort()

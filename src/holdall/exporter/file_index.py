@@ -93,8 +93,8 @@ def _reporting() -> Iterator[None]:
         if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
             raise
         raise CannotWrite(
-            f"can't keep the books of this run on disk: {error}",
-            hint="make room for passing files (TMPDIR) and run the same command again: it goes on where it stopped",
+            f"can't write temporary files: {error}",
+            hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
         ) from None
 
 

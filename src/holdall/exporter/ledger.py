@@ -140,7 +140,7 @@ class LedgerWriter:
     def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         """A record that goes into the bundle; a membership with its store."""
         for field, refers in unread_references(kind, id, raw, store).items():
-            message = "nothing reads this field, so what it refers to is not followed"
+            message = "unknown field; what it refers to was not exported"
             self.losses.add(report.UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         # Only where the wire has put a mark there: a record may have the same word of its own.
         if self._account and self._account.sent_keys and MARK.encode() in raw:
@@ -163,7 +163,7 @@ class LedgerWriter:
     def store(self, store_id: SourceId, counted: int | None, found: int) -> None:
         """A store of which all memberships were listed. Where a server counts too few, nothing is missing."""
         if counted is not None and counted > found:
-            self.losses.add(report.Miscount(id=store_id, what="files of a vector store", counted=counted, found=found))
+            self.losses.add(report.Miscount(id=store_id, what="files in a vector store", counted=counted, found=found))
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
         self.progress.advance(files=1)

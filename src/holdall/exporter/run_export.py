@@ -49,8 +49,8 @@ from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
 _SUNSET = (
-    "this project has no Assistants API (OpenAI ended it on 2026-08-26): its vector stores and files are exported; "
-    "definitions can come out of a dump with --from-dump FILE"
+    "this project has no Assistants API (OpenAI shut it down on 2026-08-26): exporting vector "
+    "stores and files only; add saved definitions with --from-dump FILE"
 )
 
 
@@ -123,7 +123,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         definitions, losses = self.definitions, self.losses
         users = users_of(definitions.views).files
         for id in map(SourceId, sorted(gone)):
-            used_by, why = [*users.get(id, ())], "the server has no such file"
+            used_by, why = [*users.get(id, ())], "not found on the server"
             # Of one that is in a store, its text may be there all the same.
             is_lost = id in users or id in definitions.files
             is_held = id in definitions.file_records
@@ -195,7 +195,7 @@ class _Export:
         rare = {row.endpoint for row in KINDS.values() if row.rare}
         told = [where for where in absent if where not in rare]
         for where in told:
-            self._progress.note(f"the server has no {where}, so there is nothing of the kind to export")
+            self._progress.note(f"the server has no {where}; nothing to export there")
         # A server without any of these lists may be a wrong address, and its empty bundle would pass for a backup.
         if told and not (any(self._definitions.all()) or self._definitions.files):
             await require_any_endpoint(account)
@@ -320,10 +320,10 @@ def _left_out(
     left = users_of(definitions.views, stores=not start.file_search, files=not start.code_interpreter)
     for id in left.stores:
         if (Kind.STORE, id) not in taken:
-            yield LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
+            yield LeftOut(kind=Kind.STORE, id=id, message="left out by --no-file-search")
     for id in left.files:
         if not is_there(id):
-            yield LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
+            yield LeftOut(kind=Kind.FILE, id=id, message="left out by --no-code-interpreter")
 
 
 def _doubts(surveyor: Surveyor | None) -> Iterator[Finding]:

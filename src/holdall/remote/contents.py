@@ -77,7 +77,7 @@ class _File:
         self.notes: list[str] = []
         self.text: tuple[ContentSink, FetchedContent] | None = None
         """A parsed text that lies in a sink, and is used if no better fidelity can be had."""
-        self.no_text = "it is in no vector store, so there is no parsed text"
+        self.no_text = "no parsed text: not in any vector store"
 
 
 class ContentFetcher:
@@ -180,12 +180,12 @@ class ContentFetcher:
         if self._containers is None or work.view is None:
             return None
         if work.size is None:
-            work.notes.append("no container: the file's size is not known, so a copy could not be checked")
+            work.notes.append("not through a container: the file's size is unknown, so a copy can't be checked")
             return None
         try:
             route = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Fidelity.CONTAINER))
         except NoContainer as closed:
-            work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
+            work.notes.append(f"not through a container: {closed.error.detail or closed.error.message}")
         except (*REFUSED, QuotaExhausted, RateLimited) as refusal:
             work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
         else:

@@ -145,7 +145,7 @@ async def transfer(
     try:
         await _whole(body, limits, expected)
         if exact and expected is not None and body.size != expected:
-            said = f"{body.size} bytes came, and the file has {expected}"
+            said = f"received {body.size} bytes of {expected}"
             raise RequestRefused(f"{what}: {said}", detail=said)
         await asyncio.to_thread(body.commit)
         return Transferred(size=body.size, origin=body.origin)
@@ -180,7 +180,7 @@ def _wait(tries: Tries, error: ServerFailed) -> float:
         return tries.after(error)
     except RemoteError as last:
         raise ServerFailed(
-            f"{last.message}, again and again", hint="try again later", detail=f"{last.detail}, again and again"
+            f"{last.message}, repeatedly", hint="try again later", detail=f"{last.detail}, repeatedly"
         ) from None
 
 
@@ -245,22 +245,20 @@ class _Body:
                         self.size += size
                         self._progress.advance(bytes=size)
                 except Unreachable as error:
-                    raise self._broken_off(
-                        "breaks off" if isinstance(error, ConnectionLost) else "falls silent"
-                    ) from None
+                    raise self._broken_off("ended" if isinstance(error, ConnectionLost) else "stalled") from None
         except RequestRefused as error:
             if rest and error.status == _RANGE_REFUSED:
                 raise _OtherBody from None
             raise
         except _OtherBody:
             if rest is None:
-                raise self._broken("the server sent a part where the whole was asked for") from None
+                raise self._broken("the server sent only a part of the file") from None
             raise
         if self._first and self._first.length not in (None, self.size):
-            raise self._broken_off("breaks off")
+            raise self._broken_off("ended")
         if self._first and self._first.digest and self._hash.digest() != self._first.digest[1]:
             self.start_again()
-            raise self._broken("what came is not what its digest says")
+            raise self._broken("the received bytes don't match the server's digest")
 
     def _take_up(self, download: Download) -> None:
         """Accept a response as the rest or the whole. Raises _OtherBody if it is neither."""
@@ -280,7 +278,7 @@ class _Body:
     def _require_room(self, size: int) -> None:
         """Raise AnswerTooLong where a body of so many bytes is longer than the file can be."""
         if size > self._most:
-            said = f"it is longer than the file can be: more than {self._most} bytes"
+            said = f"larger than the file can be: more than {self._most} bytes"
             raise AnswerTooLong(f"{self._what}: {said}", detail=said)
 
     def _write(self, chunk: bytes) -> int:
