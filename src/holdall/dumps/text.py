@@ -161,7 +161,8 @@ def decoded(name: str, content: bytes) -> str:
 
 _LOOKS = (
     (r"@\{|System\.Object\[\]|^id\s{2,}: asst_", "it looks like PowerShell's output: use ConvertTo-Json -Depth 100"),
-    (r"\[(?:Object|Array)\]|\.\.\. " r"\d+ " r"more " r"item", "it looks like console.log, " "which " "omits " "nested " "values: " "print " "JSON.stringify(value, " "null, " "2) " "instead"),
+    (r"\[(?:Object|Array)\]|\.\.\. \d+ more item", "it looks like console.log, which omits nested values: print "
+     "JSON.stringify(value, null, 2) instead"),
     (r"<[\w.]+ object at 0x\w+>", "it looks like a printed Python object: print value.model_dump_json() instead"),
     (r"\A\s*+(?:<!doctype|<html|<\?xml)", "it looks like a web page, perhaps a login page"),
     (r"\A---[ \t\r]*+\n(?:[^\n]*+\n)*?---[ \t\r]*+(?:\n|\Z)", "it looks like Markdown with YAML front matter: "
