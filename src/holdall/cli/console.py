@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
+from holdall.cli.progress_lines import ProgressLines
 from holdall.errors import HoldallError
 from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["JSON_SCHEMA", "Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
-
-# Seconds between two log lines where no terminal shows a bar.
-_LOG_EVERY = 10.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +115,7 @@ class Console:
 
             self._bars = self._bars or ProgressBars(self.stderr, self.say)
             return self._bars
-        return _Lines(self, self._clock)
+        return ProgressLines(self.say, self._clock)
 
     def close_progress(self) -> None:
         """Take the bars off the screen; called before the last lines are printed."""
@@ -183,35 +181,3 @@ class Console:
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
         # Flushed, so that a pipe or a log shows each line immediately.
         print(fitting(text, stream), end=end, file=stream, flush=True)
-
-
-class _Lines:
-    """Progress where there is no terminal: a line per stage, then at most one every ten seconds."""
-
-    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
-        self._console, self._clock = console, clock
-        self._title, self._last = "", clock()
-        self._files = self._files_due = self._bytes = self._bytes_due = 0
-
-    def stage(self, title: str) -> None:
-        if title != self._title:
-            self._title = title
-            self._console.say(title)
-
-    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files_due += files
-        self._bytes_due += bytes
-
-    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files += files
-        self._bytes += bytes
-        now = self._clock()
-        if now - self._last >= _LOG_EVERY:
-            self._last = now
-            self._console.say(
-                f"{self._title}: {self._files} of {self._files_due} files, "
-                f"{human_size(self._bytes)} of {human_size(max(self._bytes, self._bytes_due))}"
-            )
-
-    def note(self, text: str) -> None:
-        self._console.say(text)
