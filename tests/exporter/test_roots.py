@@ -94,7 +94,7 @@ def test_stores_and_files_alone_come_to_life_in_another_project(box: Running, ha
     assert holdall("export", "-o", "b.tar.zst", "--no-assistants").code == 0
     done = holdall("import", "b.tar.zst", OPENAI_DST_API_KEY=DESTINATION)
     assert done.code == 0, done.err + done.out
-    assert "success  files  files that nothing refers to" in done.out
+    assert "success  files  files that no assistant uses" in done.out
     with Hand(box.url, DESTINATION) as copy:
         assert copy.counts() == {"assistants": 0, "vector_stores": 2, "files": 4}
     assert holdall("verify", "b.tar.zst", "--against", "dst", OPENAI_DST_API_KEY=DESTINATION).code == 0
