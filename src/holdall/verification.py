@@ -127,7 +127,7 @@ class _Verification:
         file.seek(0)
         if not len(frames) and file.read(4) != FRAME_MAGIC:
             raise NotABundle(
-                f"can't verify {self._path}: it is not a holdall bundle", hint="name a file that `holdall export` wrote"
+                f"can't verify {self._path}: not a holdall bundle", hint="name a file that `holdall export` wrote"
             )
         try:
             require_expansion(frames, size)

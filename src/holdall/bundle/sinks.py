@@ -164,7 +164,7 @@ class LineSink(Closing):
         if self._file is None:
             raise ValueError("this sink is closed")
         if not self._ends_in_newline:
-            raise ValueError(f"{self.path}: the last line has no end")
+            raise ValueError(f"{self.path}: unterminated last line")
         with reporting(self._target):
             self._file.close()
         self._file = None
