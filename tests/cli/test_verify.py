@@ -41,7 +41,7 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
         "known at export: file-3 (gone.pdf): missing",
     ]
     assert ": whole; incomplete as exported: 1 file missing (7 entries" in out.splitlines()[2]
-    assert err.startswith("verifying")
+    assert err.startswith(f"Verifying {path.name}\n")
     code, out, _ = holdall("verify", "--quick", "--quiet", str(path))
     assert code == 0
     assert ": whole by its index (no content was read); incomplete as exported: 1 file missing (" in out

@@ -114,7 +114,6 @@ class FullScan:
 
     def _read(self, member: Member) -> None:
         path = self._in_bag(member.path)
-        self._progress.advance(files=1)
         keeping = path in _LOOKED_INTO and member.size <= MAX_JSON
         text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
         digest, lines, kept = hashlib.sha256(), 0, bytearray()
