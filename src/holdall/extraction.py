@@ -109,7 +109,7 @@ def open_one(
         found = list(_select(bundle, [pattern]))
         if len(found) > 1:
             raise NoSuchEntry(
-                f"can't extract {pattern} to one file: {len(found)} entries of {path} match",
+                f"can't extract {pattern} to one file: it matches {len(found)} entries of {path}",
                 hint=f"choose one: {', '.join(entry.path for entry in found[:3])}",
             )
         (entry,) = found

@@ -142,7 +142,7 @@ def test_versions(path: Path, tmp_path: Path) -> None:
     with open_bundle(other) as bundle:
         assert bundle.info.format == "1.7"
     other.write_bytes(rewritten(path, b'"format": "1.0"', b'"format": "0.1"'))
-    with pytest.raises(NewerFormat, match=r"format 0\.1"):
+    with pytest.raises(NewerFormat, match=r"format is 0\.1"):
         open_bundle(other)
 
 

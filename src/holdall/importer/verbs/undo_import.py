@@ -64,7 +64,7 @@ def find_run(output: Path, run: str) -> Path:
         return alike[0].folder
     if alike:
         raise UsageFault(
-            f"can't undo {run}: {len(alike)} runs in {output / 'runs'} have an id that starts with it",
+            f"can't undo {run}: {len(alike)} run ids in {output / 'runs'} start with it",
             hint=f"choose one: {', '.join(past.name for past in alike[-3:])}",
         )
     raise UsageFault(
