@@ -79,7 +79,7 @@ def test_nobody_else_may_read_it_while_or_after_it_is_written(target: Path) -> N
 
 def test_an_existing_file_is_replaced_only_by_force(target: Path) -> None:
     target.write_bytes(b"mine")
-    with pytest.raises(AlreadyExists, match="exists already"):
+    with pytest.raises(AlreadyExists, match="already exists"):
         writer(target)
     assert os.listdir(target.parent) == [target.name]
     with writer(target, force=True) as bundle:
@@ -487,6 +487,6 @@ def test_what_callers_must_not_do(target: Path) -> None:
             bundle.add_content(sink, ledger_line(File(id="f")), created_at=0)
         with bundle.open_files() as lines:
             lines.write(b'{"id":"f"}')
-            with pytest.raises(ValueError, match="no end"):
+            with pytest.raises(ValueError, match="unterminated last line"):
                 lines.commit()
         bundle.discard()

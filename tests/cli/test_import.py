@@ -203,7 +203,7 @@ def test_a_quota_that_ends_on_the_way_shows_the_report_and_its_own_exit_code(
     done = holdall("import", bundle)
     assert done.code == 21
     assert [line.split("  ")[0] for line in done.out.splitlines()] == ["success", "failed", "not_attempted"]
-    assert "no quota" in done.err
+    assert "out of quota" in done.err
     rows = json.loads(Path("out/mapping.json").read_text())["mappings"]
     assert [row["status"] for row in rows] == ["success", "failed", "not_attempted"]
 

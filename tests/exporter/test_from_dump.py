@@ -146,7 +146,7 @@ def test_records_one_by_one_the_others_are_named(holdall: Terminal) -> None:
     cut = {**PLAIN, "id": A, "tools": "@{type=file_search; file_search=}", "tool_resources": "@{file_search=}"}
     done = export(holdall, {"object": "list", "data": [cut, {**PLAIN, "id": B}], "has_more": False})
     assert done.code == EXIT_INCOMPLETE
-    assert f"unreadable  assistant {A} in d0.json: tools: PowerShell cut it" in done.err
+    assert f"unreadable  assistant {A} in d0.json: tools: cut by PowerShell" in done.err
     assert Held("b.tar.zst").assistants == {"Harbour desk"}
 
 

@@ -245,7 +245,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 @sweep(
     "body",
     [DEEP, b'{"a":' * 100_000, b'{"a":tru}', b'"' + b'\\"' * 500_000 + b"[" * 300],
-    ids=["deep", "open", "no word", "a string without end"],
+    ids=["deep", "open", "no word", "unterminated string"],
 )
 def test_json_that_no_decoder_takes_is_unreadable(server: Raw, body: bytes) -> None:
     server.answer = lambda target: iter([head(content_length=str(len(body)), **JSON), body])

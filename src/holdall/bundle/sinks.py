@@ -169,7 +169,7 @@ class LineSink(Closing):
         """Mark the lines as complete. Raises ValueError if the last has no newline."""
         self._require_open()
         if not self._ends_in_newline:
-            raise ValueError(f"{self.path}: the last line has no end")
+            raise ValueError(f"{self.path}: unterminated last line")
         with reporting(self._target):
             self._close()
         self.committed = True

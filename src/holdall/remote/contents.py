@@ -174,7 +174,6 @@ class ContentFetcher:
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
-        self._account.progress.advance(bytes=found.original.size)
         work.notes.append(found.check)
         return FetchedContent(fidelity=Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
@@ -199,7 +198,6 @@ class ContentFetcher:
             return None
         (sink, content), work.text = work.text, None
         await asyncio.to_thread(sink.commit)
-        self._account.progress.advance(bytes=work.size or 0)
         return content
 
     async def _read_text(self, work: _File, matchers: Sequence[WordMatcher] = ()) -> bool:

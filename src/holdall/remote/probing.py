@@ -108,7 +108,7 @@ async def require_any_endpoint(account: Account) -> None:
     except NotFound as error:
         hint = error.hint
     raise NotFound(
-        f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
+        f"can't use the {account.side} at {account.endpoint.base_url}: no API found there",
         hint=hint or "the base URL usually ends in /v1",
         status=404,
     )

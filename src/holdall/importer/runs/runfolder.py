@@ -80,7 +80,7 @@ def locked(output: Path) -> Iterator[None]:
     """Lock ``output`` against other imports on this machine. Raises OutputLocked, or CannotWrite."""
     busy = OutputLocked(
         f"can't import into {output}: another import is using this folder",
-        hint=f"wait for it, or {_HINT}",
+        hint=f"wait for it to end, or {_HINT}",
     )
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -142,8 +142,8 @@ class RunFolder:
             return msgspec.json.decode(read_regular(self.path / PLAN), type=Plan)
         except (OSError, msgspec.DecodeError) as error:
             raise CannotWrite(
-                f"can't go on with run {self.id}: its plan {self.path / PLAN} can't be read ({error})",
-                hint="holdall undo takes back what it did; another --output-dir begins a new run",
+                f"can't resume run {self.id}: can't read its plan {self.path / PLAN} ({error})",
+                hint="use `holdall undo` to undo it, or another --output-dir to start a new run",
             ) from None
 
     def audit(self, line: AuditLine) -> None:

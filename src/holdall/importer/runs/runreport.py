@@ -108,7 +108,7 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
 
     def __str__(self) -> str:
-        return f"{noun(self.kind)} {self.name or 'without a name'}: {self.ours} and {self.id}"
+        return f"{noun(self.kind)} {self.name or '(unnamed)'}: {self.ours} and {self.id}"
 
 
 class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,10 +259,10 @@ def _orphans(orphans: list[Orphan]) -> list[str]:
     lines = []
     for orphan in orphans:
         size = f", {orphan.size} bytes" if orphan.size is not None else ""
-        where = _text(orphan.id) if orphan.id else "not seen so far"
-        where += ", there before this run" if orphan.earlier else ", its answer was lost"
-        lines.append(f"{noun(orphan.kind)} {_text(orphan.name or 'without a name')}{size}: {where}")
-    return [f"- Possible orphans: {len(orphans)} (nothing refers to them)", *_listed(lines, MAPPING)]
+        where = _text(orphan.id) if orphan.id else "not found yet"
+        where += ", from before this run" if orphan.earlier else ", no answer to its creation"
+        lines.append(f"{noun(orphan.kind)} {_text(orphan.name or '(unnamed)')}{size}: {where}")
+    return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
 
 
 def keeping(report: Report) -> str:
@@ -272,17 +272,17 @@ def keeping(report: Report) -> str:
     """
     known = sorted({report.run, *(one.run for one in report.duplicates if one.run is not None)})
     if len(known) == 1:
-        return f"nothing tells which began first: keep one of them (holdall undo {report.run} takes this run back)"
+        return f"it is unknown which started first: keep one of them (to remove this one: holdall undo {report.run})"
     if known[0] == report.run:
         undo = " and ".join(f"holdall undo {run}" for run in known[1:])
-        return f"this run began first and keeps; to remove the other, with its own --output-dir: {undo}"
-    return f"run {known[0]} began first and keeps; to remove this one: holdall undo {report.run}"
+        return f"keep this run, which started first; to remove the other, use its --output-dir: {undo}"
+    return f"keep run {known[0]}, which started first; to remove this one: holdall undo {report.run}"
 
 
 def _duplicates(report: Report) -> list[str]:
     if not report.duplicates:
         return []
-    why = f"another import made the same at the same time; {keeping(report)}"
+    why = f"another import created the same objects at the same time; {keeping(report)}"
     lines = [_text(str(one)) for one in report.duplicates]
     return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
 
