@@ -103,7 +103,7 @@ class Disk:
         os.fsync(file.fileno())
 
 
-def is_one_error(done: Done, *, hint: str = "make room") -> None:
+def is_one_error(done: Done, *, hint: str = "free disk space") -> None:
     assert done.code == 15, done.err
     assert len([line for line in done.err.splitlines() if line.startswith("Error: ")]) == 1
     assert any(line.startswith("hint: ") and hint in line for line in done.err.splitlines()), done.err

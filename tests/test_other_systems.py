@@ -135,7 +135,7 @@ def test_a_file_that_stays_open_elsewhere_is_an_error(
     with pytest.raises(PermissionError):
         durable.replace(tmp_path / "new", tmp_path / "old", wait=waits.append)
     assert sum(waits) < 1.5
-    assert "if another program has it open" in durable.cannot_write(tmp_path, PermissionError(errno.EACCES, "x")).hint
+    assert "close it in other programs" in durable.cannot_write(tmp_path, PermissionError(errno.EACCES, "x")).hint
 
 
 @posix

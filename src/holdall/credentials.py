@@ -160,8 +160,8 @@ def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") ->
     looks = looks_like(value)
     if looks or redactor(tuple(sorted(keys))).finds(value):
         raise UsageFault(
-            f"can't use {name}{where}: it contains {f'what looks like {looks}' if looks else 'a key'}, which "
-            f"would be shown",
+            f"can't use {name}{where}: it contains {f'what looks like {looks}' if looks else 'a key'}, and "
+            f"this setting is not kept secret",
             hint="put keys into OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; replace a key that others may have seen",
         )
 

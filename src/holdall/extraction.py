@@ -71,13 +71,14 @@ def extract(
     a pattern matches nothing; AlreadyExists, CannotWrite, DamagedBundle (entry named; nothing of it stays).
     """
     progress = progress or Silent()
-    progress.stage("extracting")
+    progress.stage(f"Extracting {path.name} to {to}")
     with open_bundle(path) as bundle:
         # In the order in which they lie in the bundle: small files share a frame, which is then decoded once.
         chosen = ValueSorter(IndexEntry)
         for entry in _select(bundle, list(patterns)):
             chosen.add(entry.offset, entry)
             progress.expect(files=1, bytes=entry.size)
+        progress.expect(last=True)
         delivery, end = Delivery(to, force=force), 0
         texts = PlainTexts(bundle) if text else None
         for entry in chosen:
@@ -108,7 +109,7 @@ def open_one(
         found = list(_select(bundle, [pattern]))
         if len(found) > 1:
             raise NoSuchEntry(
-                f"can't extract {pattern} to one file: {len(found)} entries of {path} match",
+                f"can't extract {pattern} to one file: it matches {len(found)} entries of {path}",
                 hint=f"choose one: {', '.join(entry.path for entry in found[:3])}",
             )
         (entry,) = found
@@ -164,7 +165,7 @@ def salvage(
     Raises NotABundle where there is nothing of a bundle in the file; NoSuchEntry where nothing matched.
     """
     wanted, progress = list(patterns), progress or Silent()
-    progress.stage("salvaging")
+    progress.stage(f"Salvaging {path.name} to {to}")
     found = False
     with Salvage(path) as damaged:
         delivery = Delivery(to, force=force)

@@ -165,7 +165,9 @@ class Originals(Closing):
 
     def notes(self) -> list[str]:
         """What was not searched, a sentence each."""
-        found = [f"can't look for originals in {folder}" for folder in self.unreadable]
+        found = []
+        if self.unreadable:
+            found.append(f"can't look for originals in {_listed(self.unreadable)}")
         if self.links:
             where = _listed(self.links)
             found.append(f"links to folders are not followed; not searched: {where}")

@@ -101,7 +101,7 @@ def choose(
     chosen = _asked_for(only, roots, list(others), where, selection.said) if only else roots
     left = [root for root in chosen if not _fits_any(exclude, root)]
     if chosen and not left:
-        raise UsageFault(f"nothing left to select: --exclude removes all {len(chosen)} selected objects of {where}")
+        raise UsageFault(f"nothing selected: --exclude removes all {len(chosen)} selected objects of {where}")
     return left
 
 

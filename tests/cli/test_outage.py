@@ -98,7 +98,7 @@ def test_an_outage_of_minutes_costs_an_export_its_time(
     done = holdall("export", "-o", "b.tar.zst", "--env-file", "none", OPENAI_SRC_BASE_URL=project)
     assert done.code == 0, done.err
     assert clock.now >= 10
-    assert "retrying in 8 s" in done.err
+    assert "waiting 8 s" in done.err
 
 
 def test_after_a_longer_one_the_same_command_goes_on(

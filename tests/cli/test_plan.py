@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -165,7 +166,9 @@ def test_one_of_ten_restored_into_the_project_that_it_was_deleted_from(
     done = check(holdall("import", "b.tar.zst", OPENAI_DST_API_KEY=SOURCE), 0)
     assert written(box) == {"POST /assistants": 1}
     said = done.err.splitlines()
-    assert said[said.index("looking at what the destination has") + 1].startswith("this is where the bundle came from")
+    assert said[said.index(f"Reading what {urlsplit(box.url).netloc} has") + 1].startswith(
+        "this is where the bundle came from"
+    )
     back = made(source, "A0")
     assert back["tool_resources"] == {
         "file_search": {"vector_store_ids": [source.everything("/vector_stores")[0]["id"]]},

@@ -116,7 +116,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, FULL) | {
     Oddity.LIST_DESC_SKIPS: SHORT,
     Oddity.BATCH_IGNORES_FILES: Outcome(page="whole: files are attached one by one"),
     Oddity.EXPIRES_AFTER_IGNORED: dropped("expires_after", "vector store books", "expires_after"),
-    Oddity.METADATA_IGNORED: dropped("metadata", "does not store metadata", "assistant Reader"),
+    Oddity.METADATA_IGNORED: dropped("metadata", "drops metadata", "assistant Reader"),
     Oddity.DESCRIPTION_IGNORED: dropped("description", "assistant Reader", "description"),
     Oddity.REASONING_EFFORT_IGNORED: dropped("reasoning_effort", "reasoning_effort"),
     Oddity.ATTRIBUTES_IGNORED: dropped("attributes", "file Prüfung 0.txt", "attributes"),
@@ -368,7 +368,7 @@ def test_all_at_once(box: Running, holdall: Terminal, bundle: Path, source: Proj
     done = truly(box, holdall, bundle, source, "sk-into-all", switches, *FULL.chosen)
     assert len(box.requests()) < 2000
     assert done.code == EXIT_INCOMPLETE, done.err
-    for words in ("does not store metadata", "partial", "changed by the destination"):
+    for words in ("drops metadata", "partial", "changed by the destination"):
         assert words in done.err + lines(done.document)
 
 

@@ -23,7 +23,7 @@ from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from holdall.cli.progress_bars import ProgressBars
+    from holdall.cli.progress_bar import ProgressBar
 
 
 __all__ = ["JSON_SCHEMA", "Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
@@ -78,7 +78,7 @@ class Console:
         self._warned: set[str] = set()
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bars: ProgressBars | None = None
+        self._bar: ProgressBar | None = None
         self._is_written = False
 
     def result(self, text: str = "") -> None:
@@ -107,20 +107,20 @@ class Console:
             self.warn(text)
 
     def progress(self) -> Progress:
-        """What the engines report to: bars on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
+        """What the engines report to: a bar on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
         if self.quiet:
             return Silent()
         if self._draws:
-            from holdall.cli.progress_bars import ProgressBars  # tqdm takes longer to import than --help may take
+            from holdall.cli.progress_bar import ProgressBar  # tqdm takes longer to import than --help may take
 
-            self._bars = self._bars or ProgressBars(self.stderr, self.say)
-            return self._bars
+            self._bar = self._bar or ProgressBar(self.stderr, self.say, self._clock)
+            return self._bar
         return ProgressLines(self.say, self._clock)
 
     def close_progress(self) -> None:
-        """Take the bars off the screen; called before the last lines are printed."""
-        if self._bars:
-            self._bars.close()
+        """Take the bar off the screen; called before the last lines are printed."""
+        if self._bar:
+            self._bar.close()
 
     def finish(self, outcome: Outcome) -> int:
         """Print the document if ``--json`` asks for it, and return the exit code.
@@ -173,7 +173,7 @@ class Console:
         self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str) -> None:
-        with self._bars.aside() if self._bars else nullcontext():
+        with self._bar.aside() if self._bar else nullcontext():
             # One call, one line: a name with a line end in it must not look like two.
             self._put(stream, printable(text).replace("\n", "\\n"))
 

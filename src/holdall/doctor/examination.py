@@ -52,7 +52,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
         in_clear=account.endpoint.is_in_clear,
     )
     ids: frozenset[str] = frozenset()
-    progress.stage(f"asking the {account.side} what it has")
+    progress.stage(f"Checking the {account.side}, {account.endpoint.host}")
     try:
         side = replace(side, endpoints=await ask(account))
         _require_an_answer(account, side.endpoints)
@@ -60,7 +60,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
         failure = Failure(exit_code=error.exit_code, message=error.message, hint=error.hint)
         side = replace(side, failure=failure, key_valid=False if isinstance(error, AuthenticationFailed) else None)
     else:
-        progress.stage(f"counting what the {account.side} holds")
+        progress.stage(f"Counting objects in the {account.side}, {account.endpoint.host}")
         look = holdings.Look(account, side.endpoints)
         side = replace(
             side,

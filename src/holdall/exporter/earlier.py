@@ -137,7 +137,7 @@ async def open_parent(path: Path | None, progress: Progress) -> AsyncIterator[Pa
         yield None
         return
     with await asyncio.to_thread(Parent, path) as parent:
-        progress.stage("reading the parent bundle")
+        progress.stage(f"Reading {path.name}")
         try:
             await asyncio.to_thread(parent.load)
         except DamagedBundle as error:

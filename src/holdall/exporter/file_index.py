@@ -59,6 +59,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
         """What the server says; not always the number of bytes that come."""
         return self.view.size if self.view else None
 
+    @property
+    def due(self) -> int:
+        """The bytes that progress expects of it, 0 where the server doesn't say how many."""
+        return max(0, self.size or 0)
+
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A file to try again after all lists.

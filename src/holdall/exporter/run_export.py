@@ -102,7 +102,7 @@ async def export(
         if report.unchanged_since is not None:
             await asyncio.to_thread(writer.discard)
             return report
-        progress.stage("sealing the bundle")
+        progress.stage(f"Finishing {place.name}")
         finished = await _to_its_end(asyncio.to_thread(writer.finish, ended=int(clock())))
     return replace(_about(report, finished), sha256=finished.sha256)
 
@@ -155,6 +155,7 @@ class _Export:
     def __init__(self, account: Account | None, options: ExportOptions, progress: Progress) -> None:
         self._account, self._options, self._progress = account, options, progress
         self._start = options.start
+        self._where = account.endpoint.host if account else "the dump"
         self._definitions = Definitions()
         self._surveyor = (
             Surveyor(account, file_search=self._start.file_search, code_interpreter=self._start.code_interpreter)
@@ -164,7 +165,7 @@ class _Export:
 
     async def survey(self) -> None:
         """Find out what to export; no assistants if the account has no Assistants API."""
-        self._progress.stage("reading definitions")
+        self._progress.stage(f"Reading definitions from {self._where}")
         account, surveyor, dump = self._account, self._surveyor, self._start.dump
         for note in dump.notes if dump else ():
             self._progress.note(note)
@@ -248,7 +249,7 @@ class _Export:
                         self._account, self._surveyor, self._definitions, ledger, fetcher, parent=parent, defer=compared
                     )
                     await fetch.contents()
-                    self._progress.stage("looking for changes")
+                    self._progress.stage(f"Looking for changes at {self._where}")
                     changes = await self._changes(self._surveyor, hashes)
                 else:
                     writer.open_files().commit()
@@ -259,7 +260,8 @@ class _Export:
                 await asyncio.to_thread(losses.write, writer)
                 unchanged = parent is not None and digests == parent.info.digests and not changes
                 if fetch and compared:
-                    self._progress.stage("files")
+                    if parent and not unchanged:
+                        self._progress.stage(f"Copying files from {parent.path.name}")
                     await fetch.take_deferred(read=not unchanged)
             # After the containers are deleted: only then is it known which could not be.
             report = self._report(ledger, containers, parent)

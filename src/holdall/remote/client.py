@@ -285,7 +285,8 @@ class Account(Wire):
                     else:
                         wait = tries.after(error, slot)
                         if wait >= _LONG:
-                            self.progress.note(f"{error.message}; retrying in {wait:.0f} s")
+                            kind = f"waiting: {type(error).__name__}"
+                            self.progress.note(f"waiting {wait:.0f} s: {error.message}", kind=kind)
                 else:
                     tries.succeeded()
                     if held:

@@ -199,7 +199,9 @@ class Containers:
             if isinstance(error, NotFound) or refusals.read(error).reason is RefusalReason.CONTAINER:
                 return
             self.left.append(ident)
-            self._account.progress.note(f"{error.message}; it expires 20 minutes after its last use")
+            self._account.progress.note(
+                f"{error.message}; it expires 20 minutes after its last use", kind="container left"
+            )
 
     async def _find_lost(self) -> None:
         """Finds, by their name, containers whose creation was never answered."""

@@ -152,7 +152,7 @@ class Surveyor:
         try:
             raw = (await self._account.get(path(f"{row.endpoint}/{{}}", ident))).sent
             if row.endpoint in self.absent:
-                self.doubts[row.endpoint] = "the server has no such list, but has objects that belong in it"
+                self.doubts[row.endpoint] = "the server does not offer this list, although it has such objects"
             if (found := identity(raw)) is None:
                 raise UnexpectedAnswer(f"can't read {row.noun}: its record has no id")
             if found != ident:

@@ -51,7 +51,7 @@ class PlanExecution:
     def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:
         folder, self._context = context.folder, context
         self._plan, self._records = plan, bundle.by_id()
-        self._state = folder.state
+        self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
@@ -76,14 +76,14 @@ class PlanExecution:
         )
 
     async def run(self) -> None:
-        totals, progress = self._plan.totals(), self._context.progress
-        progress.expect(files=totals.files, bytes=totals.bytes)
+        totals, progress, host = self._plan.totals(), self._context.progress, self._context.account.endpoint.host
         try:
             if lost := self._state.creations():
                 # First of all: what is found now is not made a second time by the unit that it belongs to.
-                progress.stage("looking for what was under way when the run was cut off")
+                progress.stage(f"Looking for requests that were cut off at {host}")
                 await self._reconciler.reconcile(lost)
-            progress.stage("importing")
+            progress.stage(f"Importing {self._bundle} into {host}")
+            progress.expect(files=totals.files, bytes=totals.bytes, last=True)
             for unit in self._plan.units:
                 if self.stopped:
                     break

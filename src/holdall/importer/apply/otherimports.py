@@ -215,7 +215,7 @@ async def leftovers(context: Context) -> list[Orphan]:
             found.pop(id, None)
     if not found:
         return []
-    progress.stage("looking for what an earlier import may have left behind")
+    progress.stage(f"Looking for leftovers of earlier imports at {context.account.endpoint.host}")
     try:
         await _without_used(context.account, found)
     except RemoteError as error:

@@ -55,7 +55,9 @@ class Reconciler:
         waiting = {intent.op: intent for intent in intents}
         async for nth in self._pace.looks(self._pace.settle):
             if nth == PATIENCE:
-                self._progress.note("looking whether a request was carried out whose answer was lost")
+                self._progress.note(
+                    "looking whether a request was carried out whose answer was lost", kind="answer lost"
+                )
             for op, done in (await self._look(waiting.values())).items():
                 await self._settle(waiting.pop(op), done)
                 self._lags = self._lags or nth > 0

@@ -82,7 +82,7 @@ class Uploads:
                     losses.append(_refused(step.content, error))
                 except HoldallError as error:
                     stopped.append(error)
-                self._progress.advance(files=1)
+                self._progress.advance(files=1, bytes=step.content.stored)
 
         with one_error():
             async with asyncio.TaskGroup() as group:
@@ -95,7 +95,6 @@ class Uploads:
     async def _upload(self, step: UploadFile) -> list[Loss]:
         content = step.content
         if content.id in self._state.files:
-            self._progress.advance(bytes=content.stored)
             return self._differences(content)
         await self._send(content, purpose=step.purpose)
         return self._differences(content)
@@ -136,13 +135,17 @@ class Uploads:
         None where there is none to be tried. Raises what the account raises; of the types that are refused the last.
         """
         refusal = None
-        loop = asyncio.get_running_loop()
+        loop, sent_bytes = asyncio.get_running_loop(), 0
 
         def was_read(count: int) -> None:
+            nonlocal sent_bytes
+            sent_bytes += count
             # Read in a thread; a Progress is told by the event loop alone.
             loop.call_soon_threadsafe(partial(self._progress.advance, bytes=count))
 
         with ExitStack() as stack:
+            # Taken back: what counts in the end is the size in the bundle, whatever was sent of it.
+            stack.callback(lambda: self._progress.advance(bytes=-sent_bytes))
             entry = await asyncio.to_thread(self._entry, content)
             if content.fidelity is Fidelity.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)

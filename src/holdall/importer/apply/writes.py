@@ -304,8 +304,7 @@ class Writes:
             if not self._kept_marks:
                 await self._folder.write(runlines.Learned(what=runlines.MARKS, value=0))
                 self._context.progress.note(
-                    "the destination does not store metadata, so a request without an answer may create an object "
-                    "twice; the report lists possible leftovers"
+                    "the destination drops metadata, so retried requests may create duplicates; the report lists them"
                 )
 
 

@@ -161,8 +161,7 @@ def history(
 
 
 DROPS_METADATA = (
-    "this server dropped metadata in an earlier run, so a request without an answer may create a "
-    "vector store or an assistant twice; the report lists possible leftovers"
+    "this server dropped metadata in an earlier run, so retried requests may create duplicates; the report lists them"
 )
 
 

@@ -130,8 +130,8 @@ class _Prover:
     async def run(self, completeness: Completeness) -> Proof:
         choices = Choices(form=self._mapping.form, limits=self._table, models=self._mapping.models)
         planned = plan(self._summary, self._mapping.selection, prefix=self._prefix, choices=choices)
-        self._account.progress.stage("comparing")
-        self._account.progress.expect(files=planned.totals().memberships)
+        self._account.progress.stage(f"Comparing {self._account.endpoint.host} with {self._reader.path.name}")
+        self._account.progress.expect(files=planned.totals().memberships, last=True)
         for unit in planned.units:
             for step in unit.steps:
                 match step:

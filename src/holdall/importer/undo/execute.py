@@ -88,9 +88,9 @@ async def undo(
         finally:
             journal.close()
     work = _Undo(account, log, output)
-    account.progress.stage("undoing")
+    account.progress.stage(f"Undoing {folder.name} at {account.endpoint.host}", things="changes")
     due = planned.due()
-    account.progress.expect(files=len(due))
+    account.progress.expect(files=len(due), last=True)
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
         await account.limits.each(list(group), work.one)

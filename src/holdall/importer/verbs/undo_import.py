@@ -64,7 +64,7 @@ def find_run(output: Path, run: str) -> Path:
         return alike[0].folder
     if alike:
         raise UsageFault(
-            f"can't undo {run}: {len(alike)} runs in {output / 'runs'} have an id that starts with it",
+            f"can't undo {run}: {len(alike)} run ids in {output / 'runs'} start with it",
             hint=f"choose one: {', '.join(past.name for past in alike[-3:])}",
         )
     raise UsageFault(
@@ -113,7 +113,7 @@ async def _undo(
         await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
     look_at = partial(observe, account, state, baseline, output=output)
     decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
-    progress.stage("looking at the destination")
+    progress.stage(f"Reading what {account.endpoint.host} has")
     found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
     # A server that doesn't tell its projects may be asked with the key of another one, in which all seems gone.
     is_sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
