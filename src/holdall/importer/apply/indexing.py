@@ -132,7 +132,7 @@ class Indexing:
 
     def _tell(self, nth: int) -> None:
         if nth == PATIENCE:
-            self._progress.note(f"waiting for {self._account.endpoint.host} to index files", kind="indexing")
+            self._progress.note("waiting for the destination to index files", kind="indexing")
 
     async def _settled(self, filling: Filling, *, patient: bool) -> list[Unsearchable]:
         """The files that aren't searchable once the store makes no more progress; at once if not ``patient``."""

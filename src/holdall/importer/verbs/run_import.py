@@ -235,6 +235,9 @@ def _report(
         stopped=stopped,
         orphans=work.orphans,
         duplicates=twice,
+        tool=opened.tool,
+        source_url=source.base_url,
+        label=source.label,
     )
 
 
