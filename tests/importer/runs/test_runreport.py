@@ -71,7 +71,7 @@ def test_the_mapping_has_the_documented_fields() -> None:
 def test_the_report_has_the_sections_of_the_guide_and_one_for_what_is_partial() -> None:
     assert section(markdown(REPORT)) == {
         "# Clone Report": [
-            "- Verdict: not finished",
+            "- Verdict: NOT FINISHED",
             "- When: `2026-11-22T21:00:00Z` to `2026-11-22T21:05:00Z`",
             "- Bundle: b",
             "- Source: `https://b.invalid/v1`, org_xxx, proj_xxx, blue",

@@ -71,7 +71,7 @@ def markdown(report: Report) -> str:
 def _head(report: Report) -> Iterator[str]:
     there, source = report.destination, report.source
     rows: dict[str, list[str | None]] = {
-        "Verdict": [report.verdict or "not finished"],
+        "Verdict": [report.verdict or "NOT FINISHED"],
         "Stopped": [report.stopped.message if report.stopped else None],
         "When": [f"{report.started} to {report.ended}"],
         "Bundle": [report.bundle.get("name")],
