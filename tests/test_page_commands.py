@@ -103,13 +103,11 @@ def blocks(page: Path) -> Iterator[Block]:
     """The blocks of a page that may be typed: indented, or fenced in no other language."""
     section = ""
     tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))
-    for before, token in zip([tokens[0], *tokens], tokens, strict=False):
-        if token.type == "inline" and before.type == "heading_open":
-            section = token.content
-        if token.type == "code_block" or (
-            token.type == "fence" and token.info in ("", "sh", "bash", "shell", "console")
-        ):
-            yield Block(page.name, section, token.content.strip())
+    for before, this in zip([tokens[0], *tokens], tokens, strict=False):
+        if this.type == "inline" and before.type == "heading_open":
+            section = this.content
+        if this.type == "code_block" or (this.type == "fence" and this.info in ("", "sh", "bash", "shell", "console")):
+            yield Block(page.name, section, this.content.strip())
 
 
 def scenes() -> dict[tuple[str, str], list[Block]]:
