@@ -50,7 +50,7 @@ def today(tmp_path: Path) -> Iterator[Running]:
 def shown() -> list[tuple[str, str]]:
     """The commands of README.md, each with what it is shown to print."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Out of July's definitions")[2].partition("\n## ")[0]
+    section = text.partition("## From saved definitions to an answer")[2].partition("\n## ")[0]
     blocks = "\n".join(re.findall(r"^    (.*)$", section, re.M))
     parts = re.split(r"^\$ ", blocks, flags=re.M)[1:]
     return [(part.partition("\n")[0], part.partition("\n")[2].strip()) for part in parts]

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from holdall.bundle import layout, stream
-from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial
+from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -448,6 +448,26 @@ def test_a_content_can_be_asked_for_in_the_moment_in_which_it_becomes_durable(
         asked.wait(60)
         bundle.discard()
     assert found == [stored]
+
+
+def test_stores_without_files_take_no_spool_files(target: Path) -> None:
+    with writer(target) as bundle:
+        for number in range(3):
+            id = SourceId(f"vs_{number}")
+            bundle.add_record(Record(kind=Kind.STORE, id=id, raw=b'{"id":"%s"}' % id.encode()))
+            with bundle.open_memberships(id) as lines:
+                if number == 1:
+                    lines.write(b'{"id":"f"}\n')
+                lines.commit()
+        assert len(list((partial_folder(target) / "spool").iterdir())) == 1
+        with bundle.open_files() as lines:
+            lines.write(b'{"id":"f"}\n')
+            lines.commit()
+        bundle.add_ledger(ledger_line(File(id="f", filename=None, data=None)))
+        bundle.finish(ended=STARTED)
+    with open_bundle(target) as read:
+        assert [[each.id for each in read.memberships(f"vs_{number}")] for number in range(3)] == [[], ["f"], []]
+    assert verify(target).whole
 
 
 def test_what_callers_must_not_do(target: Path) -> None:

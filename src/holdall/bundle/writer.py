@@ -332,7 +332,7 @@ class BundleWriter:
         )
 
     def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
-        sink = LineSink(self._partial.new_spool(), path, kind, store_id, target=self.target)
+        sink = LineSink(self._partial.new_spool, path, kind, store_id, target=self.target)
         with self._lock:
             self._line_sinks.append(sink)
         return sink

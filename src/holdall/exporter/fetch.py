@@ -169,7 +169,7 @@ class Fetch:
                 if self._ledger.takes(Kind.MEMBERSHIP, file_id, line, store_id):
                     lines.write(line + b"\n")
                 await self._found(queue, file_id, Holder(store=store_id, overlap=overlap))
-            await asyncio.to_thread(lines.commit)
+            lines.commit()
         if store_id not in self._definitions.memberships:
             self._ledger.store(store_id, store.total, count)
 

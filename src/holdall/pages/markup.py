@@ -42,6 +42,13 @@ def message(value: object) -> str:
     return name(value, _MESSAGE)
 
 
+def headline(verdict: str, *, good: bool) -> str:
+    """The verdict: its word large, and below it what it counts."""
+    word, colon, rest = verdict.partition(": ")
+    below = f" <span>{message(rest)}</span>" if rest else ""
+    return f'<h1 class="{"good" if good else "bad"}">{message(word)}{colon.strip()}{below}</h1>\n'
+
+
 def code(value: object) -> str:
     return f"<code>{name(value)}</code>"
 

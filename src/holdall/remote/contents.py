@@ -24,7 +24,7 @@ from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
-from holdall.remote.transfer import ContentSink, transfer
+from holdall.remote.transfer import ContentSink, Unsized, transfer
 from holdall.word_match import WordMatcher
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
@@ -92,6 +92,7 @@ class ContentFetcher:
         self._account, self._originals, self._containers = account, originals, containers
         self._refused: dict[str, RemoteError] = {}
         self._sizes_hold = True
+        self._unsized = Unsized()
 
     async def fetch(
         self,
@@ -145,6 +146,7 @@ class ContentFetcher:
                 progress=self._account.progress,
                 declared=work.size,
                 expected=work.size if self._sizes_hold else None,
+                unsized=self._unsized,
             )
         except REFUSED as refusal:
             work.error = refusal

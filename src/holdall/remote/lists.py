@@ -40,8 +40,8 @@ Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
 Count = Callable[[], Awaitable[int | None]]
 
 MOST = 25_000
-"""Items of a list of which nothing tells how many it has; of files, whose pages are longer, five times as many; of one
-that says that it has ended, twice as many."""
+"""Items of a list of which nothing tells how many it has, also where they come in one page; of files, whose pages are
+longer, five times as many."""
 PAGE_MOST = 100_000
 """Items of one page, however few were asked for."""
 _LONGER, _SURER = 5, 8
@@ -146,7 +146,7 @@ class _Bound:
         self._items, self._requests, self._bytes = (
             max(1, most // share) for most in (MOST * longer, _REQUESTS, _BYTES * longer)
         )
-        self._counted, self._is_counted = counted, False
+        self._counted = counted
         self._is_steady = is_steady if endless == 0 else None
         self.items = self.requests = self.bytes = 0
 
@@ -158,7 +158,6 @@ class _Bound:
         if self._counted and (self.items >= _UNCOUNTED or self._is_over(ends)):
             count, self._counted = await self._counted(), None
             if count:
-                self._is_counted = True
                 self._items = 2 * count + _UNCOUNTED
                 self._requests = max(self._requests, count // 10)
                 self._bytes = max(self._bytes, count << 14)
@@ -169,16 +168,13 @@ class _Bound:
                     _SURER * most for most in (self._items, self._requests, self._bytes)
                 )
             self._is_steady = None
-        taken = fresh[: max(0, min(len(fresh) - (self.items - self._most(ends)), PAGE_MOST))]
+        taken = fresh[: max(0, min(len(fresh) - (self.items - self._items), PAGE_MOST))]
         self.items -= len(fresh) - len(taken)
         return taken, len(taken) < len(fresh) or self._is_over(ends)
 
-    def _most(self, ends: bool) -> int:
-        return 2 * self._items if ends and not self._is_counted else self._items
-
     def _is_over(self, ends: bool) -> bool:
         if ends:
-            return self.items > self._most(ends)
+            return self.items > self._items
         return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
 
 

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from holdall.dialects.tables import Form
-from holdall.importer.runs.runreport import Report, keeping, mapping, markdown
+from holdall.importer.runs.runmarkdown import markdown
+from holdall.importer.runs.runreport import Report, keeping, mapping
 from holdall.model import Kind
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity

@@ -13,7 +13,7 @@ from holdall.importer.runs.runreport import MAPPING, Report, Result, Status, kee
 from holdall.kinds import noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
-from holdall.pages.markup import code, facts, fold, message, name, page, text
+from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
 
 # What a page lists at most: of one sort of rows, of one object's losses, and characters of a value.
 _ROWS = 2000
@@ -48,10 +48,9 @@ def _body(report: Report, changes: Sequence[Difference]) -> Iterator[str]:
 
 
 def _head(report: Report) -> Iterator[str]:
-    verdict = report.verdict or "not finished"
+    verdict = report.verdict or "NOT FINISHED"
     yield f"<header><p class=eyebrow>Import of {name(report.bundle.get('name') or 'a bundle')}</p>\n"
-    colour = "good" if report.complete else "bad"
-    yield f'<h1 class="{colour}">{text(verdict[:1].upper() + verdict[1:])}</h1>\n'
+    yield headline(verdict, good=bool(report.complete))
     states = {status: sum(one.status is status for one in report.results) for status in Status}
     said = (
         f'<li><b class="{_WORDS[each][0]}">{count} {_WORDS[each][1]}</b></li>'
