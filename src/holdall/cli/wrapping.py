@@ -52,6 +52,22 @@ def wrapped(text: str, width: int | None, hang: int = 4) -> list[str]:
     return [line.replace("\0", "") for line in lines] or [""]
 
 
+def clipped(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns; what is cut off is marked.
+
+    >>> clipped("a long name", 7)
+    'a long…'
+    """
+    if columns(text) <= width:
+        return text
+    left = width - 1
+    for number, char in enumerate(text):
+        left -= _columns(char)
+        if left < 0:
+            return f"{text[:number].rstrip()}…"
+    return text
+
+
 def table(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
     """The rows as lines, each column as wide as its widest cell; the last column is not padded."""
     widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
