@@ -26,8 +26,8 @@ from holdall.model import Kind
 
 # The steps that change what is there.
 _CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, steps.DetachFile)
-# Units that are shown; lines of what differs, and of what is asked about.
-_UNITS, _DIFFERENCES, _ASKED = 3, 9, 20
+# Units that are shown; lines of what differs, or would be changed.
+_UNITS, _DIFFERENCES = 3, 9
 _WARNINGS = 3
 _COLUMNS = 80
 _MORE = " (-v lists all)"
@@ -102,7 +102,6 @@ def _intent(prepared: Prepared) -> str:
     parts = [f"creating {text}" for text in [holding(_created(total), total.bytes)] if text]
     parts += [f"updating {text}" for text in [holding(_summed(total.updated))] if text]
     parts += [f"taking {counted(total.detached, 'file')} out of vector stores"] if total.detached else []
-    parts += [f"keeping {text}" for text in [holding(kept)] if text]
     parts += [f"{total.impossible} can't be created"] if total.impossible else []
     said = "; ".join(parts)
     return f"{said[:1].upper()}{said[1:]}{part}{_project(prepared)}"
@@ -235,7 +234,7 @@ def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
     if yes or not prepared.plan.updates():
         return
     changes = (step for step in prepared.plan.steps() if isinstance(step, _CHANGES))
-    _show_steps(console, changes, _ASKED, prepared.plan.prefix)
+    _show_steps(console, changes, _DIFFERENCES, prepared.plan.prefix)
     # A question that nobody hears would hold up a job for ever.
     if console.json or not sys.stdin.isatty():
         raise UsageFault(

@@ -205,7 +205,7 @@ def _show_report(
 
 def _facts(imported: verb.Imported, report: verb.Report) -> str:
     """What the run did, in one line: ``8 assistants created, 4 vector stores, 47 files (529 kB)``."""
-    said = [text for kind in ASSISTANT_KINDS for text in _reached(report.of(kind), KINDS[kind].noun)]
+    said = [text for kind in ASSISTANT_KINDS if report.of(kind) for text in _reached(report.of(kind), KINDS[kind].noun)]
     made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (Kind.STORE, Kind.FILE)}
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
@@ -222,7 +222,9 @@ def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:
     """How many of the assistants, or agents, are there, and how they came to be."""
     counts = Counter(one.how if one.target else one.status.value.replace("_", " ") for one in found)
     if all(one.target for one in found):
-        yield from (f"{counted(count, noun)} {_HOW.get(how, how)}" for how, count in counts.items())
+        (first, count), *others = counts.most_common()
+        yield f"{counted(count, noun)} {_HOW.get(first, first)}"
+        yield from (f"{count} {_HOW.get(how, how)}" for how, count in others)
         return
     done = sum(one.target is not None for one in found)
     yield f"{done} of {counted(len(found), noun)} imported"

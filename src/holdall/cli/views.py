@@ -61,7 +61,7 @@ def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
 
 def loss_groups(losses: Iterable[Loss]) -> list[Group]:
     """What an import loses or changes, by reason, the worst first. What is only worth saying is left to --verbose."""
-    from holdall.dialects.loss import Severity
+    from holdall.dialects.loss import Severity, Why
     from holdall.kinds import noun
     from holdall.model import Kind
 
@@ -69,7 +69,9 @@ def loss_groups(losses: Iterable[Loss]) -> list[Group]:
     fields: dict[tuple[Kind, str], dict[str, None]] = {}
     for loss in sorted(losses, key=lambda loss: not loss.why.weighs):
         if loss.why.severity is not Severity.NOTE:
-            key = loss.kind, loss.text
+            # Which fields differ is each one's own, and is listed by --verbose.
+            text = "left as it is, though it differs" if loss.why is Why.LEFT_ALONE else loss.text
+            key = loss.kind, text
             groups.setdefault(key, {}).setdefault(loss.id, loss)
             # Which field a file is left out of says less than which file.
             fields.setdefault(key, {}).setdefault("" if loss.kind is Kind.FILE else loss.field or "")
