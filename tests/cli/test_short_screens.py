@@ -9,7 +9,7 @@ import pytest
 
 from holdall.cli.console import Console
 from holdall.cli.retyped import again, onward
-from holdall.cli.wrapping import clipped, columns, wrapped
+from holdall.cli.wrapping import shortened, columns, wrapped
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
@@ -118,9 +118,9 @@ def test_names_in_a_plan_are_those_that_will_be_written(holdall: Terminal, box: 
 
 
 def test_a_line_is_cut_by_columns() -> None:
-    assert clipped("茶茶茶", 5) == "茶茶…"
-    assert columns(clipped("茶a" * 40, 28)) <= 28
-    assert clipped("fits", 4) == "fits"
+    assert shortened("茶茶茶", 5) == "茶茶…"
+    assert columns(shortened("茶a" * 40, 28)) <= 28
+    assert shortened("fits", 4) == "fits"
 
 
 def test_commands_to_type_next_keep_what_says_where() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, flat
 from holdall.cli.retyped import onward
-from holdall.cli.wrapping import clipped, table
+from holdall.cli.wrapping import shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 
 if TYPE_CHECKING:
@@ -63,4 +63,4 @@ def _row(one: ListedRun, *, verbose: bool) -> list[str]:
         when = (one.began or "").replace("T", " ")[:16] or "?"
         return [one.run, when, one.state, f"{bundle} -> {where}"]
     where = where.removeprefix("project ").removeprefix("https://")
-    return [one.run, one.state, f"{clipped(bundle, _BUNDLE)} -> {clipped(where, _WHERE)}"]
+    return [one.run, one.state, f"{shortened(bundle, _BUNDLE)} -> {shortened(where, _WHERE)}"]

@@ -12,7 +12,7 @@ from typing import Any
 from holdall.cli.block import NAMED
 from holdall.cli.console import counted, flat, human_size
 from holdall.cli.views import show_first
-from holdall.cli.wrapping import clipped
+from holdall.cli.wrapping import shortened
 from holdall.dialects.loss import Loss
 from holdall.importer.verbs.plan_import import Difference, steps
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
@@ -62,8 +62,8 @@ def unit_line(unit: steps.Unit, prefix: str) -> str:
     }
     others = ((said[one], word) for one, word in _WORDS.items() if one != sign)
     parts = [*problems, said.get(sign, ""), *(f"{word} {text}" for text, word in others if text)]
-    name = clipped(flat(written_name(unit.name, unit.kind, prefix)), _NAME) or unit.id
-    return f"{sign} {name}: {clipped(flat('; '.join(filter(None, parts))), _REST)}"
+    name = shortened(flat(written_name(unit.name, unit.kind, prefix)), _NAME) or unit.id
+    return f"{sign} {name}: {shortened(flat('; '.join(filter(None, parts))), _REST)}"
 
 
 def _fields(found: Iterable[Difference]) -> list[str]:

@@ -27,6 +27,21 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+def shortened(text: str, most: int) -> str:
+    """``text`` in at most ``most`` columns, cut between words if there are several.
+
+    >>> shortened("three short words", 12)
+    'three short…'
+    """
+    if columns(text) <= most:
+        return text
+    room, end = most - 1, 0
+    while end < len(text) and (room := room - _columns(text[end])) >= 0:
+        end += 1
+    space = text.rfind(" ", end // 2, end + 1)
+    return f"{text[: space if space > 0 else end].rstrip()}…"
+
+
 def wrapped(text: str, width: int | None, hang: int = 4) -> list[str]:
     """``text`` in lines of at most ``width`` columns; later lines are indented ``hang`` more than the first.
 
@@ -50,22 +65,6 @@ def wrapped(text: str, width: int | None, hang: int = 4) -> list[str]:
         break_on_hyphens=False,
     )
     return [line.replace("\0", "") for line in lines] or [""]
-
-
-def clipped(text: str, width: int) -> str:
-    """``text`` in at most ``width`` columns; what is cut off is marked.
-
-    >>> clipped("a long name", 7)
-    'a long…'
-    """
-    if columns(text) <= width:
-        return text
-    left = width - 1
-    for number, char in enumerate(text):
-        left -= _columns(char)
-        if left < 0:
-            return f"{text[:number].rstrip()}…"
-    return text
 
 
 def table(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
