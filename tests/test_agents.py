@@ -143,7 +143,8 @@ def test_out_in_and_out_again(today: Running, terminal: Terminal) -> None:
     assert "web_search" not in done.err
     done = to(terminal, today, "import", "one.tar.zst", "--verify")
     assert done.code == 0, done.err + done.out
-    assert "no differences (0 assistants, 3 agents, 0 vector stores" in done.out
+    assert done.out.splitlines()[-1] == "COMPLETE"
+    assert ": 0 assistants, 3 agents, 0 vector stores" in done.err
     assert export(terminal, today, DESTINATION, "two.tar.zst").code == 0
     assert len(records("one.tar.zst")) == 3
     assert records("one.tar.zst") == records("two.tar.zst")
@@ -173,7 +174,7 @@ def test_what_is_there_is_adopted_and_undone_only_once(today: Running, terminal:
     output = ["--output-dir", "elsewhere"] if forgotten else []
     again = to(terminal, today, "import", "one.tar.zst", "--force", *output)
     assert again.code == 0, again.err
-    assert "already there: 3 agents" in again.err
+    assert "Nothing to do: 3 agents there already" in again.err
     with Hand(today.url, DESTINATION) as hand:
         assert len(Agents(hand).all()) == 3
         against = to(terminal, today, "verify", "one.tar.zst", "--against", "dst", "--output-dir", "none")

@@ -347,7 +347,7 @@ def test_a_text_that_is_cut_short_is_so_at_every_look(
     said = "INCOMPLETE: 2 texts cut short from 2 assistants"
     for _ in range(2):
         assert last(run("import", "b.tar.zst")) == (4, said)
-    assert last(run("plan", "b.tar.zst")) == (4, f"nothing to do: {said}")
+    assert last(run("plan", "b.tar.zst")) == (4, said)
     against = run("verify", "b.tar.zst", "--against", "dst")
     assert against.code == 4
     assert said in against.out

@@ -26,7 +26,7 @@ SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 TODAY = PROFILES["openai-today"]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "responses.md"
 SAMPLE = Path(__file__).parents[2] / "archives" / "sample.tar.zst"
-CHOICE = "assistants become requests for the Responses API, written to out/responses"
+CHOICE = "Mode: requests for the Responses API, written to out/responses"
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch, box: Running) -> Terminal:
@@ -54,10 +54,10 @@ def requests(*, about: bool = False) -> dict[str, dict[str, Any]]:
 def test_the_sample_becomes_requests_that_are_taken_and_loses_what_is_documented(
     holdall: Terminal, today: Running, bundle: Path
 ) -> None:
-    done = holdall("import", str(bundle))
+    done = holdall("import", str(bundle), "-v")
     assert done.code == 0, done.err
     said = done.err.splitlines()
-    assert said.index(f"{CHOICE}: the destination has no Assistants API") < said.index("importing")
+    assert said.index(f"{CHOICE} (the destination has no Assistants API)") < said.index("importing")
     assert not [each for each in today.requests() if "/assistants" in each.path and each.method != "GET"]
 
     found = requests()
@@ -86,7 +86,8 @@ def test_the_sample_becomes_requests_that_are_taken_and_loses_what_is_documented
 
     assert holdall("verify", str(bundle), "--against", "dst").code == 0
     again = holdall("plan", str(bundle))
-    assert (again.code, again.out.splitlines()[-1]) == (0, "nothing to do: complete")
+    assert (again.code, again.out.splitlines()[-1]) == (0, "COMPLETE")
+    assert "Plan: nothing to do" in again.out
 
 
 def expected(bundle: Path) -> set[tuple[str | None, str, str]]:
@@ -131,7 +132,7 @@ def test_a_request_that_the_user_has_changed_stays(holdall: Terminal) -> None:
     mine = Path("out/responses", name)
     mine.write_text(mine.read_text().replace("gpt-4o", "gpt-5.1"))
     assert "model" in holdall("verify", str(SAMPLE), "--against", "dst").out
-    plan = holdall("plan", str(SAMPLE), *only)
+    plan = holdall("plan", str(SAMPLE), *only, "-v")
     assert f"to responses/{name}.new, for responses/{name} is not as holdall left it" in plan.out
     done = holdall("import", str(SAMPLE), *only)
     assert done.code == 0
@@ -225,7 +226,7 @@ def test_requests_that_could_not_be_sent_there_are_warned_of(
     today.behave(**switches)
     done = holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "responses")
     assert done.code == 0
-    warned = [line for line in done.err.splitlines() if "/responses" in line and line.startswith("warning: ")]
+    warned = [line for line in done.err.splitlines() if " /responses" in line and line.startswith("warning: ")]
     assert [said in line for line in warned] == ([True] if said else [])
     assert not warned or done.err.index(warned[0]) < done.err.index("\nimporting\n")
 
@@ -238,8 +239,8 @@ def test_a_wrong_key_is_no_word_about_what_is_there_either(holdall: Terminal) ->
 def test_the_form_is_ones_own_to_choose(holdall: Terminal, today: Running) -> None:
     assert holdall("import", str(SAMPLE), "--as", "assistants").code == 28
     today.behave(assistants_api=True)
-    done = holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "auto")
-    assert "assistants become assistants there" in done.err.splitlines()
+    done = holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "auto", "-v")
+    assert "Mode: assistants" in done.err.splitlines()
     assert not Path("out/responses").exists()
     assert holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "responses").code == 0
     assert len(requests()) == 1

@@ -63,12 +63,11 @@ def test_import_says_where_and_how_much_first_and_what_came_of_it_last(
     done = holdall("import", bundle)
     assert done.code == 0, done.err
     said = done.err.splitlines()
-    assert said[0].startswith("importing b.tar.zst into 127.0.0.1:")
-    assert "to create: 3 assistants, 1 vector store, 3 files (18 B)" in said
-    assert said[-3] == "3 success"
-    assert said[-1] == "complete"
-    results = done.out.splitlines()
-    assert [line.split("  ")[0] for line in results] == ["success"] * 3
+    assert said[0].startswith("Importing b.tar.zst into 127.0.0.1:")
+    assert any(line.startswith("Creating 3 assistants, 1 vector store, 3 files (18 B) (project proj_") for line in said)
+    assert said[-4:-2] == ["COMPLETE", "3 assistants created, 1 vector store, 3 files (18 B)"]
+    assert said[-1] == f"Next: holdall verify {bundle} --against dst"
+    assert done.out == "out/mapping.json\n"
     assert copy.counts() == {"assistants": 3, "vector_stores": 1, "files": 3}
     assert json.loads(Path("out/mapping.json").read_text())["mappings"][0]["status"] == "success"
     report = Path("out/report.md").read_text()
@@ -79,7 +78,7 @@ def test_import_says_where_and_how_much_first_and_what_came_of_it_last(
 def test_a_dry_run_prints_what_would_be_created_and_creates_nothing(
     holdall: Terminal, bundle: str, box: Running
 ) -> None:
-    done = holdall("import", bundle, "--dry-run")
+    done = holdall("import", bundle, "--dry-run", "-v")
     assert done.code == 3
     lines = done.out.splitlines()
     assert lines[-1] == LAST
@@ -103,7 +102,7 @@ def test_dry_run_from_the_environment_is_echoed_with_its_origin(holdall: Termina
 def test_only_and_exclude_with_all_that_is_needed(holdall: Terminal, bundle: str, copy: Hand) -> None:
     done = holdall("import", bundle, "--only", "Support*", "--exclude", "* FR", "--prefix", "copy of ")
     assert done.code == 0, done.err
-    assert "to create: 1 assistant (1 of 3 selected)" in done.err
+    assert "Creating 1 assistant, 1 vector store, 2 files (14 B) (1 of 3 selected)" in done.err
     assert [made["name"] for made in copy.everything("/assistants")] == ["copy of Support DE"]
     assert copy.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
     assert holdall("verify", bundle, "--against", "dst").code == 0
@@ -128,8 +127,8 @@ def test_less_than_whole_ends_with_4_and_says_why(holdall: Terminal, source: Han
     assert holdall("export", "-o", "t.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 4
     done = holdall("import", "t.tar.zst")
     assert done.code == 4
-    assert "partial" in done.out
-    assert done.err.splitlines()[-1] == "incomplete: 2 files missing from 2 assistants"
+    assert "2 assistants partial: " in done.err
+    assert "INCOMPLETE: 2 files missing from 2 assistants" in done.err.splitlines()
     assert "sales.csv" in done.err
     report = Path("out/report.md").read_text()
     assert "- Success: 1\n- Partial: 2\n- Failed: 0\n" in report
@@ -146,7 +145,7 @@ def test_a_store_that_was_deleted_in_the_source(holdall: Terminal, source: Hand,
     store = source.everything("/vector_stores")[0]["id"]
     source.delete(f"/vector_stores/{store}")
     holdall("export", "-o", "d.tar.zst", OPENAI_SRC_API_KEY=SOURCE)
-    done = holdall("import", "d.tar.zst")
+    done = holdall("import", "d.tar.zst", "-v")
     assert done.code == 4, done.err
     assert f"vector store {store}: tool_resources.file_search: left out" in done.err
     assert len(copy.everything("/assistants")) == 3
@@ -204,8 +203,9 @@ def test_a_quota_that_ends_on_the_way_shows_the_report_and_its_own_exit_code(
     box.fault(NoQuota(), "POST", "/assistants", skip=1, times=9)
     done = holdall("import", bundle)
     assert done.code == 21
-    assert [line.split("  ")[0] for line in done.out.splitlines()] == ["success", "failed", "not_attempted"]
-    assert "out of quota" in done.err
+    assert "1 of 3 assistants imported, 1 failed, 1 not attempted" in done.err
+    assert f"Next: holdall import {bundle}" in done.err.splitlines()  # resumes it
+    assert "no quota" in done.err
     rows = json.loads(Path("out/mapping.json").read_text())["mappings"]
     assert [row["status"] for row in rows] == ["success", "failed", "not_attempted"]
 
@@ -214,7 +214,8 @@ def test_against_the_destination_prints_every_difference(holdall: Terminal, bund
     assert holdall("import", bundle).code == 0
     same = holdall("verify", bundle, "--against", "dst")
     assert same.code == 0, same.err
-    assert "no differences (3 assistants, 1 vector store, 2 memberships, 2 texts compared" in same.out
+    assert same.out == "COMPLETE\n"
+    assert ": 3 assistants, 1 vector store, 2 memberships, 2 texts" in same.err
     made = next(one for one in copy.everything("/assistants") if one["name"] == "Support DE")
     copy.post(f"/assistants/{made['id']}", instructions="Nein.")
     done = holdall("verify", bundle, "--against", "dst")
@@ -228,7 +229,7 @@ def test_against_without_a_mapping_goes_by_the_marks(holdall: Terminal, bundle: 
     assert holdall("import", bundle).code == 0
     done = holdall("verify", bundle, "--against", "dst", "--output-dir", "elsewhere")
     assert done.code == 0, done.out
-    assert "by metadata.cloned_from" in done.out
+    assert "by metadata.cloned_from" in done.err
 
 
 def test_runs_stay_beside_each_other_and_the_latest_is_on_top(holdall: Terminal, bundle: str) -> None:
@@ -243,8 +244,8 @@ def test_runs_stay_beside_each_other_and_the_latest_is_on_top(holdall: Terminal,
 def test_verify_compares_at_the_end_of_the_import(holdall: Terminal, bundle: str, box: Running, copy: Hand) -> None:
     done = holdall("import", bundle, "--verify")
     assert done.code == 0, done.err
-    assert done.out.splitlines()[-1].startswith("127.0.0.1:")
-    assert ": complete; no differences (3 assistants" in done.out.splitlines()[-1]
+    assert done.out.splitlines() == ["out/mapping.json", "COMPLETE"]
+    assert "with the bundle, by out/mapping.json: 3 assistants" in done.err
     box.behave(index_failures=("one.md",))
     done = holdall("import", bundle, "--verify", "--on-conflict", "duplicate", "--json")
     assert done.code == 4

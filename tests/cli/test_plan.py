@@ -98,15 +98,21 @@ def check(done: Done, code: int) -> Done:
 
 
 def test_a_plan_shows_all_that_would_be_done_and_does_none_of_it(holdall: Terminal, bundle: str, box: Running) -> None:
-    shown = check(holdall("plan", bundle), 3)
-    assert shown.out.count("upload file") == 4
-    assert shown.out.count("create assistant") == 10
-    assert shown.out.count("create vector store Shared") == 1
-    assert "at least 17 requests" in shown.out  # 4 files, a store, a batch, 10 assistants, one of them set in two steps
-    assert "about 18 B more in vector stores" in shown.out
-    assert "within the free gigabyte" in shown.out
+    shown = check(holdall("plan", bundle, "-v"), 3)
+    assert shown.out.count("+ upload file") == 4
+    assert shown.out.count("+ create assistant") == 10
+    assert shown.out.count("+ create vector store Shared") == 1
+    assert "Plan: 15 to create (project proj_" in shown.out
+    assert "COMPLETE (once imported)" in shown.out.splitlines()
+    assert "Estimate: 17+ requests" in shown.err  # 4 files, a store, a batch, 10 assistants, one of them in two steps
+    assert "18 B more in vector stores" in shown.err
+    assert "within the free gigabyte" in shown.err
     assert "warning: model gpt-4o shuts down on" in shown.err
-    dry = check(holdall("import", bundle, "--dry-run"), 3)
+    short = check(holdall("plan", bundle), 3)
+    assert "… and 7 more (-v lists all)" in short.out.splitlines()
+    assert ": assistant, 1 vector store, " in shown.out
+    assert short.err.splitlines()[-1] == f"Next: holdall import {bundle}"
+    dry = check(holdall("import", bundle, "--dry-run", "-v"), 3)
     assert dry.out == shown.out + LAST
     result = check(holdall("plan", bundle, "--json"), 3).document["result"]
     assert (result["pending"], result["origin"], result["totals"]["assistants"]) == (True, False, 10)
@@ -167,7 +173,7 @@ def test_one_of_ten_restored_into_the_project_that_it_was_deleted_from(
     assert written(box) == {"POST /assistants": 1}
     said = done.err.splitlines()
     assert said[said.index(f"Reading what {urlsplit(box.url).netloc} has") + 1].startswith(
-        "this is where the bundle came from"
+        "This is the project that the bundle came"
     )
     back = made(source, "A0")
     assert back["tool_resources"] == {
@@ -269,15 +275,20 @@ def test_where_something_differs_nothing_is_written_and_it_is_shown(
     assert [one["kind"] for one in found] == ["vector_store", "assistant"]
     assert written(box) == {}
     shown = check(holdall("plan", differing), 33)
-    assert "differs: assistant A1" in shown.out
+    assert "! differs: assistant A1" in shown.err
+    assert "Plan: 12 to keep, 2 differ (project proj_" in shown.out
+    every = check(holdall("plan", differing, "-v"), 33)
+    assert any(
+        line.startswith("! A1: assistant differs there (instructions, metadata)") for line in every.out.splitlines()
+    )
     assert check(holdall("import", differing, "--dry-run"), 33).out.endswith(LAST)
     assert written(box) == {}
 
 
 def test_skip_leaves_what_differs_as_it_is(holdall: Terminal, differing: str, box: Running, copy: Hand) -> None:
-    done = check(holdall("import", differing, "--on-conflict", "skip"), 4)  # a file of the store is missing there
+    done = check(holdall("import", differing, "--on-conflict", "skip", "-v"), 4)  # a file of the store is missing there
     assert written(box) == {}
-    assert "kept as it is" in done.out
+    assert "left as it is" in done.err
     rows = {row["name"]: row for row in json.loads(Path("out/mapping.json").read_text())["mappings"]}
     assert rows["A1"]["status"] == "partial"
     assert rows["A1"]["dstId"] == made(copy, "A1")["id"]
@@ -334,7 +345,7 @@ def test_what_others_changed_since_stops_an_update(holdall: Terminal, differing:
     box.forget_requests()
     done = check(holdall("import", differing, "--on-conflict", "update", "--yes"), 33)
     assert "changed since the last run: instructions" in done.err
-    assert "assistant A4: description" in done.err
+    assert "! differs: assistant A4" in done.err
     assert "--even-if-changed" in done.err
     assert written(box) == {}
     check(holdall("import", differing, "--on-conflict", "update", "--even-if-changed", "--yes"), 0)
@@ -362,7 +373,7 @@ def test_a_file_that_others_put_in_is_not_taken_out_unasked(
     box.forget_requests()
     done = check(holdall("import", bundle, "--on-conflict", "update", "--delete", "--yes"), 33)
     assert "theirs.md" in done.err
-    kept = check(holdall("import", bundle, "--on-conflict", "update", "--yes"), 0)
+    kept = check(holdall("import", bundle, "--on-conflict", "update", "--yes", "-v"), 0)
     assert "theirs.md is not in the bundle; kept" in kept.err
     assert written(box) == {}
 
@@ -442,7 +453,8 @@ def test_assistants_without_a_model_can_be_left_out(holdall: Terminal, source: H
     box.behave(extra_models=())
     assert "of another organisation or project (acme)" in check(holdall("import", bundle), 31).err
     done = check(holdall("import", bundle, "--skip-unmapped"), 4)
-    assert "failed" in done.out
+    assert "10 of 11 assistants imported, 1 failed" in done.err
+    assert "1 assistant failed: Tuned" in done.err
     assert copy.counts() == {"assistants": 10, "vector_stores": 1, "files": 4}
     rows = {row["name"]: row for row in json.loads(Path("out/mapping.json").read_text())["mappings"]}
     assert rows["Tuned"]["status"] == "failed"

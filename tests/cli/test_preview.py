@@ -43,7 +43,8 @@ def test_it_counts_what_the_export_then_takes(holdall: Terminal, box: Running) -
     done = dry(holdall, box)
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        "would export 2 assistants, 2 vector stores, 3 memberships, 4 files, 13 B",
+        "Would export 2 assistants, 2 vector stores, 3 memberships, 4 files, 13 B",
+        "COMPLETE (as far as the lists say)",
         "DRY RUN: nothing written",
     ]
     document = dry(holdall, box, "--json").document
@@ -64,7 +65,7 @@ def test_files_that_the_server_refuses(holdall: Terminal, box: Running) -> None:
     with Hand(box.url, SOURCE) as hand:
         hand.assistant("Reader", stores=[hand.store("books", [hand.file("a.txt", b"a text")])])
     done = dry(holdall, box)
-    assert "no originals: 1 file, 6 B, of purpose assistants: " in done.out
+    assert "No originals of purpose assistants: 1 file, 6 B (" in done.err
     (one,) = dry(holdall, box, "--json").document["result"]["downloads"]
     assert (one["purpose"], one["files"], one["bytes"], one["answer"]) == ("assistants", 1, 6, "denied")
 
@@ -79,7 +80,7 @@ def test_losses_that_are_certain(holdall: Terminal, box: Running) -> None:
     assert done.code == 4
     assert f"gone  vector_store {store}, used by asst_" in done.out
     assert f"gone  file {file}, used by asst_" in done.out
-    assert "certain: incomplete: 1 file missing, 1 vector store missing" in done.out
+    assert "INCOMPLETE: 1 file missing, 1 vector store missing" in done.out
     found = dry(holdall, box, "--json").document
     exported = holdall("export", "-o", "b.tar.zst", "--env-file", "none", "--json").document
     assert found["result"]["verdict"]["missing"].items() <= exported["result"]["verdict"]["missing"].items()
@@ -97,7 +98,7 @@ def test_a_list_that_the_server_refuses_is_no_proof(holdall: Terminal, box: Runn
     done = dry(holdall, box)
     assert done.code == 3
     assert "files and bytes not counted" in done.out
-    assert "not counted: /files: " in done.err
+    assert "Not counted: /files (" in done.err
     assert "gone" not in done.out
 
 
@@ -125,7 +126,7 @@ def test_a_dump_without_a_key(holdall: Terminal, box: Running) -> None:
     done = holdall("export", "--dry-run", "--from-dump", "dump.json", "--env-file", "none", OPENAI_SRC_API_KEY="")
     assert (done.code, done.out.splitlines()[0]) == (
         0,
-        "would export 1 assistant, 0 vector stores, 0 memberships, 0 files, 0 B",
+        "Would export 1 assistant, 0 vector stores, 0 memberships, 0 files, 0 B",
     )
     assert sorted(path.name for path in Path().iterdir()) == ["dump.json"]
 

@@ -49,13 +49,13 @@ def test_every_state_of_a_run(holdall: Terminal, box: Running) -> None:
     runs = done.document["result"]["runs"]
     assert [run["state"] for run in runs] == ["complete", "undone", "unfinished"]
     assert runs[0]["made"] == {"assistants": 1, "vector_stores": 1, "files": 1}
-    assert (runs[0]["bundle"], runs[0]["detail"]) == ("b.tar.zst", "complete")
+    assert (runs[0]["bundle"], runs[0]["detail"]) == ("b.tar.zst", "COMPLETE")
     assert runs[0]["destination"]["base_url"] == box.url
     assert box.requests() == []
     lines = holdall("runs").out.splitlines()
     assert [line.split()[0] for line in lines] == [run["run"] for run in runs]
-    assert [line.split()[3] for line in lines] == ["complete", "undone", "unfinished"]
-    assert all("b.tar.zst -> " in line and len(line) <= 120 for line in lines)
+    assert [line.split()[1] for line in lines] == ["complete", "undone", "unfinished"]
+    assert all("b.tar.zst -> " in line and len(line) <= 80 for line in lines)
 
 
 def test_what_an_incomplete_run_lacks(holdall: Terminal, box: Running) -> None:
@@ -65,8 +65,8 @@ def test_what_an_incomplete_run_lacks(holdall: Terminal, box: Running) -> None:
     assert holdall("export", "-o", "c.tar.zst", "--parent", "none").code == 4
     assert holdall("import", "c.tar.zst").code == 4
     first, second = holdall("runs").out.splitlines()
-    assert first.split()[3] == "incomplete"
-    assert second.strip().startswith("incomplete: 1 file missing from 1 assistant")
+    assert first.split()[1] == "incomplete"
+    assert second.strip().startswith("INCOMPLETE: 1 file missing from 1 assistant")
 
 
 def test_the_ids_are_those_that_undo_takes(holdall: Terminal, box: Running) -> None:
@@ -80,7 +80,7 @@ def test_the_ids_are_those_that_undo_takes(holdall: Terminal, box: Running) -> N
     assert holdall("undo", "", "--yes").code == 2
     assert holdall("undo", one[: len(common) + 1], "--yes", "--settle", "0").code == 0
     assert holdall("undo", two, "--yes", "--settle", "0").code == 0
-    assert [line.split()[3] for line in holdall("runs").out.splitlines()] == ["undone", "undone"]
+    assert [line.split()[1] for line in holdall("runs").out.splitlines()] == ["undone", "undone"]
     with Hand(box.url, TARGET) as hand:
         assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
@@ -99,7 +99,7 @@ def test_runs_of_earlier_versions_are_listed_too(tmp_path: Path, monkeypatch: py
 def test_no_run_and_one_that_is_damaged(holdall: Terminal) -> None:
     empty = holdall("runs", "--output-dir", "none")
     assert (empty.code, empty.out) == (0, "")
-    assert "no runs in none/runs" in empty.err
+    assert "No runs in none/runs" in empty.err
     assert holdall("import", "b.tar.zst").code == 0
     (folder,) = Path("out/runs").iterdir()
     shutil.copytree(folder, Path("out/runs/29990101T000000.000Z-abcdef"))
@@ -107,5 +107,5 @@ def test_no_run_and_one_that_is_damaged(holdall: Terminal) -> None:
     journal.write_bytes(journal.read_bytes().replace(b'"line":"done"', b'"line":"', 1))
     done = holdall("runs")
     assert done.code == 3
-    assert [line.split()[3] for line in done.out.splitlines()[:2]] == ["complete", "unreadable"]
+    assert [line.split()[1] for line in done.out.splitlines()[:2]] == ["complete", "unreadable"]
     assert "is damaged" in done.out.splitlines()[2]

@@ -58,17 +58,19 @@ def test_it_shows_what_it_would_do_then_does_it(holdall: Terminal, bundle: str, 
     before = copy.snapshot()
     assert holdall("import", bundle).code == 0
     stood = copy.snapshot()
-    dry = holdall("undo", "latest", "--dry-run")
+    dry = holdall("undo", "latest", "--dry-run", "-v")
     assert dry.code == 3
     lines = dry.out.splitlines()
-    assert lines[0].startswith("delete assistant ")
-    assert sorted(line.split()[1] for line in lines[:-1]) == ["assistant"] * 2 + ["file"] * 4 + ["vector"]
-    assert lines[-1] == "DRY RUN: nothing undone"
+    assert lines[0].startswith("- delete assistant ")
+    assert sorted(line.split()[2] for line in lines[:-2]) == ["assistant"] * 2 + ["file"] * 4 + ["vector"]
+    assert lines[-2:] == ["Undo: 7 to delete", "DRY RUN: nothing undone"]
+    assert dry.err.splitlines()[-1] == "Next: holdall undo latest"
     assert copy.snapshot() == stood
     (run,) = Path("out/runs").glob("2*")
     done = holdall("undo", run.name, "--yes")
     assert done.code == 0, done.err
-    assert done.out.endswith(f"{run.name}: 7 undone, 0 left\n")
+    assert done.out.endswith("… and 4 more (-v lists all)\nUndo: 7 to delete\nUNDONE\n")
+    assert done.err.endswith(f"{run.name}: 7 deleted\n")
     assert copy.snapshot() == before
     assert not Path("out/mapping.json").exists()
     again = holdall("undo", str(run), "--yes")
@@ -115,7 +117,7 @@ def test_a_run_that_found_all_of_it_there_did_nothing_to_miss(
     stood = copy.snapshot()
     assert holdall("import", bundle).code == 0
     done = holdall("undo", "latest", "--yes")
-    assert (done.code, done.out.split(": ")[1]) == (0, "0 undone, 0 left\n"), done.err
+    assert (done.code, done.out) == (0, "Undo: nothing to undo\nUNDONE\n"), done.err
     assert copy.snapshot() == stood
 
 
@@ -125,12 +127,14 @@ def test_what_others_changed_is_left_and_said(holdall: Terminal, bundle: str, co
     copy.post(f"/assistants/{made['id']}", instructions="Mine.")
     done = holdall("undo", "latest", "--yes")
     assert done.code == 3
-    assert f"not: delete assistant Sales ({made['id']}): others have changed it since: instructions" in done.err
+    assert f"= keep: delete assistant Sales ({made['id']}): others have changed it since: instructions" in done.err
+    assert done.out.splitlines()[-1] == "PARTLY UNDONE: 2 objects kept"
+    assert done.err.splitlines()[-1] == "Next: holdall undo latest --yes --even-if-changed"
     assert copy.counts() == {"assistants": 1, "vector_stores": 0, "files": 1}
     assert Path("out/mapping.json").exists()
     done = holdall("undo", "latest", "--yes", "--even-if-changed")
     assert done.code == 0
-    assert f"delete assistant Sales ({made['id']}), though others have changed it since: instructions" in done.out
+    assert f"- delete assistant Sales ({made['id']}), though others have changed it since: instructions" in done.out
     assert copy.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
 
@@ -207,9 +211,9 @@ def test_an_update_that_can_not_take_a_file_out_of_its_store_says_so(
     change(source)
     assert holdall("export", "-o", "c.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 0
     box.behave(oddities=frozenset({oddity}))
-    done = holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0")
+    done = holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0", "-v")
     assert done.code == 4
-    assert "still" in done.out, done.out
+    assert "still" in done.err
     box.behave(oddities=frozenset())
     assert holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0").code == 0
 
@@ -223,10 +227,9 @@ def test_possible_orphans_are_counted_until_they_are_gone(
     done = holdall("undo", "latest", "--yes", "--settle", "0")
     left = [file["id"] for file in copy.everything("/files")]
     assert left
-    assert (done.code, done.out.splitlines()[-1].split(": ")[1]) == (
-        3,
-        f"5 undone, 0 left, {len(left)} possible orphan{'s' if len(left) > 1 else ''}",
-    )
+    orphans = f"{len(left)} possible orphan{'s' if len(left) > 1 else ''}"
+    assert (done.code, done.out.splitlines()[-1]) == (3, f"PARTLY UNDONE: {orphans}")
+    assert "5 deleted" in done.err
     again = holdall("undo", "latest", "--yes", "--settle", "0", "--json")
     assert again.code == 3
     assert again.document["result"]["counts"] == {"done": 0, "left": 0, "orphans": len(left)}
@@ -247,7 +250,7 @@ def test_two_servers_in_one_folder_each_have_their_own_latest(
         stood = other.snapshot()
         for one, where in ((copy, {}), (other, there)):
             done = holdall("verify", bundle, "--against", "dst", **where)
-            assert (done.code, "no differences" in done.out) == (0, True), done.out
+            assert (done.code, done.out) == (0, "COMPLETE\n")
             assert one.counts()["assistants"] == 2
         assert holdall("undo", "latest", "--yes").code == 0
         assert copy.counts()["assistants"] == 0
@@ -266,8 +269,8 @@ def test_two_servers_that_name_no_project_are_told_apart_by_their_address(
         assert holdall("import", bundle, **there).code == 0
         for where in ({}, there):
             done = holdall("verify", bundle, "--against", "dst", **where)
-            assert (done.code, "no differences" in done.out) == (0, True), done.out
-        assert holdall("undo", "latest", "--yes", "--dry-run").out.splitlines()[0].startswith("delete assistant")
+            assert (done.code, done.out) == (0, "COMPLETE\n")
+        assert holdall("undo", "latest", "--yes", "--dry-run").out.startswith("- delete assistant")
         other = Path("out/mapping.json").read_bytes()
         done = holdall("plan", bundle, "--mapping", "out/mapping.json")
         assert (done.code, "it is for " in done.err) == (2, True), done.err

@@ -92,9 +92,10 @@ def test_as_openai_is_today_stores_and_files_come_out_with_a_word_on_the_sunset(
 def test_stores_and_files_alone_come_to_life_in_another_project(box: Running, hand: Hand, holdall: Terminal) -> None:
     project(hand)
     assert holdall("export", "-o", "b.tar.zst", "--no-assistants").code == 0
-    done = holdall("import", "b.tar.zst", OPENAI_DST_API_KEY=DESTINATION)
+    done = holdall("import", "b.tar.zst", "-v", OPENAI_DST_API_KEY=DESTINATION)
     assert done.code == 0, done.err + done.out
-    assert "success  files  files that no assistant uses" in done.out
+    assert "success  files  files that no assistant uses" in done.err
+    assert "Created 2 vector stores, 4 files" in done.err
     with Hand(box.url, DESTINATION) as copy:
         assert copy.counts() == {"assistants": 0, "vector_stores": 2, "files": 4}
     assert holdall("verify", "b.tar.zst", "--against", "dst", OPENAI_DST_API_KEY=DESTINATION).code == 0

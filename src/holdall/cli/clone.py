@@ -58,8 +58,8 @@ def command(console: Console, /, **given: Any) -> Outcome:
     with nullcontext() if kept else temporary_folder("holdall-") as folder:
         # --force is the import's: a bundle that is there is never replaced.
         wanted = {**given, "output": folder, "force": False}
-        exported = run_export(console, source, wanted, dump, kept=kept)
-        imported = run_import(console, destination, Path(exported.result["bundle"]), asked, given, kept=kept)
+        exported = run_export(console, source, wanted, dump, kept=kept, last=False)
+        imported = run_import(console, destination, Path(exported.result["bundle"]), asked, given)
     # The bundle records what the export lost, so the import has counted it already.
     known = given["accept_known_losses"] and not exported.result["complete"]
     return Outcome(

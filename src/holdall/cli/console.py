@@ -52,6 +52,8 @@ _LONGEST = 4000
 # Columns of a line where no terminal says how many it has.
 _COLUMNS = 100
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[1;32m", "\x1b[1;33m", "\x1b[1;31m", "\x1b[0m"
+# Of lines that begin with the sign of a change; not bold as the verdict is.
+_SIGNS = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m", "!": "\x1b[31m"}
 # How many losses, or differences, --json lists.
 _LISTED = 2000
 
@@ -84,6 +86,8 @@ class Console:
         # auto, always or never, as --color takes it.
         self.color = "auto"
         self.command: str | None = None
+        # The words of the command line, for the commands that may follow it.
+        self.typed: list[str] = []
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock
@@ -123,15 +127,23 @@ class Console:
         if not (result and self.json):
             self._write(self.stdout if result else self.stderr, text, color=color)
 
+    def change(self, text: str, *, result: bool = False) -> None:
+        """A line that begins with the sign of a change, in its colour: on stdout as a result, else as ``warn``."""
+        color = _SIGNS.get(text.lstrip()[:1], "")
+        if not result:
+            self.warn(text, color=color)
+        elif not self.json:
+            self._write(self.stdout, text, color=color)
+
     def type_next(self, command: str) -> None:
         """A command to type next, on stderr, on one line so that it can be pasted; not with ``--quiet``."""
         if not self.quiet:
             self._write(self.stderr, f"Next: {command}", wrap=False)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, *, color: str = "") -> None:
         """A line that must be seen, on stderr, also with ``--quiet``. A name in it may be of any length."""
         rest = len(text) - _LONGEST
-        self._write(self.stderr, text if rest <= 0 else f"{text[:_LONGEST]}… ({rest} more characters)")
+        self._write(self.stderr, text if rest <= 0 else f"{text[:_LONGEST]}… ({rest} more characters)", color=color)
 
     def warn_once(self, text: str) -> None:
         """As ``warn``, but each line only once."""

@@ -97,9 +97,17 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
 
 
 def run_export(
-    console: Console, settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None, *, kept: bool = True
+    console: Console,
+    settings: SourceSettings,
+    given: Mapping[str, Any],
+    dump: Dump | None,
+    *,
+    kept: bool = True,
+    last: bool = True,
 ) -> Outcome:
     """Export as the options ``given`` say, and print the report. The bundle's path is in the result.
+
+    ``last`` False: the command goes on, so the verdict is all that is printed of it.
 
     ``kept`` False: the bundle is deleted with the command, so no hint names it, and its parent is looked for in
     ``archives``. Raises Interrupted after Ctrl-C.
@@ -110,7 +118,7 @@ def run_export(
     except KeyboardInterrupt:
         raise _interrupted(chosen if kept else []) from None
     console.close_progress()
-    missing = _show_report(console, report, kept=kept)
+    missing = _show_report(console, report, kept=kept, last=last)
     if kept:
         console.path(str(report.bundle))
     # The losses stand beside the result.
@@ -248,7 +256,7 @@ def _fresh(output: Path | None, label: str) -> Path:
     return output
 
 
-def _show_report(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
+def _show_report(console: Console, report: ExportReport, *, kept: bool, last: bool) -> dict[str, Any]:
     """Print the report. Returns what the bundle lacks, for ``--json``."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
@@ -260,8 +268,10 @@ def _show_report(console: Console, report: ExportReport, *, kept: bool) -> dict[
             facts=list(_facts(report)),
             groups=[*_loss_groups(report.losses), *views.missing_groups(missing), *views.aside_groups(missing)],
             details=chain(_details(report), views.missing_lines(missing)),
-            commands=list(_commands(report, missing)) if kept else [],
+            commands=list(_commands(report, missing)) if kept and last else [],
         )
+        if not last and not console.verbose:
+            block.facts, block.groups, block.verdict = [], [], f"Exported: {report.verdict}"
         block.show(console)
         return views.missing_as_json(missing) if console.json else {}
 

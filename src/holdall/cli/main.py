@@ -128,7 +128,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     """Run one command line and return its exit code. Nothing but SystemExit from the interpreter escapes."""
     words = argv[: argv.index("--")] if "--" in argv else argv
     # Known before parsing, so that a command line that can't be parsed is answered in the form that was asked for.
-    console.json = "--json" in words
+    console.json, console.typed = "--json" in words, list(argv)
     try:
         try:
             _refuse_keys(argv, os.environ)

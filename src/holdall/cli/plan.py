@@ -10,7 +10,7 @@ import click
 
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
-from holdall.errors import pasteable
+from holdall.cli.retyped import again, onward
 
 
 @click.command("plan", cls=options.Command)
@@ -36,12 +36,13 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
         asked=asked, output=settings.output_dir, accept_known=given["accept_known_losses"], save=output
     )
 
-    console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
+    if output:
+        carry_out = onward(console, "import", bundle, "--plan", output)
+    else:
+        carry_out = again(console, command="import")
+    console.say(f"Planning to import {bundle.name} into {settings.endpoint.title}")
     with open_verified(console, bundle) as reader:
         result = {"plan": str(output) if output else None}
-        observer = TerminalObserver(console, reader, settings.output_dir, result=result)
+        observer = TerminalObserver(console, reader, settings.output_dir, result=result, commands=[carry_out])
         parameters.at_destination(console, settings, plan_import, reader, wanted, observer.planned, now=time.time())
-    if output:
-        carry_out = f"holdall import {pasteable(bundle)} --plan {pasteable(output)}"
-        console.say(f"the plan is in {output}; carry it out:  {carry_out}")
     return observer.outcome

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,99 +12,163 @@ import msgspec
 
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
+from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.views import losses_as_json, missing_as_json, show_first, verdict_as_json
-from holdall.dialects.loss import Loss
+from holdall.cli.stepview import SIGNS, step_lines, unit_line, unit_steps
+from holdall.cli.views import losses_as_json, missing_as_json, show_first, verdict_as_json, weighed_groups
+from holdall.cli.wrapping import wrapped
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault
-from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
+from holdall.importer.verbs.plan_import import FOLDER, Estimate, Prepared, steps
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind
 
 # The steps that change what is there.
 _CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, steps.DetachFile)
+# Units that are shown; lines of what differs, or would be changed.
+_UNITS, _DIFFERENCES = 3, 9
+_WARNINGS = 3
+_COLUMNS = 80
+_MORE = " (-v lists all)"
 
 
-def show_summary(
-    console: Console, prepared: Prepared, reader: BundleReader, output: Path, *, kept: bool = True
-) -> dict[str, Any]:
-    """Print how much would be done, and what the bundle lacks; returns the latter for ``--json``.
+def show_summary(console: Console, prepared: Prepared, reader: BundleReader, output: Path) -> dict[str, Any]:
+    """Print where it goes and what to know before; returns what the bundle lacks, for ``--json``.
 
-    ``output`` is OUTPUT_DIR. ``kept``: the bundle outlives the command, so a hint may name it.
+    ``output`` is OUTPUT_DIR.
     """
     console.close_progress()
-    for text in (*_whereto(prepared, output), *_amounts(prepared.plan)):
+    for text in _whereto(prepared, output, verbose=console.verbose):
         console.say(text)
     for step in prepared.plan.steps():
         if isinstance(step, steps.WriteRequest) and step.beside:
             why = "is not as holdall left it, or of another destination, and stays"
             console.warn(flat(f"{step.path} {why}; the new one goes to {step.beside}"))
-    for warning in prepared.warnings:
-        console.warn(f"warning: {flat(warning)}")
+    found = [*_shutdowns(prepared, verbose=console.verbose), *prepared.warnings]
+    limit = None if console.verbose else _WARNINGS
+    show_first(console.warn, (f"warning: {flat(one)}" for one in found), len(found), limit=limit, indent="", more=_MORE)
     if not console.json:
         return {}
     with MissingFromBundle(reader) as missing:
         return missing_as_json(missing)
 
 
-def _whereto(prepared: Prepared, output: Path) -> Iterator[str]:
+def show_intent(console: Console, prepared: Prepared) -> None:
+    """Print what an import is about to do, or what differs where that keeps it from being carried out."""
+    conflicts = prepared.plan.conflicts()
+    if not conflicts:
+        console.say(_intent(prepared))
+    _show_steps(console, conflicts, _DIFFERENCES, prepared.plan.prefix)
+
+
+def _whereto(prepared: Prepared, output: Path, *, verbose: bool) -> Iterator[str]:
     """Which destination, and in what form."""
     there, party = prepared.destination, prepared.destination.party
-    known = (("organisation", party["organization"]), ("project", party["project"]))
-    whose = ", ".join(f"{title} {value}" for title, value in known if value)
     if prepared.existing.origin:
-        yield f"this is where the bundle came from{f': {whose}' if whose else ''}"
-    elif whose:
-        yield f"destination: {whose}"
+        yield "This is the project that the bundle came from"
+    if verbose and party["organization"]:
+        yield f"Organisation {party['organization']}"
     if prepared.plan.form is Form.ASSISTANTS:
-        yield "assistants become assistants there"
+        if verbose:
+            yield "Mode: assistants"
     else:
-        why = ": the destination has no Assistants API" if there.endpoints["/assistants"] == "absent" else ""
-        yield f"assistants become requests for the Responses API, written to {output / FOLDER}{why}"
+        why = " (the destination has no Assistants API)" if there.endpoints["/assistants"] == "absent" else ""
+        yield f"Mode: requests for the Responses API, written to {output / FOLDER}{why}"
 
 
-def _amounts(planned: steps.Plan) -> Iterator[str]:
-    """What would be created, and what would be done besides."""
-    total = planned.totals()
+def _shutdowns(prepared: Prepared, *, verbose: bool) -> Iterator[str]:
+    """The models that shut down: a line for each day, or one for all."""
+    found = prepared.shutdowns
+    if verbose or len(found) < 2:
+        yield from (one.text for one in found)
+        return
+    models = sum(len(one.models) for one in found)
+    yield f"{models} models shut down, {', '.join(found[0].models[:2])} first, on {found[0].on}"
+
+
+def _project(prepared: Prepared) -> str:
+    project = prepared.destination.party["project"]
+    return f" (project {project})" if project else ""
+
+
+def _intent(prepared: Prepared) -> str:
+    """What is about to be created, and what is done besides."""
+    planned, total = prepared.plan, prepared.plan.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
-    written = planned.form is Form.RESPONSES
-    later = [KINDS[kind] for kind in ASSISTANT_KINDS if KINDS[kind].since]
-    more = "".join(f", {counted(count, row.noun)}" for row in later if (count := getattr(total, row.count)))
-    made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
-    yield (
-        f"to create: {made}{more}{part}, {counted(total.stores, 'vector store')}, "
-        f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
+    kept = _summed(total.adopted, total.skipped)
+    if not planned.pending():
+        return f"Nothing to do: {holding(kept) or 'nothing'} there already{part}{_project(prepared)}"
+    parts = [f"creating {text}" for text in [holding(_created(total), total.bytes)] if text]
+    parts += [f"updating {text}" for text in [holding(_summed(total.updated))] if text]
+    parts += [f"taking {counted(total.detached, 'file')} out of vector stores"] if total.detached else []
+    parts += [f"{total.impossible} can't be created"] if total.impossible else []
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}{part}{_project(prepared)}"
+
+
+def holding(counts: Mapping[str, int], size: int = 0) -> str:
+    """``8 assistants, 4 vector stores, 47 files (529 kB)``; ``counts`` are by noun, ``size`` is bytes."""
+    return ", ".join(
+        counted(count, what) + (f" ({human_size(size)})" if what == noun(Kind.FILE) and size else "")
+        for what, count in counts.items()
+        if count
     )
-    for title, counts in (
-        ("already there", total.adopted),
-        ("to update", total.updated),
-        ("left as it is, though it differs", total.skipped),
-    ):
-        if counts:
-            yield f"{title}: {', '.join(counted(count, kind.replace('_', ' ')) for kind, count in counts.items())}"
-    if total.detached:
-        yield f"to take out of vector stores: {counted(total.detached, 'file')}"
-    if total.impossible:
-        yield f"can't be created: {total.impossible}"
 
 
-def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], missing: dict[str, Any]) -> Outcome:
-    """Print every step, the cost and the verdict on stdout. Returns the outcome of a command that does no more.
+def _created(total: steps.PlanTotals) -> dict[str, int]:
+    return {
+        "request": total.requests,
+        **{KINDS[kind].noun: getattr(total, KINDS[kind].count) for kind in ASSISTANT_KINDS},
+        noun(Kind.STORE): total.stores,
+        noun(Kind.FILE): total.files,
+    }
 
-    Its result begins with ``result`` and ends with ``missing``.
+
+def _summed(*several: Mapping[str, int]) -> dict[str, int]:
+    """Counts by kind as counts by noun, in the order of the kinds."""
+    return {row.noun: sum(counts.get(kind.value, 0) for counts in several) for kind, row in KINDS.items()}
+
+
+def show_plan(
+    console: Console, prepared: Prepared, result: dict[str, Any], missing: dict[str, Any], commands: list[str]
+) -> Outcome:
+    """Print the plan on stdout: a line a unit or, with --verbose, a step; then how much it is, cost and verdict.
+
+    ``commands`` carry it out. Returns the outcome of a command that does no more, whose result begins with ``result``
+    and ends with ``missing``.
     """
     plan, there, verdict = prepared.plan, prepared.destination, prepared.verdict()
-    units = []
-    for unit in plan.units:
-        title, *lines = _unit_lines(unit)
-        for text in (title, *lines):
-            console.result(text)
-        said = [text.strip() for text in lines]
+    is_dry, units = "dry_run" in result, []
+    for unit in plan.units if console.json or console.verbose else ():
+        lines = list(unit_steps(unit, plan.prefix))
+        console.change(unit_line(unit, plan.prefix), result=True)
+        for text in lines:
+            console.change(f"    {text}", result=True)
+        said = [text[2:] for text in lines]  # without the sign
         units.append({"kind": unit.kind.value, "id": unit.id, "name": unit.name, "steps": said})
-    for text in _cost(prepared.estimate):
-        console.result(text)
-    when = "as it is" if plan.conflicts() else "once done" if plan.pending() else "nothing to do"
-    console.result(f"{when}: {verdict}")
+    if not console.verbose and not plan.conflicts():
+        _show_units(console, prepared, _UNITS - is_dry)
+    _show_steps(console, plan.conflicts(), _DIFFERENCES, plan.prefix)
+    console.result(_summary(prepared))
+    # A plan that can't be carried out ends in the error that says so.
+    if not plan.conflicts():
+        groups, minor = weighed_groups(plan.losses())
+        Block(
+            verdict=f"{verdict}{' (once imported)' if plan.pending() else ''}",
+            exit_code=verdict.exit_code,
+            facts=[
+                text
+                for text in [
+                    "; ".join([*_requests(prepared.estimate), *minor]),
+                    *_storage(prepared.estimate, verbose=console.verbose),
+                ]
+                if text
+            ],
+            groups=groups,
+            commands=commands if plan.pending() else [],
+        ).show(console, on_stdout=True)
+    if is_dry:
+        console.result("DRY RUN: nothing written")
     return Outcome(
         exit_code=EXIT_LOOK if plan.pending() else verdict.exit_code,
         result={
@@ -118,7 +183,7 @@ def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], miss
             },
             "totals": msgspec.to_builtins(plan.totals()),
             "estimate": msgspec.to_builtins(prepared.estimate),
-            "warnings": prepared.warnings,
+            "warnings": [*prepared.warnings, *(one.text for one in prepared.shutdowns)],
             "units": units,
             **verdict_as_json(verdict),
             **missing,
@@ -127,22 +192,48 @@ def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], miss
     )
 
 
-def show_conflicts(console: Console, prepared: Prepared) -> None:
-    """What differs, value by value, where that keeps an import from being carried out."""
-    _warn_of(console, prepared.plan.conflicts())
+def _show_units(console: Console, prepared: Prepared, limit: int) -> None:
+    """The first units, what needs a look before the rest."""
+    lines = sorted(
+        (unit_line(unit, prepared.plan.prefix) for unit in prepared.plan.units), key=lambda line: SIGNS.index(line[0])
+    )
+    for line in lines[:limit]:
+        console.change(line, result=True)
+    if (left := len(lines) - limit) > 0:
+        console.result(f"… and {left} more{_MORE}")
 
 
-def _warn_of(console: Console, found: Iterable[steps.Step]) -> None:
-    for step in found:
-        for text in _step_lines(step):
-            console.warn(flat(text))
+def _summary(prepared: Prepared) -> str:
+    """How much a plan is, in one line."""
+    total, conflicts = prepared.plan.totals(), len(prepared.plan.conflicts())
+    counts = {
+        "to create": sum(_created(total).values()),
+        "to update": sum(total.updated.values()) + total.detached,
+        "to keep": sum(_summed(total.adopted, total.skipped).values()),
+        "cannot": total.impossible,
+        "differ" if conflicts > 1 else "differs": conflicts,
+    }
+    said = [f"{count} {what}" for what, count in counts.items() if count]
+    return f"Plan: {', '.join(said if prepared.plan.pending() else ['nothing to do', *said])}{_project(prepared)}"
+
+
+def _show_steps(console: Console, found: Iterable[steps.Step], most: int, prefix: str) -> None:
+    """Steps with all that they change, a line a value; unless --verbose what ``most`` lines of a terminal take."""
+    lines = [flat(text) for step in found for text in step_lines(step, prefix)]
+    ends = accumulate(len(wrapped(text, _COLUMNS)) for text in lines)
+    shown = len(lines) if console.verbose else sum(end <= most for end in ends)
+    for text in lines[:shown]:
+        console.change(text)
+    if left := len(lines) - shown:
+        console.warn(f"… and {counted(left, 'more line')}{_MORE}")
 
 
 def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
     """Ask before existing objects are changed. Raises UsageFault if there is no terminal, or the answer is no."""
     if yes or not prepared.plan.updates():
         return
-    _warn_of(console, (step for step in prepared.plan.steps() if isinstance(step, _CHANGES)))
+    changes = (step for step in prepared.plan.steps() if isinstance(step, _CHANGES))
+    _show_steps(console, changes, _DIFFERENCES, prepared.plan.prefix)
     # A question that nobody hears would hold up a job for ever.
     if console.json or not sys.stdin.isatty():
         raise UsageFault(
@@ -153,20 +244,21 @@ def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
         raise UsageFault("nothing was written: you said no")
 
 
-def _cost(cost: Estimate) -> Iterator[str]:
+def _requests(cost: Estimate) -> Iterator[str]:
     if cost.requests:
-        yield (
-            f"at least {cost.requests} requests and {_duration(cost.seconds)} at the known limits, "
-            "not counting what the bytes take and indexing"
-        )
-    if cost.storage:
+        yield f"Estimate: {cost.requests}+ requests, {_duration(cost.seconds)}+, plus upload and indexing"
+
+
+def _storage(cost: Estimate, *, verbose: bool) -> Iterator[str]:
+    # What costs nothing is not worth a line.
+    if cost.storage and (verbose or cost.chargeable != 0):
         if cost.chargeable is None:
-            above = "how much the destination holds already is not known"
+            above = "what the destination holds already is not known"
         elif cost.chargeable:
-            above = f"{human_size(cost.chargeable)} will be above the free gigabyte"
+            above = f"{human_size(cost.chargeable)} above the free gigabyte"
         else:
-            above = "all of it within the free gigabyte"
-        yield f"about {human_size(cost.storage)} more in vector stores (by the files' own sizes); {above}"
+            above = "within the free gigabyte"
+        yield f"Storage: {human_size(cost.storage)} more in vector stores, by the files' own sizes; {above}"
 
 
 def _duration(seconds: int) -> str:
@@ -174,69 +266,3 @@ def _duration(seconds: int) -> str:
         return f"{seconds} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _unit_lines(unit: steps.Unit) -> list[str]:
-    """What would be done for one unit, a line a step; files that are there are counted."""
-    adopted = [step for step in unit.steps if isinstance(step, steps.Adopt) and step.kind is Kind.FILE]
-    lines = [f"{unit.name or unit.id}:"]
-    for step in unit.steps:
-        if not (isinstance(step, steps.Adopt) and step.kind is Kind.FILE):
-            lines += _step_lines(step)
-        elif step is adopted[0]:
-            by = ", ".join(dict.fromkeys(each.by for each in adopted))
-            lines.append(f"  adopt {counted(len(adopted), 'file')} by {by}")
-    return [flat(text) for text in lines]
-
-
-def _step_lines(step: steps.Step) -> list[str]:
-    # One function, as it is a table: a case for each kind of step, with its words.
-    match step:
-        case steps.UploadFile(content=content):
-            size = human_size(content.size if content.size is not None else content.stored)
-            what = f"{content.filename or content.id}, {size}, {content.fidelity}"
-            return [f"  upload file {what}, purpose {step.purpose}"]
-        case steps.CreateStore():
-            return [f"  create {_who(step)}"]
-        case steps.AttachFiles():
-            return [f"  attach {counted(step.count, 'file')} to {step.store}"]
-        case steps.CreateDefinition():
-            model = f", model {step.model}" if KINDS[step.kind].has_model else ""
-            return [f"  create {_who(step)}{model}", *_lost(step.losses)]
-        case steps.WriteRequest(path=path):
-            why = "is not as holdall left it, or of another destination"
-            where = f"{step.beside}, for {path} {why}" if step.beside else path
-            return [f"  write {_who(step, Kind.ASSISTANT)}, model {step.model}, to {where}", *_lost(step.losses)]
-        case steps.Adopt():
-            return [f"  adopt {_who(step)} as {step.target}, by {step.by}"]
-        case steps.Skip():
-            return [f"  skip {_who(step)}, there as {step.target}:", *_differences(step.differences)]
-        case steps.Differs():
-            since = f"; changed since the last run: {', '.join(step.changed)}" if step.changed else ""
-            return [f"  differs: {_who(step)}, there as {step.target}{since}:", *_differences(step.differences)]
-        case steps.UpdateDefinition() | steps.UpdateStore():
-            return [f"  update {_who(step)}, there as {step.target}:", *_differences(step.differences)]
-        case steps.UpdateMembership():
-            return [f"  set the attributes of {step.name or step.file} in {step.store}"]
-        case steps.DetachFile():
-            return [f"  take {step.name or step.target} out of {step.store}: {step.why}"]
-        case steps.LeaveOut():
-            return [f"  {step.loss}"]
-        case steps.Cannot():
-            return [f"  can't create {step.id}: {step.reason}"]
-
-
-def _differences(found: list[Difference]) -> list[str]:
-    lines: list[str] = []
-    show_first(lines.append, (difference.told() for difference in found), len(found), indent="    ")
-    return lines
-
-
-def _lost(losses: list[Loss]) -> list[str]:
-    """What an assistant loses, field by field."""
-    return [f"    {loss.why.severity}: {f'{loss.field}: ' if loss.field else ''}{loss.text}" for loss in losses]
-
-
-def _who(step: Any, kind: Kind = Kind.STORE) -> str:
-    """What a step is about; ``kind`` where the step itself doesn't say it."""
-    return f"{noun(getattr(step, 'kind', kind))} {step.name or 'without a name'} ({step.id})"

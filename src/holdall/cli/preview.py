@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from holdall.cli import views
-from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.block import Block, Group
+from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.retyped import again
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings
 from holdall.doctor.holdings import Look, counted_in
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted
@@ -43,20 +45,28 @@ def show_preview(console: Console, settings: SourceSettings, options: ExportOpti
         raise Interrupted("interrupted: nothing was written") from None
     console.close_progress()
     verdict, found = seen.losses.verdict(), list(seen.losses)
-    console.result(f"would export {_counts(seen.held)}")
-    for one in seen.downloads:
-        if one.answer is EndpointState.DENIED:
-            console.result(flat(f"no originals: {_size(one)} of purpose {one.purpose or 'unknown'}: {one.message}"))
+    exit_code = max(verdict.exit_code, EXIT_LOOK if seen.doubts else EXIT_DONE)
     # Of a file that is gone, that it is gone says all.
-    said = [flat(describe(loss)) for loss in found if not isinstance(loss, ContentLoss)]
-    views.show_first(console.result, said, len(said), indent="")
-    uncounted = [flat(f"not counted: {where}: {why}") for where, why in seen.doubts.items()]
-    views.show_first(console.warn, uncounted, len(uncounted), indent="")
-    if verdict.counts:
-        console.result(f"certain: {verdict}")
+    said = [describe(loss) for loss in found if not isinstance(loss, ContentLoss)]
+    refused = [one for one in seen.downloads if one.answer is EndpointState.DENIED]
+    console.result(f"Would export {_counts(seen.held)}")
+    Block(
+        verdict=f"{verdict} (certain so far)" if verdict.counts else f"{verdict} (as far as the lists say)",
+        exit_code=exit_code,
+        findings=said,
+        findings_total=len(said),
+        groups=[
+            *(
+                Group(title=f"No originals of purpose {one.purpose or 'unknown'}: {_size(one)}", why=one.message)
+                for one in refused
+            ),
+            *(Group(title=f"Not counted: {where}", total=1, why=why) for where, why in seen.doubts.items()),
+        ],
+        commands=[again(console, without={"--dry-run"})],
+    ).show(console, on_stdout=True)
     console.result(_DRY_RUN)
     return Outcome(
-        exit_code=max(verdict.exit_code, EXIT_LOOK if seen.doubts else EXIT_DONE),
+        exit_code=exit_code,
         result={
             "dry_run": True,
             "counts": msgspec.to_builtins(seen.held),
@@ -100,4 +110,4 @@ def _counts(held: Holdings) -> str:
 
 
 def _size(one: DownloadCheck) -> str:
-    return f"{counted(one.files, 'file')}, {human_size(one.bytes)},"
+    return f"{counted(one.files, 'file')}, {human_size(one.bytes)}"

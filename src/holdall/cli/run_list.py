@@ -9,10 +9,16 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, flat
+from holdall.cli.retyped import onward
+from holdall.cli.wrapping import shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 
 if TYPE_CHECKING:
     from holdall.importer.verbs.list_runs import ListedRun
+
+
+# Columns of a bundle's name and of a destination: with the id and the longest state they make eighty.
+_BUNDLE, _WHERE = 16, 16
 
 
 @click.command("runs", cls=options.Command)
@@ -31,11 +37,16 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
     output = read_output_dir(console, given)
     found = list(list_runs(output))
-    for one in found:
-        console.result(flat(_line(one)))
+    rows = [_row(one, verbose=console.verbose) for one in found]
+    for one, line in zip(found, table(rows), strict=True):
+        console.path(line)
         if one.detail and one.state in (Standing.INCOMPLETE, Standing.UNREADABLE):
             console.result(flat(f"    {one.detail}"))
-    console.say("holdall undo RUN takes one back" if found else f"no runs in {output / 'runs'}")
+    there = [one.run for one in found if one.state is not Standing.UNDONE]
+    if there:
+        console.type_next(onward(console, "undo", there[-1]))
+    elif not found:
+        console.say(f"No runs in {output / 'runs'}")
     lost = any(one.state is Standing.UNREADABLE for one in found)
     return Outcome(
         exit_code=EXIT_LOOK if lost else EXIT_DONE,
@@ -43,9 +54,13 @@ def command(console: Console, /, **given: Any) -> Outcome:
     )
 
 
-def _line(one: ListedRun) -> str:
+def _row(one: ListedRun, *, verbose: bool) -> list[str]:
+    """Id, state, bundle and destination; the id says when. In full with --verbose, else to fit eighty columns."""
     from holdall.endpoint import title
 
-    when = (one.began or "").replace("T", " ")[:16] or "?"
-    what = f"{one.bundle or '?'} -> {title(one.destination)}"
-    return f"{one.run}  {when:16}  {one.state:13}  {what}"
+    bundle, where = flat(one.bundle or "?"), flat(title(one.destination))
+    if verbose:
+        when = (one.began or "").replace("T", " ")[:16] or "?"
+        return [one.run, when, one.state, f"{bundle} -> {where}"]
+    where = where.removeprefix("project ").removeprefix("https://")
+    return [one.run, one.state, f"{shortened(bundle, _BUNDLE)} -> {shortened(where, _WHERE)}"]

@@ -21,20 +21,19 @@ from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome, counted
 from holdall.cli.parameters import at_destination
-from holdall.cli.planview import require_consent, show_conflicts, show_plan, show_summary
+from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
+from holdall.cli.retyped import again, onward
 from holdall.cli.subprocesses import on_signal
-from holdall.cli.views import loss_groups, loss_lines, losses_as_json, verdict_as_json
+from holdall.cli.views import loss_lines, losses_as_json, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
-from holdall.kinds import DEFINITIONS, KINDS
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verification import verified
 
 # How many of one sort the terminal shows. `verify` lists all findings, mapping.json all duplicates.
 _SHOWN = 20
-
-DRY_RUN = "DRY RUN: nothing written"
 
 THIS_MACHINE = verb.Machine(now=time.time, run=lambda: secrets.token_hex(3), operation=lambda: secrets.token_hex(8))
 
@@ -70,28 +69,26 @@ class QuietObserver:
 
 @dataclass
 class TerminalObserver(QuietObserver):
-    """Prints the plan, and asks unless ``yes``. ``output`` is OUTPUT_DIR; ``kept``: the bundle outlives the command.
+    """Prints the plan, and asks unless ``yes``. ``output`` is OUTPUT_DIR.
 
-    With ``result`` the command only plans: all of the plan is printed, and ``outcome`` is the command's; its result
-    begins with these values.
+    With ``result`` the command only plans: all of the plan is printed, with ``commands`` to type next, and ``outcome``
+    is the command's; its result begins with these values.
     """
 
     reader: BundleReader
     output: Path
-    kept: bool = True
     yes: bool = False
     result: dict[str, Any] | None = None
+    commands: list[str] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
 
     def planned(self, prepared: verb.Prepared) -> None:
-        missing = show_summary(self.console, prepared, self.reader, self.output, kept=self.kept)
+        missing = show_summary(self.console, prepared, self.reader, self.output)
         if self.result is None:
-            show_conflicts(self.console, prepared)
+            show_intent(self.console, prepared)
             return
         # Shown here, as a plan that can't be carried out is refused next.
-        self.outcome = show_plan(self.console, prepared, self.result, missing)
-        if "dry_run" in self.result:
-            self.console.result(DRY_RUN)
+        self.outcome = show_plan(self.console, prepared, self.result, missing, self.commands)
 
     def consent(self, prepared: verb.Prepared) -> None:
         require_consent(self.console, prepared, yes=self.yes)
@@ -123,13 +120,12 @@ def run_import(
     given: Mapping[str, Any],
     *,
     document: verb.PlanDocument | None = None,
-    kept: bool = True,
     compared: bool = False,
 ) -> Outcome:
     """Import, and print plan and report. Raises what stopped the run after its report is printed.
 
     ``given`` are the parameters of ``how_to_import``. With a ``document`` nothing but the plan in it is carried out.
-    ``kept``: the bundle outlives the command. ``compared``: at the end the destination is compared with the bundle.
+    ``compared``: at the end the destination is compared with the bundle.
     """
     accept_known = given["accept_known_losses"]
     wanted = verb.ImportOptions(
@@ -145,9 +141,11 @@ def run_import(
     # Whoever gives a plan has seen what it changes.
     yes = given["yes"] or document is not None
     planned = {"dry_run": True} if settings.dry_run else None
-    console.say(f"importing {bundle.name} into {settings.endpoint.title}")
+    carry_out = [again(console, without={"--dry-run"})] if "--dry-run" in console.typed else []
+    what = "" if console.command == "clone" else f" {bundle.name}"  # which has just been printed
+    console.say(f"Importing{what} into {settings.endpoint.title}")
     with open_verified(console, bundle) as reader:
-        observer = TerminalObserver(console, reader, settings.output_dir, kept=kept, yes=yes, result=planned)
+        observer = TerminalObserver(console, reader, settings.output_dir, yes=yes, result=planned, commands=carry_out)
         try:
             imported = at_destination(console, settings, verb.run_import, reader, wanted, observer, THIS_MACHINE)
         except KeyboardInterrupt:
@@ -178,15 +176,16 @@ def _show_report(
     foreseen = list(imported.prepared.plan.losses()) if imported.prepared else []
     losses = list(dict.fromkeys([*report.losses(), *foreseen]))
     output, verdict = settings.output_dir, imported.verdict()
-    again = f"holdall verify {pasteable(bundle)} --against dst --output-dir {pasteable(output)}"
+    groups, minor = weighed_groups(losses)
+    verify = onward(console, "verify", bundle, "--against", "dst")
     Block(
-        verdict="INCOMPLETE: stopped before the end" if report.stopped else "" if compared else verdict,
+        verdict="INCOMPLETE: stopped before the end" if report.stopped else verdict,
         exit_code=report.stopped.exit_code if report.stopped else verdict.exit_code,
-        facts=[_facts(report)],
-        groups=[*_leftovers(report), *_unfinished(report), *loss_groups(losses)],
+        facts=["; ".join([_facts(imported, report), *minor]), *([verb.keeping(report)] if report.duplicates else [])],
+        groups=[*_leftovers(report), *_unfinished(report), *groups],
         details=chain(_results(report), loss_lines(losses), _leftover_lines(report)),
         places=[f"Report: {output / 'report.md'}; run {report.run}"],
-        commands=[] if report.stopped or compared else [again],
+        commands=[again(console)] if report.stopped else [] if compared else [verify],
     ).show(console)
     if report.stopped:
         raise report.stopped
@@ -205,11 +204,33 @@ def _show_report(
     )
 
 
-def _facts(report: verb.Report) -> str:
-    """How many assistants, stores and files came through."""
-    counts = Counter(result.status for result in report.results)
-    said = ", ".join(f"{counts[status]} {status}" for status in verb.Status if counts[status])
-    return f"Assistants: {said}" if said else "Nothing to import"
+def _facts(imported: verb.Imported, report: verb.Report) -> str:
+    """What the run did, in one line: ``8 assistants created, 4 vector stores, 47 files (529 kB)``."""
+    said = [text for kind in ASSISTANT_KINDS if report.of(kind) for text in _reached(report.of(kind), KINDS[kind].noun)]
+    made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (Kind.STORE, Kind.FILE)}
+    if rest := holding(made, imported.bytes):
+        return ", ".join([*said, rest]) if said else f"Created {rest}"
+    if all(result.how == "adopted" and result.target is not None for result in report.results):
+        return f"Nothing to do: {', '.join(said) or 'all of it there already'}"
+    return ", ".join(said) or "Nothing created"
+
+
+# How a root came to be, in words that follow how many.
+_HOW = {"written": "written for the Responses API", "adopted": "there already", "left": "left as they are"}
+
+
+def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:
+    """How many of the assistants, or agents, are there, and how they came to be."""
+    counts = Counter(one.how if one.target else one.status.value.replace("_", " ") for one in found)
+    if all(one.target for one in found):
+        (first, count), *others = counts.most_common()
+        yield f"{counted(count, noun)} {_HOW.get(first, first)}"
+        yield from (f"{count} {_HOW.get(how, how)}" for how, count in others)
+        return
+    done = sum(one.target is not None for one in found)
+    yield f"{done} of {counted(len(found), noun)} imported"
+    failures = (verb.Status.FAILED.value, verb.Status.NOT_ATTEMPTED.value.replace("_", " "))
+    yield from (f"{counts[how]} {how}" for how in failures if counts[how])
 
 
 def _unfinished(report: verb.Report) -> Iterator[Group]:
@@ -233,7 +254,7 @@ def _leftovers(report: verb.Report) -> Iterator[Group]:
     """Objects at the destination that were made twice, or that nothing uses."""
     if report.duplicates:
         names = [str(one) for one in report.duplicates[:NAMED]]
-        why = f"another import made the same at the same time; {verb.keeping(report)}"
+        why = "another import made the same at the same time"
         yield Group(
             title=counted(len(report.duplicates), "duplicate"), items=names, total=len(report.duplicates), why=why
         )

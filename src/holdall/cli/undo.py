@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from holdall.cli import options, parameters
+from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat
-from holdall.cli.views import show_first
+from holdall.cli.retyped import again
+from holdall.cli.stepview import KEEP, REMOVE, UPDATE
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
+from holdall.kinds import noun
 
 if TYPE_CHECKING:
     from holdall.importer.verbs import undo_import as verb
 
 
 DRY_RUN = "DRY RUN: nothing undone"
+
+# Lines of each sort that are shown.
+_SHOWN = 3
+# By act, where it isn't that something gets what it had before.
+_SIGNS = {"DELETE": REMOVE, "DETACH": REMOVE, "REMOVE": REMOVE}
+_WORDS = {"DELETE": ("delete", "deleted"), "REMOVE": ("delete", "deleted"), "DETACH": ("take out", "taken out")}
 
 
 @click.command("undo", cls=options.Command)
@@ -89,32 +100,84 @@ def _show_report(console: Console, came: verb.UndoResult) -> None:
             console.result(f"{name} {came.ended}")
         case Ended.DRY:
             _show(console, planned)
-            console.result(DRY_RUN)
+            _block(console, came).show(console, on_stdout=True)
         case Ended.DECLINED:
             console.say("nothing was done")
         case Ended.DONE:
-            # What the plan leaves was printed before the question.
-            for one in came.left[len(planned.left()) :]:
-                console.warn(f"  left: {_line(one)}: {one.left}")
+            _block(console, came).show(console, on_stdout=True)
             if came.stopped:
-                console.say(f"{len(came.done)} of {len(planned.due())} undone; the same command goes on")
                 raise came.stopped
-            perhaps = f", {counted(len(planned.orphans), 'possible orphan')}" if planned.orphans else ""
-            console.result(f"{name}: {len(came.done)} undone, {len(came.left)} left{perhaps}")
+
+
+def _block(console: Console, came: verb.UndoResult) -> Block:
+    """What was undone, and what stays for which reason."""
+    from holdall.importer.verbs.undo_import import Ended
+
+    planned = came.planned
+    stays = counted(len(came.left), "object")
+    orphans = counted(len(planned.orphans), "possible orphan")
+    open_ends = [f"{stays} kept"] * bool(came.left) + [orphans] * bool(planned.orphans)
+    verdict = f"PARTLY UNDONE: {', '.join(open_ends)}" if open_ends else "UNDONE"
+    facts, commands = [f"{planned.run}: {_amounts(came.done) or 'nothing to undo'}"], []
+    if came.stopped:
+        verdict, commands = "INCOMPLETE: stopped before the end", [again(console)]
+        facts = [f"{planned.run}: {len(came.done)} of {len(planned.due())} undone"]
+    elif came.pending or came.ended is Ended.DRY:
+        verdict, facts = DRY_RUN, []
+        commands = [again(console, without={"--dry-run"})] if came.pending else []
+    elif planned.left() and "--even-if-changed" not in console.typed:
+        commands = [f"{again(console)} --even-if-changed"]
+    reasons: dict[str, list[verb.UndoAction]] = {}
+    for one in came.left:
+        reasons.setdefault(one.left, []).append(one)
+    groups = [
+        Group(
+            title=f"{counted(len(found), 'object')} kept",
+            items=[one.name or one.target for one in found[:NAMED]],
+            total=len(found),
+            why=why,
+        )
+        for why, found in reasons.items()
+    ]
+    if planned.orphans:
+        names = [f"{one.name or 'no name'} ({one.id})" for one in planned.orphans[:NAMED]]
+        why = "perhaps of this run, by name and size alone; never deleted"
+        groups.append(Group(title=orphans, items=names, total=len(planned.orphans), why=why))
+    return Block(
+        verdict=verdict,
+        exit_code=EXIT_LOOK if open_ends or came.pending else EXIT_DONE,
+        facts=facts,
+        groups=groups,
+        details=(f"{KEEP} keep {one}: {one.left}" for one in came.left[len(planned.left()) :]),
+        commands=commands,
+    )
 
 
 def _show(console: Console, planned: verb.UndoPlan) -> None:
+    """What would be done, and what stays and why: the first of each, all with --verbose."""
     console.close_progress()
     due, left = planned.due(), planned.left()
-    show_first(console.result, map(_line, due), len(due), indent="")
-    show_first(console.warn, (f"not: {_line(one)}: {one.left}" for one in left), len(left))
-    for orphan in planned.orphans[:20]:
-        console.warn(
-            f"  not: delete {orphan.kind.replace('_', ' ')} {orphan.name} ({orphan.id}): "
-            "it may be this run's, by its name and size alone"
-        )
-    if not due:
-        console.say("nothing to undo")
+    _show_lines(console, [f"{_SIGNS.get(one.act.name, UPDATE)} {_line(one)}" for one in due], result=True)
+    _show_lines(console, [f"{KEEP} keep: {_line(one)}: {one.left}" for one in left])
+    orphans = (f"{KEEP} keep {noun(one.kind)} {one.name} ({one.id}): perhaps of this run" for one in planned.orphans)
+    _show_lines(console, list(map(flat, orphans)))
+    stays = len(left) + len(planned.orphans)
+    counts = [_amounts(due, "to ") or "nothing to undo", *([f"{stays} to keep"] if stays else [])]
+    console.result(f"Undo: {', '.join(counts)}")
+
+
+def _show_lines(console: Console, lines: list[str], *, result: bool = False) -> None:
+    limit = len(lines) if console.verbose else _SHOWN
+    for line in lines[:limit]:
+        console.change(line, result=result)
+    if len(lines) > limit:
+        (console.result if result else console.warn)(f"… and {len(lines) - limit} more (-v lists all)")
+
+
+def _amounts(actions: Sequence[verb.UndoAction], to: str = "") -> str:
+    """``59 to delete, 1 to restore``; without ``to`` ``59 deleted, 1 restored``."""
+    counts = Counter(_WORDS.get(one.act.name, ("restore", "restored")) for one in actions)
+    return ", ".join(f"{count} {f'{to}{word}' if to else past}" for (word, past), count in counts.items())
 
 
 def _line(one: verb.UndoAction) -> str:

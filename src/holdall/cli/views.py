@@ -61,16 +61,20 @@ def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
 
 def loss_groups(losses: Iterable[Loss]) -> list[Group]:
     """What an import loses or changes, by reason, the worst first. What is only worth saying is left to --verbose."""
-    from holdall.dialects.loss import Severity
+    from holdall.dialects.loss import Severity, Why
     from holdall.kinds import noun
+    from holdall.model import Kind
 
     groups: dict[tuple[Kind, str], dict[str, Loss]] = {}
     fields: dict[tuple[Kind, str], dict[str, None]] = {}
     for loss in sorted(losses, key=lambda loss: not loss.why.weighs):
         if loss.why.severity is not Severity.NOTE:
-            key = loss.kind, loss.text
+            # Which fields differ is each one's own, and is listed by --verbose.
+            text = "left as it is, though it differs" if loss.why is Why.LEFT_ALONE else loss.text
+            key = loss.kind, text
             groups.setdefault(key, {}).setdefault(loss.id, loss)
-            fields.setdefault(key, {}).setdefault(loss.field or "")
+            # Which field a file is left out of says less than which file.
+            fields.setdefault(key, {}).setdefault("" if loss.kind is Kind.FILE else loss.field or "")
     return [
         Group(
             title=counted(len(found), noun(kind)),
@@ -80,6 +84,18 @@ def loss_groups(losses: Iterable[Loss]) -> list[Group]:
         )
         for (kind, text), found in groups.items()
     ]
+
+
+def weighed_groups(losses: Iterable[Loss]) -> tuple[list[Group], list[str]]:
+    """The groups of losses that weigh, and the others counted: files of which only the text is there, minor changes."""
+    from holdall.dialects.loss import Severity, Why
+
+    found = list(dict.fromkeys(losses))
+    texts = len({loss.id for loss in found if loss.why is Why.AS_TEXT})
+    minor = sum(loss.why.severity is Severity.MINOR and loss.why is not Why.AS_TEXT for loss in found)
+    counts = ((texts, "file", " as text"), (minor, "minor change", ""))
+    said = [f"{counted(count, what)}{more}" for count, what, more in counts if count]
+    return loss_groups(loss for loss in found if loss.why.weighs), said
 
 
 def loss_lines(losses: Iterable[Loss]) -> Iterator[str]:

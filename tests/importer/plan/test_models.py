@@ -24,7 +24,7 @@ CATALOG = ModelCatalog(
 
 def judged(*wanted: str, mapped: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
     verdict = check_models(wanted, model_map(mapped), CATALOG, today=TODAY)
-    return dict(verdict.missing), verdict.warnings
+    return dict(verdict.missing), [*verdict.warnings, *(one.text for one in verdict.shutdowns)]
 
 
 def test_missing_and_shut_down_models_are_named_each_with_its_reason() -> None:

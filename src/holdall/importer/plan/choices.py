@@ -119,11 +119,20 @@ class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Shutdown(msgspec.Struct, frozen=True, kw_only=True):
+    """The models that shut down ``on`` one day, and that in words."""
+
+    on: date
+    models: list[str]
+    text: str
+
+
 class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """``missing`` has why a model can't be used, by the bundle's name of it."""
+    """``missing`` has why a model can't be used, by the bundle's name of it; ``shutdowns`` are by day."""
 
     missing: Mapping[str, str]
     warnings: list[str]
+    shutdowns: list[Shutdown] = []
 
     def lines(self) -> list[str]:
         """A line to paste for each missing model."""
@@ -185,8 +194,10 @@ def check_models(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog,
         elif name not in ending.setdefault(ends, []):
             ending[ends].append(name)
     warnings = [f"model {name} is not in the destination's list; using it anyway (--map-model)" for name in vouched]
-    warnings += [_ending(ends, names, today) for ends, names in sorted(ending.items())]
-    return ModelCheck(missing=missing, warnings=warnings)
+    shutdowns = [
+        Shutdown(on=ends, models=names, text=_ending(ends, names, today)) for ends, names in sorted(ending.items())
+    ]
+    return ModelCheck(missing=missing, warnings=warnings, shutdowns=shutdowns)
 
 
 def _ending(ends: date, names: list[str], today: date) -> str:

@@ -22,6 +22,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared
 from holdall.importer.plan.choices import (
     Asked,
     OnConflict,
+    Shutdown,
     check_models,
     model_map,
     table_of,
@@ -62,6 +63,8 @@ __all__ = [
 
 # What an error names one by one; the rest is counted.
 _NAMED = 20
+# Of what has just been printed, or is listed by --verbose.
+_FEW = 1
 
 
 class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,14 +79,15 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, and what was learned on the way. ``warnings`` are for people, a line each. ``inherent`` is what no copy
-    of the bundle can have at this destination."""
+    """A plan, and what was learned on the way. ``warnings`` are for people, a line each; ``shutdowns`` are of models
+    that it gives to something. ``inherent`` is what no copy of the bundle can have at this destination."""
 
     destination: Destination
     plan: Plan
     existing: Existing
     estimate: Estimate
     warnings: list[str]
+    shutdowns: list[Shutdown]
     inherent: list[Loss]
     completeness: Completeness
 
@@ -190,6 +194,7 @@ async def prepare(
         plan=planned,
         existing=existing,
         estimate=cost,
+        shutdowns=check.shutdowns,
         warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
         completeness=completeness,
     )
@@ -216,9 +221,9 @@ def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
     """The error for what differs at the destination, or was changed there, and may not be touched."""
     differences = msgspec.to_builtins(conflicts)
     if changed := [step for step in conflicts if step.changed]:
-        words = (f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed[:_NAMED])
+        words = [f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed]
         return DestinationDiffers(
-            f"nothing written: changed at the destination since the last import ({'; '.join(words)})",
+            f"nothing written: changed at the destination since the last import ({named(words, _FEW)})",
             hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
             "overwrite them",
             differences=differences,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, BinaryIO, Protocol
@@ -22,9 +23,19 @@ from holdall.importer.plan.bundle_summary import BundleSummary, summarize, witho
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.steps import Plan
+from holdall.importer.runs.effects import Made
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
-from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping, mapping
+from holdall.importer.runs.runreport import (
+    Duplicate,
+    Party,
+    Report,
+    ReportDestination,
+    Result,
+    Status,
+    keeping,
+    mapping,
+)
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
 from holdall.model import Kind
@@ -41,6 +52,7 @@ __all__ = [
     "PlanDocument",
     "Prepared",
     "Report",
+    "Result",
     "Status",
     "keeping",
     "mapping",
@@ -81,11 +93,16 @@ class Observer(Protocol):
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """``report`` is None after a dry run, ``prepared`` if an earlier run was resumed."""
+    """``report`` is None after a dry run, ``prepared`` if an earlier run was resumed.
+
+    ``made`` is the number of objects that the run has created, by kind, and ``bytes`` that of its files.
+    """
 
     report: Report | None
     prepared: Prepared | None
     completeness: Completeness
+    made: Mapping[Kind, int] = {}
+    bytes: int = 0
 
     def verdict(self) -> Verdict:
         """The copy, or the plan of a dry run, compared with what the project had."""
@@ -156,7 +173,14 @@ async def run_import(
                 report = await _apply(context, plan, summary, reader, written, judge, force=options.force)
         finally:
             await folder.close()
-    return Imported(report=report, prepared=found, completeness=completeness)
+    created = [effect for effect in folder.state.effects() if isinstance(effect, Made)]
+    return Imported(
+        report=report,
+        prepared=found,
+        completeness=completeness,
+        made=Counter(effect.kind for effect in created),
+        bytes=sum(summary.content(effect.source).stored for effect in created if effect.kind is Kind.FILE),
+    )
 
 
 async def _apply(
