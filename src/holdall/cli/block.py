@@ -12,17 +12,18 @@ from itertools import islice
 import msgspec
 
 from holdall.cli.console import Console
+from holdall.cli.wrapping import shortened
 from holdall.legible import flat
 from holdall.verdict import Verdict
 
 NAMED = 3
 """Items of a group that are named."""
-SHOWN = 8
+SHOWN = 5
 """Findings that are shown."""
 _GROUPS = 4
 """Groups that are shown; the most important come first."""
-# Characters of a name, a reason and a line: what is longer is in the report.
-_LONGEST_NAME, _LONGEST_WHY, _LONGEST_LINE = 40, 100, 230
+# Columns of a name, a reason and a line: what is longer is in the report.
+_LONGEST_NAME, _LONGEST_WHY, _LONGEST_LINE = 40, 100, 150
 
 
 class Group(msgspec.Struct, kw_only=True):
@@ -34,15 +35,10 @@ class Group(msgspec.Struct, kw_only=True):
     why: str = ""
 
     def __str__(self) -> str:
-        names = [_short(name, _LONGEST_NAME) for name in self.items[:NAMED]]
+        names = [shortened(flat(name), _LONGEST_NAME) for name in self.items[:NAMED]]
         more = f" and {left} more" if (left := self.total - len(names)) > 0 and names else ""
-        why = f" ({_short(self.why, _LONGEST_WHY)})" if self.why else ""
-        return f"{_short(self.title, _LONGEST_LINE)}{': ' if names else ''}{', '.join(names)}{more}{why}"
-
-
-def _short(text: str, most: int) -> str:
-    text = flat(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+        why = f" ({shortened(flat(self.why), _LONGEST_WHY)})" if self.why else ""
+        return f"{shortened(flat(self.title), _LONGEST_LINE)}{': ' if names else ''}{', '.join(names)}{more}{why}"
 
 
 class Block(msgspec.Struct, kw_only=True):
@@ -74,7 +70,7 @@ class Block(msgspec.Struct, kw_only=True):
         if verdict := str(self.verdict):
             console.verdict(verdict, self.exit_code, result=on_stdout)
         for line in islice(self.findings, None if console.verbose else SHOWN):
-            write(f"  {flat(line)}")
+            write(f"  {flat(line) if console.verbose else shortened(flat(line), _LONGEST_LINE)}")
         if not console.verbose and (left := self.findings_total - SHOWN) > 0:
             write(f"  … and {left} more (-v lists them)")
         for line in (*map(flat, self.facts), *self._group_lines(), *map(flat, self.places)):

@@ -27,6 +27,21 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+def shortened(text: str, most: int) -> str:
+    """``text`` in at most ``most`` columns, cut between words if there are several.
+
+    >>> shortened("three short words", 12)
+    'three short…'
+    """
+    if columns(text) <= most:
+        return text
+    room, end = most - 1, 0
+    while end < len(text) and (room := room - _columns(text[end])) >= 0:
+        end += 1
+    space = text.rfind(" ", end // 2, end + 1)
+    return f"{text[: space if space > 0 else end].rstrip()}…"
+
+
 def wrapped(text: str, width: int | None, hang: int = 4) -> list[str]:
     """``text`` in lines of at most ``width`` columns; later lines are indented ``hang`` more than the first.
 
