@@ -52,7 +52,7 @@ def packed(folder: Path, files: list[File], **more: Any) -> str:
 def test_the_verdict_comes_first_then_what_is_missing_and_who_needs_it(tmp_path: Path) -> None:
     files = [File(id="file-1", filename="a.pdf", data=b"x" * 1500), File(id="file-2", filename="b.pdf", data=None)]
     read = Reading(packed(tmp_path, files))
-    assert "acme.tar.zst Incomplete: 1 file missing 1 assistant, 1 vector store, 2 files; " in read.text
+    assert "acme.tar.zst INCOMPLETE: 1 file missing 1 assistant, 1 vector store, 2 files; " in read.text
     assert "No original: 1 file" in read.text
     assert "b.pdf file-2missing-used by Helper" in read.text
     assert "Knowledge: 1 vector store Knowledge vs_1" in read.text
@@ -126,9 +126,9 @@ def test_long_texts_end_where_the_page_is_full(tmp_path: Path, monkeypatch: pyte
 
 def test_it_is_written_for_its_owner_and_replaces_nothing(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
-    code, out, _ = holdall("inspect", str(SAMPLE), "--html", str(target))
+    code, _, err = holdall("inspect", str(SAMPLE), "--html", str(target))
     assert code == 0
-    assert f"page: {target}" in out.splitlines()
+    assert f"Page: {target}" in err.splitlines()
     assert os.name == "nt" or stat.S_IMODE(target.stat().st_mode) == 0o600
     first = target.read_text(encoding="utf-8")
     Reading(first)

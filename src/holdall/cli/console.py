@@ -135,6 +135,11 @@ class Console:
         """Columns of a line on stderr."""
         return self._width(self.stderr) or _COLUMNS
 
+    @property
+    def result_columns(self) -> int | None:
+        """Columns of a line on stdout; None where lines aren't broken."""
+        return self._width(self.stdout)
+
     def warn(self, text: str) -> None:
         """A line that must be seen, on stderr, also with ``--quiet``. A name in it may be of any length."""
         rest = len(text) - _LONGEST
