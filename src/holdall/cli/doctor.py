@@ -159,7 +159,9 @@ def _print_brief(console: Console, diagnosis: Diagnosis) -> None:
     """A few lines for each account."""
     rows: list[tuple[str, str]] = []
     for side in diagnosis.sides:
-        rows.append((side.side.capitalize(), f"{side.base_url}{', unencrypted' if side.in_clear else ''}"))
+        rows.append(
+            (side.side.capitalize(), f"{side.base_url}{', unencrypted' if side.in_clear else ''}{_proxy(side)}")
+        )
         if side.failure:
             # One answer stands for all of them.
             said = (f"{each.name} {each.answer}: {flat(each.message)}" for each in side.endpoints if each.message)
@@ -171,6 +173,11 @@ def _print_brief(console: Console, diagnosis: Diagnosis) -> None:
             rows.append(("  holds", _export(side.export)))
     for line in table(rows) if rows else ():
         console.result(line)
+
+
+def _proxy(side: Side) -> str:
+    sees = ", which sees the key and all content" if side.in_clear else ""
+    return f", through the proxy {side.proxy}{sees}" if side.proxy else ""
 
 
 def _endpoints(side: Side) -> str:
