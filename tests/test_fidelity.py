@@ -127,14 +127,16 @@ def test_the_lists_name_who_uses_what_and_are_the_same_everywhere(box: Running, 
     ]
     importing = {"OPENAI_DST_API_KEY": "sk-destination-0001", "OPENAI_DST_BASE_URL": box.url}
     seen = [
-        export(holdall, "--force").err,
-        holdall("inspect", "b.tar.zst").out,
-        holdall("import", "b.tar.zst", "--dry-run", "--env-file", "none", **importing).err,
+        export(holdall, "--force", "-v").err,
+        holdall("inspect", "b.tar.zst", "-v").err,
     ]
     for text in seen:
         positions = [text.find(line) for line in expected]
         assert -1 not in positions, (expected[positions.index(-1)], text)
         assert positions == sorted(positions)
+    dry = holdall("import", "b.tar.zst", "--dry-run", "--json", "--env-file", "none", **importing)
+    assert dry.document["result"]["please_supply"] == done.document["result"]["please_supply"]
+    assert dry.document["result"]["outside"] == done.document["result"]["outside"]
 
 
 def test_what_the_owner_has_is_supplied(box: Running, hand: Hand, holdall: Terminal, mine: Path) -> None:
@@ -178,8 +180,8 @@ def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Ter
     for folder, content in (("a", b"a,b\n1,2\n"), ("b", b"a,b\n3,4\n")):
         (mine / folder).mkdir()
         (mine / folder / "table.csv").write_bytes(content)
-    done = export(holdall, "--originals", "mine")
-    assert "several different originals match: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
+    done = export(holdall, "--originals", "mine", "-v")
+    assert "several originals fit and differ: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
     assert "a/table.csv, b/table.csv" in done.err
 
 
@@ -190,7 +192,7 @@ def test_through_containers_everything_comes_and_none_is_left(box: Running, hand
     assert done.code == 0, done.err
     assert Counter(fidelities().values()) == {"container": 3, "original": 1}
     assert entries(Path("b.tar.zst"))[ledger()[made["scan.pdf"]]["path"]] == PDF
-    assert "containers: 1 made and deleted" in done.err
+    assert "Containers: 1 created, deleted again" in done.err
     assert done.document["result"]["containers_made"] == 1
     assert hand.everything("/containers") == []
 

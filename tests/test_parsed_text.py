@@ -112,16 +112,19 @@ def test_a_text_joined_doubtfully_is_never_called_complete(hand: Hand, holdall: 
         name: why if name in doubtful else None for name in TEXTS
     }
     assert json.loads(entries(Path("b.tar.zst"))["holdall.json"])["format"] == "1.0"
-    shown = holdall("inspect", "b.tar.zst")
+    shown = holdall("inspect", "b.tar.zst", "-v")
     assert shown.out.count("text, uncertain, ") == len(doubtful)
-    assert f"only its text (uncertain text: {why})" in shown.out
-    told = holdall("verify", "b.tar.zst")
-    assert (told.code, told.out.count("uncertain text")) == (0, len(doubtful) + 1)
+    assert f"only its text (uncertain text: {why})" in shown.err
+    assert "4 uncertain texts" in holdall("inspect", "b.tar.zst").out
+    told = holdall("verify", "b.tar.zst", "-v")
+    assert (told.code, told.err.count("uncertain text: a")) == (0, len(doubtful))
+    assert "COMPLETE; 4 uncertain texts" in told.out
 
 
 def test_a_doubtful_text_is_said_by_all_that_import_or_prove_it(holdall: Terminal, doubtful: set[str]) -> None:
-    said = holdall("export", "-o", "b.tar.zst")
+    said = holdall("export", "-o", "b.tar.zst", "-v")
     assert said.err.count("uncertain text: ") == 2 * len(doubtful)
+    assert "  4 uncertain texts: " in said.err
     plan = holdall("plan", "b.tar.zst", "--json")
     assert {loss["name"] for loss in plan.document["losses"] if loss["why"] == "joined_doubtfully"} == doubtful
     done = holdall("import", "b.tar.zst", "--json")
@@ -139,7 +142,7 @@ def test_doubts_that_are_accepted_are_no_less_said(hand: Hand, holdall: Terminal
     allowed = [word for name in doubtful for word in ("--allow-missing", ledger_id(hand, name))]
     done = holdall("export", "-o", "b.tar.zst", *allowed)
     assert done.code == 0, done.err
-    assert "uncertain text: " in done.err
+    assert "  4 uncertain texts: " in done.err
 
 
 def ledger_id(hand: Hand, name: str) -> str:

@@ -29,14 +29,17 @@ def test_two_accounts(doctor: Terminal, box: Running) -> None:
     done = doctor("doctor", "--env-file", "none", **keys)
     assert done.code == 0, done.out
     for line in (
-        f"source: {box.url}",
-        "  key           valid",
-        "  an export     1 assistant, 0 vector stores, 0 memberships, 0 files (0 B)",
-        "ignored: OPENAI_ORG_ID from environment; holdall reads OPENAI_SRC_… and OPENAI_DST_… only",
-        "nothing to look at",
+        f"Source       {box.url}",
+        "  endpoints  6 answer; absent: agents",
+        "  holds      1 assistant, 0 vector stores, 0 memberships, 0 files (0 B)",
+        "READY",
     ):
         assert line in done.out.splitlines()
-    assert "same project: no" in done.out
+    assert "ignored: OPENAI_ORG_ID from environment (holdall reads OPENAI_SRC_… and OPENAI_DST_… only)" in done.err
+    assert done.err.endswith("Next: holdall export\n")
+    more = doctor("doctor", "--env-file", "none", "-v", **keys)
+    assert "  key           valid" in more.out.splitlines()
+    assert "same project: no" in more.err
     assert box.writes() == 0
     assert SOURCE not in done.out + done.err
     document = doctor("doctor", "--json", "--env-file", "none", **keys).document
@@ -51,17 +54,21 @@ def test_something_to_look_at(doctor: Terminal, box: Running) -> None:
     keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": SOURCE}
     done = doctor("doctor", "--env-file", "none", **keys)
     assert done.code == 3
-    assert "same project: yes (same key and address)" in done.out
-    assert "look: source: nothing to export" in done.out
+    assert "2 WARNINGS" in done.out.splitlines()
+    assert "  source: it holds nothing" in done.out
+    assert "  source and destination are the same project: " in done.out
+    more = doctor("doctor", "--env-file", "none", "-v", **keys)
+    assert "same project: yes (it is the same key for the same address)" in more.err
 
 
 def test_one_side_that_cannot_be_looked_at(doctor: Terminal, box: Running) -> None:
     keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": "sk-of-another-server!"}
     done = doctor("doctor", "--env-file", "none", **keys)
     assert done.code == 20
-    assert "  key           not accepted" in done.out
-    assert "hint: check OPENAI_DST_API_KEY" in done.out
-    assert "  key           valid" in done.out
+    assert "FAILED: can't examine the destination" in done.out.splitlines()
+    assert "  key        valid, project proj_" in done.out
+    assert "hint: check OPENAI_DST_API_KEY" in done.err
+    assert "  key           not accepted" in doctor("doctor", "--env-file", "none", "-v", **keys).out
     assert "sk-of-another" not in done.out + done.err
 
 

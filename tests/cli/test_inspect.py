@@ -38,17 +38,30 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_tree_for_people(path: Path) -> None:
-    code, out, _ = holdall("inspect", str(path))
+def test_a_few_lines_for_people(path: Path) -> None:
+    code, out, err = holdall("inspect", str(path))
     assert code == 0
     lines = out.splitlines()
-    assert "holdall 0" in lines[0]
-    assert lines[1] == "source     http://127.0.0.1/v1, proj_1"
-    assert lines[2] == "captured   2023-11-14 22:13:20 UTC to 2023-11-14 22:14:20 UTC"
-    assert lines[3].startswith("holds      2 assistants, 1 vector store, 17 memberships, 17 files; ")
-    assert lines[4:6] == ["           original: 16 files, 1.6 kB", "           unavailable: 1 file"]
-    assert lines[6].startswith("digests    definitions h1:")
-    tree = lines[9:]
+    assert lines[0].startswith(f"{path}: ")
+    assert lines[0].endswith(", captured 2023-11-14 22:14:20 UTC")
+    assert lines[1:] == [
+        "Source:  http://127.0.0.1/v1, proj_1",
+        "Holds:   2 assistants, 1 vector store, 17 files (16 original, 1 missing)",
+        "  Helper     asst_1  gpt-4o  17 files",
+        "  (no name)  asst_2          1 file",
+        "INCOMPLETE: 1 file missing (as exported)",
+    ]
+    assert err.splitlines()[0] == "  1 file missing: file-2"
+
+
+def test_the_tree_for_people(path: Path) -> None:
+    code, out, err = holdall("inspect", "-v", str(path))
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[3] == "Format:  1.0, written by holdall 0"
+    assert lines[4] == "Began:   2023-11-14 22:13:20 UTC"
+    assert lines[5].startswith("Digest:  definitions h1:")
+    tree = lines[8:]
     assert tree[:5] == [
         "Helper  asst_1  gpt-4o",
         "  store Knowledge  vs_1: 17 files",
@@ -56,22 +69,18 @@ def test_the_tree_for_people(path: Path) -> None:
         "    (no name)  file-2  unavailable, -",
         "    notes.txt  file-more-00  original, 5 B",
     ]
-    assert tree[12:18] == [
+    assert tree[12:] == [
         "    … and 7 more (--all shows them)",
         "",
         "(no name)  asst_2",
         "  store vs_gone: not in the bundle",
         "  code interpreter: 1 file",
         "    a\\u202eb\\x1b[31m.pdf  file-1  original, 1.5 kB",
+        "INCOMPLETE: 1 file missing (as exported)",
     ]
-    assert tree[18:] == [
-        "",
-        "please supply, if you have the originals (files that are not there byte for byte: 1):",
-        "  1. (no name), size unknown, file-2: missing; used by Helper (asst_1)",
-        "referred to by the definitions, and in no bundle:",
-        "  vector store vs_gone (deleted at the source); used by asst_2",
-        "",
-        "incomplete: 1 file missing, as exported",
+    assert err.splitlines()[:2] == [
+        "1. (no name), size unknown, file-2: missing; used by Helper (asst_1)",
+        "not included (hosted elsewhere): vector store vs_gone, which is gone; used by asst_2",
     ]
 
 
@@ -83,9 +92,9 @@ def test_all_of_it(path: Path) -> None:
 
 
 def test_the_document(path: Path) -> None:
-    code, out, err = holdall("inspect", "--json", str(path))
+    code, out, _ = holdall("inspect", "--json", str(path))
     document = json.loads(out)
-    assert (code, document["ok"], document["command"], err) == (0, True, "inspect", "")
+    assert (code, document["ok"], document["command"]) == (0, True, "inspect")
     result = document["result"]
     assert result["counts"]["assistants"] == 2
     assert result["fidelities"]["original"] == {"files": 16, "bytes": 1575}
@@ -139,7 +148,10 @@ def test_a_field_that_seems_to_hold_a_credential_is_named_and_not_shown(tmp_path
     pack(target, FILES, assistants={"asst_1": helper}, stores={"vs_1": {"metadata": {"aws": secret}}})
     code, out, err = holdall("inspect", str(target))
     assert code == 0
-    assert "assistant asst_1, instructions: looks like an AWS access key" in err
+    assert "  Warning: the bundle seems to hold credentials: asst_1 instructions, asst_1 tools" in err
+    assert secret not in out + err
+    code, out, err = holdall("inspect", str(target), "-v")
+    assert "assistant asst_1, instructions: what looks like an AWS access key" in err
     assert "tools[0].function.description" in err
     assert "vector store vs_1, metadata.aws" in err
     code, document, _ = holdall("inspect", str(target), "--json")

@@ -74,8 +74,7 @@ def test_one_line_that_says_it_can_be_restored_and_nothing_left_behind(
     done = holdall("verify", bundle, "--rehearse", "--search", **HOSTILE)
     assert done.code == 0, done.err
     assert done.out == (
-        "rehearsal of b.tar.zst: complete; no differences "
-        "(2 assistants, 1 vector store, 2 memberships, 2 texts, 2 searches compared)\n"
+        "COMPLETE (b.tar.zst restored and compared: 2 assistants, 1 vector store, 2 memberships, 2 texts, 2 searches)\n"
     )
     assert ".env" not in done.err
     assert box.requests() == []

@@ -27,20 +27,21 @@ def test_a_diff_first_then_the_change_then_nothing_to_do(holdall: Terminal) -> N
     done = holdall("remap", "out/mapping.json", "src")
     assert done.code == 3
     assert done.out == f'--- a/src/a.py\n+++ b/src/a.py\n@@ -1,1 +1,1 @@\n-A = "{OLD}"\n+A = "{NEW}"\n'
-    assert "to rewrite: 1 id in 1 file; --write" in done.err
+    assert "TO REWRITE: 1 id in 1 file\nNext: holdall remap " in done.err
     assert OLD in Path("src/a.py").read_text()
     done = holdall("remap", "out", "--write", "src")
     assert (done.code, done.out) == (0, f"{Path('src/a.py')}: 1 id\n")
     assert Path("src/a.py").read_text() == f'A = "{NEW}"\n'
     done = holdall("remap", "out", "src")
-    assert (done.code, done.out, done.err) == (0, "", "no id to rewrite\n")
+    assert (done.code, done.out, done.err) == (0, "", "NOTHING TO REWRITE\n")
 
 
 def test_an_id_that_leads_to_nothing_is_listed_and_looked_at(holdall: Terminal) -> None:
     Path("src/a.py").write_text(f"\n# {LOST}\n")
-    done = holdall("remap", "out", "src", "--write")
+    done = holdall("remap", "out", "src", "--write", "-v")
     assert done.code == 3
-    assert f"{Path('src/a.py')}:2: {LOST} left: no new id" in done.err
+    assert f"  1 id left: {LOST} in {Path('src/a.py')} (the mapping leads to nothing" in done.err
+    assert f"{Path('src/a.py')}:2: {LOST} left: the mapping leads to nothing" in done.err
     document = holdall("remap", "out", "src", "--json").document
     assert [(one["id"], one["line"]) for one in document["result"]["unmapped"]] == [(LOST, 2)]
 

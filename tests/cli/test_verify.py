@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -36,15 +37,18 @@ def path(tmp_path: Path) -> Path:
 def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     code, out, err = holdall("verify", str(path))
     assert code == 0
-    assert out.splitlines()[:2] == [
-        "known at export: 1 file as parsed text only",
-        "known at export: file-3 (gone.pdf): missing",
+    assert out == "INCOMPLETE: 1 file missing (undamaged, as exported)\n"
+    assert err.startswith(f"verifying\n{path}: 7 entries, ")
+    for line in ("  1 file missing: gone.pdf", "  1 file as text only", f"Next: holdall supply {path} --originals DIR"):
+        assert line in err.splitlines() or os.name == "nt"
+    _, _, err = holdall("verify", "-v", str(path))
+    assert err.splitlines()[1:3] == [
+        "known at export: 1 file as text only",
+        "known at export: the content of file-3 (gone.pdf) could not be got",
     ]
-    assert ": whole; incomplete as exported: 1 file missing (7 entries" in out.splitlines()[2]
-    assert err.startswith(f"Verifying {path.name}\n")
-    code, out, _ = holdall("verify", "--quick", "--quiet", str(path))
-    assert code == 0
-    assert ": whole by its index (no content was read); incomplete as exported: 1 file missing (" in out
+    code, out, err = holdall("verify", "--quick", "--quiet", str(path))
+    assert (code, err) == (0, "")
+    assert out == "INCOMPLETE: 1 file missing (index checked, no content read, as exported)\n"
     assert holdall("verify", "--complete", str(path))[0] == 4
     assert holdall("verify", "--complete", "--quick", str(path))[0] == 4
 
@@ -60,7 +64,7 @@ def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> 
     ]
     counts = {"records": 2, "files": 2, "lists": 1, "keys": 1, "unheard-of": 1}  # one file is the ledger's
     path.write_bytes(forge(**losses(*sorted(lines, key=lambda line: jsonl([line])), declared=counts)))
-    _, out, _ = holdall("verify", str(path))
+    _, _, err = holdall("verify", "-v", str(path))
     for said in (
         "known at export: file file-8 missing: No such thing",
         "known at export: file file-9 missing: No such thing",
@@ -69,7 +73,7 @@ def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> 
         "known at export: the key was in the record of file-1",
         "known at export: unheard-of",
     ):
-        assert said in out.splitlines(), out
+        assert said in err.splitlines(), err
 
 
 def test_a_damaged_one(path: Path) -> None:
@@ -78,9 +82,12 @@ def test_a_damaged_one(path: Path) -> None:
     path.write_bytes(bytes(raw))
     code, out, err = holdall("verify", str(path))
     assert code == 10
-    assert "DAMAGED" in out.splitlines()[-1]
-    assert any(line.startswith("seal: ") for line in out.splitlines())
+    assert re.fullmatch(r"DAMAGED: \d+ findings", out.splitlines()[0])
+    assert out.splitlines()[-1].endswith(" more (-v lists them)")
+    assert len(out.splitlines()) == 5
     assert "--salvage" in err
+    code, out, _ = holdall("verify", "-v", str(path))
+    assert any(line.startswith("  seal: ") for line in out.splitlines())
     code, out, _ = holdall("verify", "--json", str(path))
     document = json.loads(out)
     assert (document["ok"], document["exit_code"], document["result"]["whole"]) == (False, 10, False)
@@ -100,9 +107,8 @@ def test_the_document_of_a_whole_one(path: Path) -> None:
     code, out, err = holdall("verify", "--sha256", "0" * 64, str(path))
     # It is another file, and nothing of it is lost.
     assert code == 3
-    assert out.splitlines()[0] == f"{path}: not the file you named: sha256 is {sha256}, expected {'0' * 64}"
-    assert ": whole; incomplete as exported: 1 file missing (7 entries" in out
-    assert "DAMAGED" not in out
+    assert out == f"NOT THE FILE NAMED: its sha256 is {sha256}, expected {'0' * 64}\n"
+    assert "  1 file missing: gone.pdf" in err
     assert "--salvage" not in err
     code, out, _ = holdall("verify", "--json", "--sha256", "0" * 64, str(path))
     result = json.loads(out)["result"]
@@ -119,5 +125,5 @@ def test_errors(tmp_path: Path) -> None:
 def test_a_hint_can_be_pasted_whatever_the_bundle_is_called(path: Path, tmp_path: Path) -> None:
     odd = tmp_path / "Jane's bundle.tar.zst"
     odd.write_bytes(path.read_bytes()[:-1])
-    (hint,) = (line for line in holdall("verify", str(odd))[2].splitlines() if line.startswith("hint: "))
+    (hint,) = (line for line in holdall("verify", str(odd))[2].splitlines() if line.startswith("Next: "))
     assert os.name == "nt" or shlex.split(hint)[3] == str(odd)

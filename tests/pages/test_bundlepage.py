@@ -142,9 +142,9 @@ def test_long_texts_end_where_the_page_is_full(tmp_path: Path, monkeypatch: pyte
 
 def test_it_is_written_for_its_owner_and_replaces_nothing(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
-    code, out, _ = holdall("inspect", str(SAMPLE), "--html", str(target))
+    code, _, err = holdall("inspect", str(SAMPLE), "--html", str(target))
     assert code == 0
-    assert f"page: {target}" in out.splitlines()
+    assert f"Page: {target}" in err.splitlines()
     assert os.name == "nt" or stat.S_IMODE(target.stat().st_mode) == 0o600
     first = target.read_text(encoding="utf-8")
     Reading(first)

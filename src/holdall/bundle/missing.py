@@ -45,7 +45,7 @@ class Lack(StrEnum):
 
     MISSING = "file missing", "files missing"
     CUT = "text cut short", "texts cut short"
-    DOUBTFUL = "text joined doubtfully", "texts joined doubtfully"
+    DOUBTFUL = "uncertain text", "uncertain texts"
     TEXT = "file as text only", "files as text only"
 
 

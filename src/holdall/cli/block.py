@@ -6,23 +6,24 @@ the report and the ``--json`` document, and is printed above the block with ``--
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import msgspec
 
 from holdall.cli.console import Console
-from holdall.legible import flat
+from holdall.cli.wrapping import shortened
+from holdall.legible import counted, flat
 from holdall.verdict import Verdict
 
 NAMED = 3
 """Items of a group that are named."""
-SHOWN = 8
+SHOWN = 3
 """Findings that are shown."""
 _GROUPS = 4
 """Groups that are shown; the most important come first."""
-# Characters of a name, a reason and a line: what is longer is in the report.
-_LONGEST_NAME, _LONGEST_WHY, _LONGEST_LINE = 40, 100, 230
+# Columns of a name and of an item: two lines of a terminal. What is longer is in the report.
+_LONGEST_NAME, _LONGEST = 60, 140
 
 
 class Group(msgspec.Struct, kw_only=True):
@@ -34,30 +35,26 @@ class Group(msgspec.Struct, kw_only=True):
     why: str = ""
 
     def __str__(self) -> str:
-        names = [_short(name, _LONGEST_NAME) for name in self.items[:NAMED]]
+        names = [shortened(flat(name), _LONGEST_NAME) for name in self.items[:NAMED]]
         more = f" and {left} more" if (left := self.total - len(names)) > 0 and names else ""
-        why = f" ({_short(self.why, _LONGEST_WHY)})" if self.why else ""
-        return f"{_short(self.title, _LONGEST_LINE)}{': ' if names else ''}{', '.join(names)}{more}{why}"
-
-
-def _short(text: str, most: int) -> str:
-    text = flat(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+        why = f" ({flat(self.why)})" if self.why else ""
+        text = shortened(f"{flat(self.title)}{': ' if names else ''}{', '.join(names)}{more}{why}", _LONGEST)
+        return f"{text})" if why and text.endswith("…") else text
 
 
 class Block(msgspec.Struct, kw_only=True):
     """What ``show`` prints.
 
-    ``verdict`` (empty where the block of a comparison follows) and ``exit_code``, for the colour; ``findings`` are
-    lines that belong to the verdict, of which the first are shown; ``facts`` are lines of counts; ``details`` one line
-    for each item, read only with ``--verbose``; ``places`` say where the rest is; ``commands`` are to type next, the
-    best first.
+    ``verdict`` and ``exit_code`` (for the colour); ``findings`` are lines that belong to the verdict, of which the
+    first are shown, each cut at ``longest`` columns; ``facts`` are lines of counts; ``details`` one line for each item,
+    read only with ``--verbose``; ``places`` say where the rest is; ``commands`` are to type next, the best first.
     """
 
     verdict: Verdict | str
     exit_code: int
     findings: Iterable[str] = ()
     findings_total: int = 0
+    longest: int = _LONGEST
     facts: list[str] = []
     groups: list[Group] = []
     details: Iterable[str] = ()
@@ -67,22 +64,37 @@ class Block(msgspec.Struct, kw_only=True):
     def show(self, console: Console, *, on_stdout: bool = False) -> None:
         """Print it on stderr; verdict and findings on stdout where they are the command's result."""
         console.close_progress()
-        if console.verbose:
-            for line in self.details:
-                console.detail(flat(line))
-        write = console.result if on_stdout else console.say
-        if verdict := str(self.verdict):
-            console.verdict(verdict, self.exit_code, result=on_stdout)
-        for line in islice(self.findings, None if console.verbose else SHOWN):
-            write(f"  {flat(line)}")
-        if not console.verbose and (left := self.findings_total - SHOWN) > 0:
-            write(f"  … and {left} more (-v lists them)")
+        self._show_details(console)
+        console.verdict(str(self.verdict), self.exit_code, result=on_stdout)
+        self._show_findings(console, console.result if on_stdout else console.say)
         for line in (*map(flat, self.facts), *self._group_lines(), *map(flat, self.places)):
             console.say(line)
         for command in self.commands:
             console.type_next(command)
 
+    def show_line(self, console: Console, line: str) -> None:
+        """Print ``line``, with the verdict in it, as all that is on stdout; on stderr what is wrong, and no counts."""
+        console.close_progress()
+        self._show_details(console)
+        console.verdict(line, self.exit_code, result=True)
+        self._show_findings(console, console.say)
+        for line in self._group_lines():
+            console.say(line)
+
+    def _show_details(self, console: Console) -> None:
+        if console.verbose:
+            for line in self.details:
+                console.detail(flat(line))
+
+    def _show_findings(self, console: Console, write: Callable[[str], None]) -> None:
+        for line in islice(self.findings, None if console.verbose else SHOWN):
+            write(f"  {flat(line) if console.verbose else shortened(flat(line), self.longest)}")
+        if not console.verbose and (left := self.findings_total - SHOWN) > 0:
+            write(f"  … and {left} more (-v lists them)")
+
     def _group_lines(self) -> Iterator[str]:
-        yield from (f"  {group}" for group in self.groups[:_GROUPS])
-        if left := self.groups[_GROUPS:]:
-            yield f"  {sum(group.total for group in left)} more, of {len(left)} other reasons (-v lists all)"
+        most = _GROUPS - 1 if self.findings_total else _GROUPS
+        yield from (f"  {group}" for group in self.groups[:most])
+        if left := self.groups[most:]:
+            total, reasons = sum(group.total for group in left), counted(len(left), "other reason")
+            yield f"  {total} more, for {reasons} (-v lists all)"

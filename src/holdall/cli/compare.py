@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,9 +12,11 @@ from holdall.bundle.reader import BundleReader
 from holdall.cli import parameters
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, counted
-from holdall.cli.views import verdict_as_json
+from holdall.cli.views import loss_groups, loss_lines, verdict_as_json
+from holdall.errors import pasteable
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
-from holdall.kinds import KINDS
+from holdall.kinds import KINDS, noun
+from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verdict import Verdict
 
@@ -32,41 +36,63 @@ def compare(
 
     proof = parameters.at_destination(console, settings, compare_copy, reader, wanted)
     console.close_progress()
-    found, verdict = show_proof(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
-    return {"destination": settings.endpoint.base_url, **found}, verdict
+    block, verdict = proof_block(proof, f"{settings.endpoint.title} with the bundle, by {proof.origin}")
+    if proof.differences:
+        again = f"holdall import {pasteable(reader.path)} --on-conflict update"
+        block.commands = [f"{again} --output-dir {pasteable(settings.output_dir)}"]
+    block.show(console, on_stdout=True)
+    return {"destination": settings.endpoint.base_url, **proof_as_json(proof, verdict)}, verdict
 
 
-def show_proof(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
-    """Print a comparison. Returns the result for ``--json`` and the verdict."""
-    unchecked, doubtful, unsearched = proof.unchecked(), proof.doubtful(), proof.unsearched()
-    compared = ", ".join(
+def compared_objects(proof: Proof) -> str:
+    """What was compared, counted."""
+    return ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
+
+
+def proof_block(proof: Proof, what: str) -> tuple[Block, Verdict]:
+    """A comparison, and its verdict. ``what`` was compared with what."""
     verdict = proof.verdict()
     chosen = f", only what {proof.chosen} chose" if proof.chosen else ""
-    Block(
+    failed = [Group(title=f"{counted(count, noun(kind))} not made", total=count) for kind, count in _failed(proof)]
+    block = Block(
         verdict=verdict,
         exit_code=verdict.exit_code,
         findings=map(str, proof.differences),
         findings_total=len(proof.differences),
-        facts=[f"Compared {title} with the bundle{origin}{chosen}: {compared}"],
+        facts=[f"Compared {what}{chosen}: {compared_objects(proof)}"],
         groups=[
-            Group(title=f"{counted(count, 'file')} {what}", total=count, why=why)
-            for what, counts in (
-                ("with text joined doubtfully", doubtful),
-                ("with text not compared", unchecked),
-                ("with search not compared", unsearched),
-            )
-            for why, count in sorted(counts.items())
+            *failed,
+            *loss_groups(proof.losses),
+            *(
+                Group(title=f"{counted(count, 'file')} {what}", total=count, why=why)
+                for what, counts in (
+                    ("with uncertain text", proof.doubtful()),
+                    ("with text not compared", proof.unchecked()),
+                    ("with search not compared", proof.unsearched()),
+                )
+                for why, count in sorted(counts.items())
+            ),
         ],
-    ).show(console, on_stdout=True)
+        details=loss_lines(proof.losses),
+    )
+    return block, verdict
+
+
+def _failed(proof: Proof) -> Iterable[tuple[Kind, int]]:
+    return Counter(kind for kind, _ in proof.failed).items()
+
+
+def proof_as_json(proof: Proof, verdict: Verdict) -> dict[str, Any]:
+    """A comparison for ``--json``."""
     return {
         "by": proof.origin,
         "compared": proof.compared,
-        "text_not_compared": unchecked,
-        "text_doubtful": doubtful,
-        "search_not_compared": unsearched,
+        "text_not_compared": proof.unchecked(),
+        "text_doubtful": proof.doubtful(),
+        "search_not_compared": proof.unsearched(),
         "differences": msgspec.to_builtins(proof.differences),
         "files": msgspec.to_builtins(proof.files),
         **verdict_as_json(verdict),
-    }, verdict
+    }

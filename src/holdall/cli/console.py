@@ -137,8 +137,22 @@ class Console:
 
     def type_next(self, command: str) -> None:
         """A command to type next, on stderr, on one line so that it can be pasted; not with ``--quiet``."""
+        self.verbatim(f"Next: {command}")
+
+    def verbatim(self, text: str) -> None:
+        """As ``say``, on one line however long."""
         if not self.quiet:
-            self._write(self.stderr, f"Next: {command}", wrap=False)
+            self._write(self.stderr, text, wrap=False)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a line on stderr."""
+        return self._width(self.stderr) or _COLUMNS
+
+    @property
+    def result_columns(self) -> int | None:
+        """Columns of a line on stdout; None where lines aren't broken."""
+        return self._width(self.stdout)
 
     def warn(self, text: str, *, color: str = "") -> None:
         """A line that must be seen, on stderr, also with ``--quiet``. A name in it may be of any length."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import textwrap
-import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from holdall.cli import options, subprocesses
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.block import Block
+from holdall.cli.console import Console, Outcome
 from holdall.errors import AlreadyExists, CannotWrite, Interrupted
 
 if TYPE_CHECKING:
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
 
 
 _FOLDER = "holdall-demo"
-_COLUMNS = 80
+_INDENT = "  "
 _SOURCE = {"OPENAI_SRC_API_KEY": "sk-demo-source"}
 _DESTINATION = {"OPENAI_DST_API_KEY": "sk-demo-destination"}
-NO_DIFFERENCES = "no differences"
 
 
 @click.command("demo", cls=options.Command)
@@ -79,23 +77,6 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _wrapped(line: str, indent: str = "") -> list[str]:
-    """A line of output, wrapped between words to the width of a terminal."""
-    hang = " " * (len(line) - len(line.lstrip()) + 4)
-    # textwrap counts characters, a terminal columns: a wide one takes a second, which is taken out again.
-    wide = "".join(f"{char}\0" if unicodedata.east_asian_width(char) in "WF" else char for char in line)
-    lines = textwrap.wrap(
-        wide,
-        _COLUMNS,
-        initial_indent=indent,
-        subsequent_indent=indent + hang,
-        replace_whitespace=False,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [part.replace("\0", "") for part in lines] or [""]
-
-
 class _Demo:
     """One run in a folder, with holdall as processes of their own that get only the settings they are shown with."""
 
@@ -103,7 +84,9 @@ class _Demo:
         self.console = console
         self.folder = folder
         self.called = subprocesses.program(sys.argv[0])
-        self.environment = subprocesses.without_settings(os.environ)
+        # What they print is shown as it comes, indented.
+        columns = console.columns - len(_INDENT)
+        self.environment = subprocesses.without_settings(os.environ) | {"COLUMNS": str(columns)}
         self.bundle = folder / "larkmoor.tar.zst"
         self.out = folder / "out"
         self.codes: dict[str, int] = {}
@@ -112,14 +95,11 @@ class _Demo:
         """The whole demo. The sandbox is stopped at its end, however that comes."""
         say = self.console.say
         say(sample.about)
-        say("They live in a sandbox: an OpenAI-compatible server on this machine, where each")
-        say("API key is a project. No .env is read, and nothing leaves this machine.")
+        say("A sandbox on this machine plays OpenAI: nothing leaves it, no .env is read.")
         server = ["sandbox", "--port", "0", "--data", str(self.folder / "sandbox"), "--serve-assistants-files"]
         self._show(server, {})
         with subprocesses.serving(server, self.environment, self.folder / "sandbox.log") as url:
-            say(f"  {url}")
-            say("OpenAI refuses to give the files of assistants back. That flag makes the sandbox")
-            say("give them, so that originals travel; the last lines say how to see it without.")
+            self.console.verbatim(f"{_INDENT}{url}")
             self._fill(sample, url)
             self._steps(url)
         return self._end()
@@ -135,8 +115,8 @@ class _Demo:
 
         asyncio.run(make())
         self.console.say(
-            f"Made there: {len(sample.assistants)} assistants, {len(sample.stores)} vector stores, "
-            f"{len(sample.documents)} files."
+            f"Created {len(sample.assistants)} assistants, {len(sample.stores)} vector stores, "
+            f"{len(sample.documents)} files"
         )
 
     def _steps(self, url: str) -> None:
@@ -145,14 +125,14 @@ class _Demo:
         # A .env where the user stands may name other projects.
         source = ["--env-file", "none", "--src-base-url", url]
         destination = ["--output-dir", str(self.out), "--env-file", "none", "--dst-base-url", url]
-        title = "Export, with the key of the source and no other"
+        title = "Export, with the source's key"
         self._step("export", title, ["export", "-o", bundle, *source], _SOURCE)
         if self.bundle.exists():
-            self._step("verify", "Prove the bundle whole, with no key at all", ["verify", bundle], {})
-            title = "Import, with the key of the destination and no other"
+            self._step("verify", "Verify the bundle, without a key", ["verify", bundle], {})
+            title = "Import, with the destination's key"
             self._step("import", title, ["import", bundle, *destination], _DESTINATION)
         if self.out.exists():
-            title = "Compare the destination with the bundle, field by field"
+            title = "Compare the destination with the bundle"
             against = ["verify", bundle, "--against", "dst", *destination]
             self._step("verify --against", title, against, _DESTINATION)
 
@@ -162,46 +142,42 @@ class _Demo:
         self._show(arguments, keys)
 
         def on_line(line: str) -> None:
-            for part in _wrapped(line, "  "):
-                self.console.say(part)
+            self.console.verbatim(f"{_INDENT}{line}")
 
         self.codes[name] = subprocesses.run(arguments, {**self.environment, **keys}, on_line)
 
     def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
         for place, line in enumerate(self._command(arguments, keys)):
-            self.console.say(f"{' ' if place else '$'} {line}")
+            self.console.verbatim(f"{' ' if place else '$'} {line}")
 
     def _command(self, arguments: list[str], keys: Mapping[str, str]) -> list[str]:
-        return subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt")
+        columns = self.console.columns
+        return subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt", columns=columns)
 
     def _end(self) -> Outcome:
-        result = self.console.result
         report = self.out / "report.md"
-        if report.exists():
-            result()
-            result(f"== {report}")
-            for line in report.read_text(encoding="utf-8").splitlines():
-                for part in _wrapped(line):
-                    result(part)
         failed = {name: code for name, code in self.codes.items() if code}
         whole = not failed and "verify --against" in self.codes
-        result()
-        if whole:
-            result(f"Verdict: {NO_DIFFERENCES}. What was imported equals the bundle, field by field.")
-        else:
-            ended = ", ".join(f"{name} ended with {code}" for name, code in failed.items())
-            result(f"Verdict: not equal, or not known to be: {ended or 'the comparison was not reached'}.")
+        exit_code = next(iter(failed.values()), 0 if whole else CannotWrite.exit_code)
+        ended = ", ".join(f"{name} ended with {code}" for name, code in failed.items())
+        self.console.say()
+        Block(
+            verdict="COMPLETE: what was imported equals the bundle, field by field"
+            if whole
+            else f"NOT PROVED EQUAL: {ended or 'the comparison was not reached'}",
+            exit_code=exit_code,
+            places=[f"Folder: {self.folder}"],
+        ).show(self.console, on_stdout=True)
         if self.bundle.exists():
-            result(f"The bundle: {self.bundle} ({human_size(self.bundle.stat().st_size)})")
             self._next()
         return Outcome(
-            exit_code=next(iter(failed.values()), 0 if whole else CannotWrite.exit_code),
+            exit_code=exit_code,
             result={
                 "folder": str(self.folder),
                 "bundle": str(self.bundle) if self.bundle.exists() else None,
                 "report": str(report) if report.exists() else None,
                 "exit_codes": self.codes,
-                "verdict": NO_DIFFERENCES if whole else "differences",
+                "verdict": "no differences" if whole else "differences",
             },
         )
 
@@ -211,20 +187,20 @@ class _Demo:
         refused = self.folder / "refused.tar.zst"
 
         def show(title: str, *commands: tuple[list[str], Mapping[str, str]]) -> None:
-            self.console.result(title)
+            self.console.say(title)
             for arguments, keys in commands:
                 for line in self._command(arguments, keys):
-                    self.console.result(f"  {line}")
+                    self.console.verbatim(f"{_INDENT}{line}")
 
-        self.console.result()
+        self.console.say()
         show(
             "Look inside, take files out:",
             (["inspect", bundle], {}),
             (["extract", bundle, "*.pdf", "--to", str(self.folder / "pdf")], {}),
         )
         show(
-            "The same project on a server that refuses files, as OpenAI does (two terminals):",
+            "Export from a server that refuses files, as OpenAI does (two terminals):",
             (["sandbox", "--port", "8400", "--data", str(self.folder / "sandbox")], {}),
             (["export", "-o", str(refused), "--env-file", "none", "--src-base-url", url], _SOURCE),
         )
-        show("Your own project:", (["export"], {"OPENAI_SRC_API_KEY": "sk-…"}))
+        show("Export your own project:", (["export"], {"OPENAI_SRC_API_KEY": "sk-…"}))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.block import Block, Group
+from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.wrapping import shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 _PATIENCE = 5.0
 # Models that are shown of those that end on one day and nobody uses.
 _MODELS = 8
+# Columns of what an endpoint says that fails.
+_LONGEST = 200
+_VALID = {True: "valid", False: "not accepted", None: "not known"}
 
 
 @click.command(
@@ -44,9 +49,12 @@ def command(console: Console, /, **given: Any) -> Outcome:
     settings = parameters.read_both(console, given)
     diagnosis = diagnose(asyncio.run(_examined(console, settings)))
     console.close_progress()
-    for side in diagnosis.sides:
-        _print_side(console, side)
-    _print_both(console, diagnosis, settings)
+    if console.verbose:
+        for side in diagnosis.sides:
+            _print_side(console, side)
+    else:
+        _print_brief(console, diagnosis)
+    _block(diagnosis, settings).show(console, on_stdout=True)
     failure = diagnosis.failure
     return Outcome(
         exit_code=failure.exit_code if failure else EXIT_LOOK if diagnosis.findings else EXIT_DONE,
@@ -75,13 +83,12 @@ async def _examined(console: Console, settings: BothSettings) -> list[Any]:
 
 def _print_side(console: Console, side: Side) -> None:
     console.result(f"{side.side}: {side.base_url}")
-    key = {True: "valid", False: "not accepted", None: "not known"}[side.key_valid]
     proxy = f"{side.proxy}{', which sees the key and all content' if side.in_clear else ''}" if side.proxy else None
     clear = "unencrypted: whoever is on the way sees the key and all content" if side.in_clear else None
     for title, lines in (
         ("connection", [clear]),
         ("proxy", [proxy]),
-        ("key", [key]),
+        ("key", [_VALID[side.key_valid]]),
         ("organisation", [side.organization]),
         ("project", [side.project]),
         ("endpoints", map(_endpoint, side.endpoints)),
@@ -147,16 +154,64 @@ def _export(held: Holdings) -> str:
     return ", ".join(known)
 
 
-def _print_both(console: Console, diagnosis: Diagnosis, settings: BothSettings) -> None:
-    if len(diagnosis.sides) == 2:
-        same = {True: "yes", False: "no", None: "not known"}[diagnosis.same_project]
-        console.result(f"same project: {same} ({diagnosis.evidence})")
-    for name, origin in settings.ignored:
-        console.result(f"ignored: {name} from {origin}; holdall reads OPENAI_SRC_… and OPENAI_DST_… only")
-    for finding in diagnosis.findings:
-        console.result(f"look: {f'{finding.side}: ' if finding.side else ''}{finding.message}")
-    failure = diagnosis.failure
-    if failure and failure.hint:
-        console.result(f"hint: {failure.hint}")
-    if not diagnosis.findings:
-        console.result("nothing to look at")
+def _print_brief(console: Console, diagnosis: Diagnosis) -> None:
+    """A few lines for each account."""
+    rows: list[tuple[str, str]] = []
+    for side in diagnosis.sides:
+        rows.append(
+            (side.side.capitalize(), f"{side.base_url}{', unencrypted' if side.in_clear else ''}{_proxy(side)}")
+        )
+        if side.failure:
+            # One answer stands for all of them.
+            said = (f"{each.name} {each.answer}: {flat(each.message)}" for each in side.endpoints if each.message)
+            rows += [("  endpoints", shortened(line, _LONGEST)) for line in islice(said, 1)]
+            continue
+        rows.append(("  key", f"{_VALID[side.key_valid]}, project {side.project or 'not known'}"))
+        rows.append(("  endpoints", _endpoints(side)))
+        if side.export:
+            rows.append(("  holds", _export(side.export)))
+    for line in table(rows) if rows else ():
+        console.result(line)
+
+
+def _proxy(side: Side) -> str:
+    sees = ", which sees the key and all content" if side.in_clear else ""
+    return f", through the proxy {side.proxy}{sees}" if side.proxy else ""
+
+
+def _endpoints(side: Side) -> str:
+    """How many endpoints answer, and the names of the others."""
+    names: dict[str, list[str]] = {}
+    for each in side.endpoints:
+        names.setdefault(each.answer, []).append(each.name)
+    first = f"{len(names.pop('answers', ()))} answer"
+    return "; ".join([first, *(f"{answer}: {', '.join(some)}" for answer, some in names.items())])
+
+
+def _block(diagnosis: Diagnosis, settings: BothSettings) -> Block:
+    """The verdict, and everything that needs attention."""
+    failure, findings = diagnosis.failure, diagnosis.findings
+    failed = [side.side for side in diagnosis.sides if side.failure]
+    sides = {side.side for side in diagnosis.sides}
+    same = {True: "yes", False: "no", None: "not known"}[diagnosis.same_project]
+    ready = ["holdall export"] if "source" in sides else ["holdall plan BUNDLE"]
+    return Block(
+        verdict=f"FAILED: can't examine the {' and the '.join(failed)}"
+        if failed
+        else f"{len(findings)} WARNING{'S' if len(findings) > 1 else ''}"
+        if findings
+        else "READY",
+        exit_code=failure.exit_code if failure else EXIT_LOOK if findings else EXIT_DONE,
+        findings=(f"{f'{finding.side}: ' if finding.side else ''}{finding.message}" for finding in findings),
+        findings_total=len(findings),
+        longest=600 if failed else 220,
+        groups=[
+            Group(
+                title=f"ignored: {name} from {origin}", total=1, why="holdall reads OPENAI_SRC_… and OPENAI_DST_… only"
+            )
+            for name, origin in settings.ignored
+        ],
+        details=[f"same project: {same} ({diagnosis.evidence})"] if len(sides) == 2 else [],
+        places=[f"hint: {failure.hint}"] if failure and failure.hint else [],
+        commands=[] if failed else ready,
+    )

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 _ARCHIVES = Path("archives")
 _SUFFIX = ".tar.zst"
-# Fidelities that a person reads better in other words.
-_WORDS = {"text": "text only", "unavailable": "missing", "container": "through a container"}
 
 
 @click.command(cls=options.Command)
@@ -280,7 +278,7 @@ def _facts(report: ExportReport) -> Iterator[str]:
     if report.unchanged_since is not None:
         when = f"{datetime.fromtimestamp(report.unchanged_since, UTC):%Y-%m-%d %H:%M} UTC"
         yield f"Nothing has changed since {when}: {report.bundle} is the newest bundle"
-    numbers = ", ".join(f"{n} {_WORDS.get(each, each)}" for each, n in report.fidelities.items() if n)
+    numbers = ", ".join(f"{n} {views.WORDS.get(each, each)}" for each, n in report.fidelities.items() if n)
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
     held = views.holdings(report.counts, kinds)
     yield f"{held}{f' ({numbers})' if numbers else ''}, {human_size(report.size)}"

@@ -11,14 +11,13 @@ import msgspec
 
 from holdall.capped import Capped
 from holdall.cli import options
+from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 
 if TYPE_CHECKING:
     from holdall.bundle.texts import Joined
     from holdall.extraction import Extracted
-
-_SHOWN = 50  # files named one by one for people; --json names them all
 
 
 @click.command("extract", cls=options.Command)
@@ -83,31 +82,37 @@ def _many(
     from holdall import extraction
 
     take_out = extraction.salvage if salvage else partial(extraction.extract, text=text)
-    code, flawed = EXIT_DONE, 0
     files: list[Any] = []
     lost: Capped[Any] = Capped()
+    # Of a great many files only those are kept that are shown.
+    cut, doubtful = Group(title=""), Group(title="")
     size = 0
     for found in take_out(bundle, patterns, to, force=force, progress=console.progress()):
         if isinstance(found, extraction.Lost):
             lost.append(msgspec.to_builtins(found))
-            if len(lost) <= _SHOWN:
-                console.warn(f"lost: {found.message}")
-        else:
-            size += found.size
-            if found.truncated or found.doubt:
-                flawed += 1
-                code = _flawed(console, found.path, found) if flawed <= _SHOWN else EXIT_LOOK
-            files.append(msgspec.to_builtins(found) if console.json else None)
-            if len(files) <= _SHOWN:
-                console.result(found.path)
-    console.close_progress()
-    if len(lost) > _SHOWN:
-        console.warn(f"lost: … and {lost.total - _SHOWN} more; with --json the first {len(lost)} are listed")
-    if flawed > _SHOWN:
-        console.warn(f"… and {flawed - _SHOWN} more texts that stop short or may be joined wrongly")
-    if len(files) > _SHOWN:
-        console.result(f"… and {len(files) - _SHOWN} more")
-    console.say(
-        f"{counted(len(files), 'file')}, {human_size(size)}, in {to}" + (f"; {lost.total} not saved" if lost else "")
-    )
-    return Outcome(exit_code=EXIT_LOOK if lost else code, result={"files": files, "lost": lost}, losses=lost)
+            console.detail(f"lost: {found.message}")
+            continue
+        size += found.size
+        files.append(msgspec.to_builtins(found) if console.json else None)
+        if len(files) <= SHOWN or console.verbose:
+            console.path(found.path)
+        for group, reason in ((cut, "the server gave no more" * found.truncated), (doubtful, found.doubt)):
+            if reason:
+                group.total, group.why = group.total + 1, group.why or reason
+                group.items += [Path(found.path).name] * (len(group.items) < NAMED)
+                console.detail(f"{found.path}: {'stops short' if group is cut else 'uncertain'}: {reason}")
+    if (left := len(files) - SHOWN) > 0 and not console.verbose:
+        console.result(f"… and {left} more (-v lists them)")
+    cut.title = f"{counted(cut.total, 'text')} cut short"
+    doubtful.title = f"{doubtful.total} uncertain text{'s' if doubtful.total > 1 else ''}"
+    flawed = [group for group in (cut, doubtful) if group.total]
+    code = EXIT_LOOK if lost or flawed else EXIT_DONE
+    Block(
+        verdict=f"DAMAGED: {lost.total} lost, the rest is saved" if lost else "EXTRACTED",
+        exit_code=code,
+        findings=(one["message"] for one in lost),
+        findings_total=lost.total,
+        facts=[f"{counted(len(files), 'file')}, {human_size(size)}, in {to}"],
+        groups=flawed,
+    ).show(console)
+    return Outcome(exit_code=code, result={"files": files, "lost": lost}, losses=lost)

@@ -15,6 +15,7 @@ from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
 from holdall.cli.views import (
+    WORDS,
     aside_groups,
     holdings,
     missing_as_json,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _FILES = 10
 _ASSISTANTS = 100
 # Definitions of which a line is shown without --verbose.
-_BRIEF = 5
+_BRIEF = 3
 # Stores and files that are listed, however often a bundle names each.
 _LISTED = 250_000
 # Who uses what is only known once all memberships are read: up to so many that takes no time.
@@ -224,23 +225,27 @@ def _file(id: str, line: LedgerLine | None) -> dict[str, Any]:
 
 def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
     source, counts = info.source, info.counts
-    where = [source.base_url, *(part for part in (source.organization, source.project, source.label) if part)]
-    numbers = ", ".join(f"{count.files} {fidelity}" for fidelity, count in info.fidelities.items() if count.files)
-    console.result(f"{path}: {human_size(size)}, format {info.format}, written by {info.tool}")
-    console.result(f"Source:    {', '.join(where)}")
-    console.result(f"Captured:  {_time(info.started)} to {_time(info.ended)}")
+    named = (source.organization if console.verbose else None, source.project, source.label)
+    numbers = ", ".join(
+        f"{count.files} {WORDS.get(each, each)}" for each, count in info.fidelities.items() if count.files
+    )
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
-    console.result(f"Holds:     {holdings(counts, kinds)}{f' ({numbers})' if numbers else ''}")
+    console.result(f"{path}: {human_size(size)}, captured {_time(info.ended)}")
+    console.result(f"Source:  {', '.join([source.base_url, *filter(None, named)])}")
+    console.result(f"Holds:   {holdings(counts, kinds)}{f' ({numbers})' if numbers else ''}")
     if console.verbose:
+        console.result(f"Format:  {info.format}, written by {info.tool}")
+        console.result(f"Began:   {_time(info.started)}")
         for name, digest in msgspec.to_builtins(info.digests).items():
-            console.result(f"Digest:    {name} {digest}")
+            console.result(f"Digest:  {name} {digest}")
 
 
 def _print_brief(console: Console, info: HoldallInfo, found: dict[str, list[dict[str, Any]]]) -> None:
     """One line for each of the first definitions."""
     shown = [one for kind in ASSISTANT_KINDS for one in found[KINDS[kind].count]][:_BRIEF]
-    rows = [(one["name"] or "(no name)", one["id"], one["model"] or "", _knowledge(one)) for one in shown]
-    for line in table(rows):
+    rows = [(flat(one["name"] or "(no name)"), one["id"], flat(one["model"] or ""), _knowledge(one)) for one in shown]
+    width = console.result_columns
+    for line in table(rows, width=width and width - 2):
         console.result(f"  {line}")
     total = sum(info.counts.get(KINDS[kind].count, 0) for kind in ASSISTANT_KINDS)
     if (more := total - len(shown)) > 0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import subprocesses
-from holdall.cli.compare import show_proof
+from holdall.cli.compare import compared_objects, proof_as_json, proof_block
 from holdall.cli.console import Console, counted
 from holdall.cli.runs import THIS_MACHINE, QuietObserver
 from holdall.endpoint import endpoint
@@ -60,8 +60,9 @@ def rehearse(
     console.close_progress()
     if unread:
         console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
-    found, verdict = show_proof(console, proof, title=f"rehearsal of {reader.path}")
-    return {**found, "unread_by_sandbox": unread}, verdict
+    block, verdict = proof_block(proof, f"a restored copy of {reader.path} with it")
+    block.show_line(console, f"{verdict} ({reader.path} restored and compared: {compared_objects(proof)})")
+    return {**proof_as_json(proof, verdict), "unread_by_sandbox": unread}, verdict
 
 
 async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +11,16 @@ import click
 import msgspec
 
 from holdall.cli import options
+from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.console import Console, Outcome, counted
-from holdall.cli.views import show_first
-from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite
+from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite, pasteable
 
 if TYPE_CHECKING:
     from holdall.remap.files import Change, Passed, Unmapped
+
+
+# Lines of a diff that a terminal is shown.
+_DIFF = 8
 
 
 @click.command("remap", cls=options.Command)
@@ -37,6 +43,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
     changes: list[dict[str, Any]] = []
     unmapped: list[Unmapped] = []
     passed: list[Passed] = []
+    diff = _Diff(console)
     for found in scan(paths, mapping, renaming):
         match found:
             case Change():
@@ -46,21 +53,31 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
                     except CannotWrite as error:
                         passed.append(Passed(path=found.path, why=error.message))
                         continue
-                    console.result(f"{found.path}: {counted(found.count, 'id')}")
+                    if len(changes) < SHOWN or console.verbose:
+                        console.result(f"{found.path}: {counted(found.count, 'id')}")
                 elif not console.json:
-                    _print_diff(console, found)
+                    diff.show(found)
                 changes.append({"path": str(found.path), "ids": found.count})
             case Passed():
                 passed.append(found)
             case _:
                 unmapped.append(found)
-    lines = (f"left as it is: {one.path}: {one.why}" for one in passed)
-    show_first(console.warn, lines, len(passed), indent="")
-    show_first(console.warn, map(_unmapped, unmapped), len(unmapped), indent="")
-    console.say(_summary(changes, really))
+    diff.end()
     pending = bool(changes) and not really
+    code = EXIT_LOOK if pending or unmapped or passed else EXIT_DONE
+    again = " ".join(map(pasteable, (mapping, *paths)))
+    Block(
+        verdict=_summary(changes, really),
+        exit_code=code,
+        groups=[
+            *_groups("id left", "ids left", ((one.left.why, f"{one.left.id} in {one.path}") for one in unmapped)),
+            *_groups("file left", "files left", ((one.why, str(one.path)) for one in passed)),
+        ],
+        details=chain((f"left as it is: {one.path}: {one.why}" for one in passed), map(_unmapped, unmapped)),
+        commands=[f"holdall remap {again} --write"] if pending else [],
+    ).show(console)
     return Outcome(
-        exit_code=EXIT_LOOK if pending or unmapped or passed else EXIT_DONE,
+        exit_code=code,
         result={
             "mapping": str(mapping),
             "written": really,
@@ -74,25 +91,51 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
     )
 
 
-def _print_diff(console: Console, change: Change) -> None:
-    """Print raw bytes to a file or a pipe, so that the patch applies; escape them on a terminal."""
-    from holdall.remap.files import unified
+class _Diff:
+    """The diff on stdout: raw bytes to a file or a pipe, so that the patch applies; escaped on a terminal, where the
+    first lines are shown without ``--verbose``."""
 
-    raw = getattr(console.stdout, "buffer", None)
-    if raw is not None and not console.stdout.isatty():
-        console.stdout.flush()
-        raw.writelines(unified(change))
-        raw.flush()
-        return
-    for line in unified(change):
-        console.result(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lines = 0
+
+    def show(self, change: Change) -> None:
+        from holdall.remap.files import unified
+
+        console = self._console
+        raw = getattr(console.stdout, "buffer", None)
+        if raw is not None and not console.stdout.isatty():
+            console.stdout.flush()
+            raw.writelines(unified(change))
+            raw.flush()
+            return
+        for line in unified(change):
+            self._lines += 1
+            if self._lines <= _DIFF or console.verbose or not console.stdout.isatty():
+                console.path(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+
+    def end(self) -> None:
+        """Say how many lines were left out."""
+        if self._lines > _DIFF and not self._console.verbose and self._console.stdout.isatty():
+            self._console.result(f"… and {self._lines - _DIFF} more lines (-v shows them)")
 
 
 def _summary(changes: list[dict[str, Any]], really: bool) -> str:
     if not changes:
-        return "no id to rewrite"
+        return "NOTHING TO REWRITE"
     where = f"{counted(sum(one['ids'] for one in changes), 'id')} in {counted(len(changes), 'file')}"
-    return f"rewrote {where}" if really else f"to rewrite: {where}; --write does it"
+    return f"REWRITTEN: {where}" if really else f"TO REWRITE: {where}"
+
+
+def _groups(one: str, many: str, found: Iterable[tuple[str, str]]) -> list[Group]:
+    """Groups by the reason, which comes first in what is ``found``, the name second."""
+    groups: dict[str, list[str]] = {}
+    for why, name in found:
+        groups.setdefault(why, []).append(name)
+    return [
+        Group(title=f"{len(names)} {one if len(names) == 1 else many}", items=names[:NAMED], total=len(names), why=why)
+        for why, names in groups.items()
+    ]
 
 
 def _unmapped(one: Unmapped) -> str:

@@ -109,15 +109,15 @@ def command(
         console.result(url)
         # Whoever reads --json waits for the address, too.
         console.finish(Outcome(result={"base_url": url, "data": str(data.resolve())}))
-        which = "name in the path" if behaviour.foundry else "key that looks like one"
-        console.say(f"Projects are kept in {data.resolve()}. Every {which} is a project.")
+        which = "name in the path" if behaviour.foundry else "API key (sk-…)"
+        console.verbatim(f"Projects: {data.resolve()} (one for each {which})")
         if behaviour.foundry:
             console.say("In another terminal (the token is good for an hour):")
-            console.say(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={token(time.time() + 3600)}")
+            console.verbatim(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={token(time.time() + 3600)}")
         else:
             console.say("In another terminal:")
-            console.say(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
-            console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")
+            console.verbatim(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
+            console.verbatim(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")
         console.say("Ctrl-C stops it.")
 
     fault = None if storm is None else Storm(seed=storm)

@@ -21,8 +21,6 @@ from typing import IO, Any
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
-_COLUMNS = 78
-
 # In a session of its own a child gets no Ctrl-C, which a terminal sends to all: its end is for this process to choose.
 _APART: dict[str, Any] = {
     "start_new_session": True,
@@ -59,8 +57,11 @@ def program(called_as: str) -> str:
     return pasteable(called_as)
 
 
-def command_line(called: str, arguments: Sequence[str], keys: Mapping[str, str], *, windows: bool) -> list[str]:
-    """The lines that a user would type, in a POSIX shell or in PowerShell, broken to fit a terminal."""
+def command_line(
+    called: str, arguments: Sequence[str], keys: Mapping[str, str], *, windows: bool, columns: int = 80
+) -> list[str]:
+    """The lines that a user would type, in a POSIX shell or in PowerShell, broken to fit a terminal with a prompt of
+    two columns."""
     words = [called, *(pasteable(word) for word in arguments)]
     if windows:
         return [*(f'$env:{name} = "{value}"' for name, value in keys.items()), " ".join(words)]
@@ -70,7 +71,7 @@ def command_line(called: str, arguments: Sequence[str], keys: Mapping[str, str],
         follower = words[place + 1] if place + 1 < len(words) else ""
         # A flag and its value stay on one line.
         group = len(word) + (1 + len(follower) if word.startswith("-") and not follower.startswith("-") else 0)
-        if lines[-1] and len(lines[-1]) + 1 + group > _COLUMNS - 2:
+        if lines[-1] and len(lines[-1]) + 1 + group > columns - 4:
             lines.append("   ")
         lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]

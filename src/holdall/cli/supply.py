@@ -12,7 +12,7 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import aside_groups, missing_as_json, missing_groups, missing_lines, verdict_as_json
+from holdall.cli.views import aside_groups, missing_as_json, missing_groups, missing_lines, show_first, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     target = _target(bundle, output)
     with Originals(originals) as found:
         console.say(f"{counted(found.files, 'file')} below {originals}")
-        for note in found.notes():
-            console.warn(f"note: {note}")
+        notes = [f"note: {note}" for note in found.notes()]
+        show_first(console.warn, notes, len(notes), limit=None if console.verbose else NAMED, indent="")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
     lists = _show_report(console, bundle, supplied)
     well = not supplied.refused and (supplied.supplied or not supplied.wanted)
@@ -80,7 +80,7 @@ def _show_report(console: Console, bundle: Path, supplied: Supplied) -> dict[str
             exit_code=supplied.verdict.exit_code,
             facts=[_fact(supplied)],
             groups=[
-                *([Group(title="Not taken", items=refused[:NAMED], total=supplied.refused)] if refused else ()),
+                *_refused(supplied),
                 *missing_groups(missing),
                 *aside_groups(missing),
             ],
@@ -92,6 +92,13 @@ def _show_report(console: Console, bundle: Path, supplied: Supplied) -> dict[str
         console.detail(f"sha256 {supplied.sha256}")
         console.path(str(supplied.bundle))
     return lists
+
+
+def _refused(supplied: Supplied) -> list[Group]:
+    """The originals that came near and were not taken, each for a reason of its own."""
+    names = [one.filename or one.id for one in supplied.refusals[:NAMED]]
+    title = f"{counted(supplied.refused, 'original')} not taken (-v says why)"
+    return [Group(title=title, items=names, total=supplied.refused)] if supplied.refused else []
 
 
 def _fact(supplied: Supplied) -> str:

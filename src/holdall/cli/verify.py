@@ -11,15 +11,25 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.block import Block
+from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.views import verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, Mistakes, UsageFault, pasteable
+from holdall.model import Fidelity
 from holdall.settings import DestinationSettings
-from holdall.verdict import COMPLETE
+from holdall.verdict import COMPLETE, Reason
 
 if TYPE_CHECKING:
     from holdall.verification import Verification
+
+# What the declared losses that are read off the records count as.
+_REASONS = {
+    "unavailable": Reason.FILES,
+    "no-file": Reason.FILES,
+    "truncated": Reason.TEXTS_CUT,
+    "doubtful": Reason.DOUBTFUL,
+    "no-store": Reason.STORES,
+}
 
 
 @click.command("verify", cls=options.Command)
@@ -131,7 +141,8 @@ def _block(verdict: Verification) -> Block:
             exit_code=verdict.exit_code,
             findings=(f"{finding.code}: {finding.message}" for finding in verdict.findings),
             findings_total=verdict.findings.total,
-            commands=[f"holdall extract {pasteable(verdict.path)} --salvage --to FOLDER"],
+            facts=[f"{verdict.path}: {human_size(verdict.size)}"],
+            commands=[f"holdall extract {pasteable(verdict.path)} --salvage --to salvaged"],
         )
     info = verdict.info
     assert info is not None
@@ -143,19 +154,48 @@ def _block(verdict: Verification) -> Block:
         # What is missing was known, and changes the exit code only with --complete.
         exit_code=EXIT_LOOK if missing else EXIT_DONE,
         facts=[f"{verdict.path}: {size}{f', sha256 {verdict.sha256}' if verdict.sha256 else ''}"],
+        groups=_known_groups(verdict),
         details=_known(verdict),
+        commands=[_way_on(verdict)],
     )
     if not verdict.is_named:
         block.verdict = f"NOT THE FILE NAMED: its sha256 is {verdict.sha256}, expected {verdict.named}"
-        block.exit_code = verdict.exit_code
+        block.exit_code, block.commands = verdict.exit_code, []
     return block
+
+
+def _way_on(verdict: Verification) -> str:
+    """The command to type next: what can be supplied is supplied first."""
+    bundle = pasteable(verdict.path)
+    if _files(verdict, Fidelity.UNAVAILABLE) or _files(verdict, Fidelity.TEXT):
+        return f"holdall supply {bundle} --originals DIR"
+    return f"holdall plan {bundle}"
+
+
+def _known_groups(verdict: Verification) -> list[Group]:
+    """What the bundle says of itself that it lacks, by reason, with the first names."""
+    named: dict[str, list[str]] = {}
+    for loss in verdict.losses:
+        named.setdefault(_REASONS.get(loss.code, loss.code), []).append(loss.filename or loss.id or loss.message)
+    groups = [
+        Group(title=f"{count} {reason.one if count == 1 else reason.many}", items=named.get(reason, []), total=count)
+        for reason, count in verdict.completeness.counts.items()
+    ]
+    if texts := _files(verdict, Fidelity.TEXT):
+        groups.append(Group(title=f"{counted(texts, 'file')} as text only", total=texts))
+    return groups
+
+
+def _files(verdict: Verification, fidelity: Fidelity) -> int:
+    """How many files are in the bundle like that."""
+    found = verdict.info.fidelities.get(fidelity) if verdict.info else None
+    return found.files if found else 0
 
 
 def _known(verdict: Verification) -> Iterator[str]:
     """What the bundle says of itself that it lacks."""
-    text = verdict.info.fidelities.get("text") if verdict.info else None
-    if text:
-        yield f"known at export: {counted(text.files, 'file')} as text only"
+    if texts := _files(verdict, Fidelity.TEXT):
+        yield f"known at export: {counted(texts, 'file')} as text only"
     for loss in verdict.losses:
         yield f"known at export: {loss.message}"
     if (more := verdict.losses.total - len(verdict.losses)) > 0:

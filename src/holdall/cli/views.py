@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from holdall.verdict import Verdict
 
 
+WORDS = {"text": "text only", "unavailable": "missing", "container": "through a container"}
+"""Fidelities that a person reads better in other words."""
 # How many of one sort the terminal shows. --json has all, or a thousand.
 _SHOWN = 20
 # Files that are read to name the first of each reason.
@@ -109,6 +111,8 @@ def losses_as_json(losses: Iterable[Loss]) -> list[dict[str, Any]]:
 
 def missing_groups(missing: MissingFromBundle) -> list[Group]:
     """The files whose bytes the bundle lacks, by reason, the worst first."""
+    from holdall.bundle.missing import Lack
+
     groups = {one: Group(title="", total=count, why=one.why) for one, count in missing.counts.items()}
     # The worst come first, so those that are named are among the first.
     for wanted in islice(missing.wanted(), _READ):
@@ -117,7 +121,8 @@ def missing_groups(missing: MissingFromBundle) -> list[Group]:
             found.append(wanted.filename or wanted.id)
     for (lack, _), group in groups.items():
         group.title = f"{group.total} {lack.value if group.total == 1 else lack.many}"
-    return sorted(groups.values(), key=lambda group: not group.items)
+    order = list(Lack)
+    return [groups[one] for one in sorted(groups, key=lambda one: (order.index(one.lack), -groups[one].total))]
 
 
 def aside_groups(missing: MissingFromBundle) -> list[Group]:
@@ -128,12 +133,14 @@ def aside_groups(missing: MissingFromBundle) -> list[Group]:
 def outside_groups(outside: Sequence[Dependency], credentials: Capped[Suspect]) -> list[Group]:
     """What no bundle holds, and the fields that seem to hold a credential: no losses, but worth a line each."""
     groups = []
+    if credentials:
+        title = "Warning: the bundle seems to hold credentials"
+        groups.append(
+            Group(title=title, items=[f"{one.id} {one.field}" for one in credentials[:NAMED]], total=credentials.total)
+        )
     if outside:
         names = [str(one).removeprefix("the back end of ") for one in outside[:NAMED]]
         groups.append(Group(title="Not included (hosted elsewhere)", items=names, total=len(outside)))
-    if credentials:
-        title = "Warning: the bundle seems to hold credentials"
-        groups.append(Group(title=title, items=[str(one) for one in credentials[:NAMED]], total=credentials.total))
     return groups
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 # Combining characters stand on the one before them.
 _NO_COLUMN = frozenset({"Mn", "Me"})
+# Columns that are left of a name in a table.
+_NARROWEST = 10
 
 
 def columns(text: str) -> int:
@@ -67,9 +69,15 @@ def wrapped(text: str, width: int | None, hang: int = 4) -> list[str]:
     return [line.replace("\0", "") for line in lines] or [""]
 
 
-def table(rows: Sequence[Sequence[str]], gap: int = 2) -> Iterator[str]:
-    """The rows as lines, each column as wide as its widest cell; the last column is not padded."""
+def table(rows: Sequence[Sequence[str]], gap: int = 2, width: int | None = None) -> Iterator[str]:
+    """The rows as lines, each column as wide as its widest cell; the last column is not padded.
+
+    Where a line would be wider than ``width``, the first column is cut, down to ten columns.
+    """
     widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
-    for row in rows:
+    if width is not None and (over := sum(widths) + gap * (len(widths) - 1) - width) > 0:
+        widths[0] = min(widths[0], max(widths[0] - over, _NARROWEST))
+    for first, *others in rows:
+        row = [shortened(first, widths[0]), *others]
         padded = (f"{cell}{' ' * (width - columns(cell) + gap)}" for cell, width in zip(row, widths, strict=True))
         yield "".join(padded).rstrip()
