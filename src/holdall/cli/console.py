@@ -6,6 +6,7 @@ failure. Names and messages come from servers and bundles, so every line passes 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -181,8 +182,9 @@ class Console:
             **_listed("losses", losses),
             "error": error,
         }
-        # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.
-        pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=msgspec.to_builtins).iterencode(document)
+        # In pieces, as it may be long. What can't be printed or encoded has an escape of JSON's own inside its strings.
+        is_plain = not codecs.lookup(self.stdout.encoding or "utf-8").name.startswith("utf")
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=is_plain, default=msgspec.to_builtins).iterencode(document)
         while some := "".join(islice(pieces, _AT_ONCE)):
             self._put(self.stdout, json_printable(some), end="")
         self._put(self.stdout, "")
