@@ -23,6 +23,15 @@ T = TypeVar("T")
 
 CTRL_C = "\x03"
 
+# The keys that are pressed in a terminal are signals to those that it controls.
+_IN_THE_WINDOW = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.argv[0] = "holdall"
+from holdall.cli.main import main
+main()
+"""
+
 
 class Window:
     """``holdall ARGUMENTS`` as a process of its own; a context manager that leaves it not running."""
@@ -39,14 +48,13 @@ class Window:
         # By its own word it is a terminal as pyte is one, whatever the test itself runs in.
         environ = {name: value for name, value in (env or os.environ).items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "holdall", *arguments],
+            [sys.executable, "-c", _IN_THE_WINDOW, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             cwd=cwd,
             env={**environ, "TERM": "linux", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(theirs)
         self._reader = threading.Thread(target=self._read, daemon=True)

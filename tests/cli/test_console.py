@@ -152,9 +152,19 @@ def test_nothing_that_is_shown_runs_backwards(terminal: Open) -> None:
     progress.expect(last=True)
     assert "  50%  1/2 files  60/100 B" in screen.lines[0]
     progress.expect(files=2, bytes=200)  # found all the same
-    assert "  50%  1/4 files  60/300 B" in screen.lines[0]
+    assert "  50%  1/4 files  60 B" in screen.lines[0]
     progress.advance(files=3, bytes=1000)  # more than the server said
-    assert "  99%  4/4 files  1.1/1.1 kB" in screen.lines[0]
+    assert "  99%  4/4 files  1.1 kB" in screen.lines[0]
+
+
+def test_sizes_that_are_found_with_the_files_are_no_total(terminal: Open) -> None:
+    screen, _, progress = terminal(step=0.2)
+    progress.stage("Downloading")
+    progress.expect(files=10, last=True)
+    for _ in range(3):
+        progress.expect(bytes=1000)
+        progress.advance(files=1, bytes=1000)
+    assert screen.lines[0].endswith("  30%  3/10 files  3.0 kB")
 
 
 def test_a_stage_that_begins_when_all_is_done_counts_anew(terminal: Open) -> None:

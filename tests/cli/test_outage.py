@@ -11,7 +11,7 @@ import pytest
 
 from holdall.remote import wire
 from holdall.remote.limits import FIRST_PATIENCE, PATIENCE, Limits
-from holdall.sandbox.behaviour import Fail, Reset
+from holdall.sandbox.behaviour import Fail, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
@@ -99,6 +99,15 @@ def test_an_outage_of_minutes_costs_an_export_its_time(
     assert done.code == 0, done.err
     assert clock.now >= 10
     assert "waiting 8 s" in done.err
+
+
+def test_waits_are_not_told_of_by_the_hundreds(holdall: Terminal, clock: Clock, box: Running, project: str) -> None:
+    box.fault(RateLimit(retry_after=20), "GET", "/files/*/content", times=9)
+    done = holdall("export", "-o", "b.tar.zst", "--env-file", "none", OPENAI_SRC_BASE_URL=project)
+    assert done.code == 0, done.err
+    told = [line for line in done.err.splitlines() if line.startswith("waiting ")]
+    said = "waiting 20 s: rate limit of the source"
+    assert told == [said, f"{said} (2nd time)", f"{said} (4th time)", f"{said} (8th time)"]
 
 
 def test_after_a_longer_one_the_same_command_goes_on(

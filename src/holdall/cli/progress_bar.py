@@ -109,7 +109,8 @@ class ProgressBar(Meter):
         if self.files_due:
             yield f"{self.files}/{self.files_due} {self.things}"
         if self.bytes_due:
-            yield _of(human_size(self.bytes), human_size(self.bytes_due))
+            done, total = human_size(self.bytes), self.bytes_total
+            yield _of(done, human_size(total)) if total else done
         if (left := self.seconds_left) is not None:
             yield f"{tqdm.format_interval(left)} left"
 

@@ -28,7 +28,8 @@ class ProgressLines(Meter):
         if self.files_due:
             facts.append(f"{self.files} of {self.files_due} {self.things}")
         if self.bytes_due:
-            facts.append(f"{human_size(self.bytes)} of {human_size(self.bytes_due)}")
+            total = f" of {human_size(self.bytes_total)}" if self.bytes_total else ""
+            facts.append(f"{human_size(self.bytes)}{total}")
         if percent := self.percent:
             facts.append(percent)
         if facts:

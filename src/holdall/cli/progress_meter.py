@@ -28,7 +28,7 @@ class Meter(ABC):
     def _reset(self) -> None:
         self.files = self.bytes = self.files_due = self.bytes_due = 0
         self._files = self._bytes = 0
-        self._is_all_known = False
+        self._is_all_known = self._is_size_open = False
         self._share = 0.0
         self._samples: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
 
@@ -42,6 +42,8 @@ class Meter(ABC):
         self.title, self.things = title, things
 
     def expect(self, *, files: int = 0, bytes: int = 0, last: bool = False) -> None:
+        # Sizes that are only found as the files are fetched are no total of what is to come.
+        self._is_size_open = self._is_size_open or (bytes > 0 and (self._files > 0 or self._bytes > 0))
         self.files_due += files
         self.bytes_due += bytes
         self._is_all_known = self._is_all_known or last
@@ -76,6 +78,11 @@ class Meter(ABC):
             self.show()
 
     @property
+    def bytes_total(self) -> int:
+        """The bytes of all, 0 where that isn't known."""
+        return 0 if self._is_size_open else self.bytes_due
+
+    @property
     def percent(self) -> str | None:
         """How much is done; None while more may be found. Never 100%, for what follows the last file isn't counted."""
         return None if self.share is None else f"{min(int(self.share * 100), 99)}%"
@@ -83,7 +90,7 @@ class Meter(ABC):
     @property
     def share(self) -> float | None:
         """Of files and bytes the one that lags behind, from 0 to 1: both have to be done."""
-        pairs = ((self.files, self.files_due), (self.bytes, self.bytes_due))
+        pairs = ((self.files, self.files_due), (self.bytes, self.bytes_total))
         shares = [done / due for done, due in pairs if due]
         if not shares or not self._is_all_known:
             return None

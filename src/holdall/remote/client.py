@@ -14,6 +14,7 @@ from holdall.errors import (
     REQUEST_ERRORS,
     AuthenticationFailed,
     NotFound,
+    RateLimited,
     RemoteError,
     RequestRefused,
     UnexpectedAnswer,
@@ -286,7 +287,8 @@ class Account(Wire):
                         wait = tries.after(error, slot)
                         if wait >= _LONG:
                             kind = f"waiting: {type(error).__name__}"
-                            self.progress.note(f"waiting {wait:.0f} s: {error.message}", kind=kind)
+                            why = f"rate limit of the {self.side}" if isinstance(error, RateLimited) else error.message
+                            self.progress.note(f"waiting {wait:.0f} s: {why}", kind=kind)
                 else:
                     tries.succeeded()
                     if held:
