@@ -1,7 +1,7 @@
 """Bundles that a released version exported: every later one reads, proves, plans and imports them.
 
-``tests/bundle/exported/`` was written once, by holdall 1.0.0, one bundle for each version of the format. Those files are
-never written anew: a change that can't read them breaks a promise (docs/compatibility.md). A new version of the format
+``tests/bundle/exported/`` was written once, by holdall 1.0.0, one bundle for each version of the format. They are never
+written anew: a change that can't read them breaks a promise (docs/compatibility.md). A new version of the format
 gets a bundle beside them, and a line here.
 """
 
