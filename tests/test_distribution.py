@@ -89,12 +89,6 @@ def test_the_docker_image_is_built_of_the_same_wheel(context: Path, wheel: Path,
     assert set(zipfile.ZipFile(built).namelist()) == set(zipfile.ZipFile(wheel).namelist())
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="no hadolint here")
-def test_the_dockerfile_has_no_lint() -> None:
-    done = subprocess.run(["hadolint", str(ROOT / "Dockerfile")], capture_output=True, encoding="utf-8", check=False)
-    assert done.stdout + done.stderr == ""
-
-
 def test_an_installed_sdist_runs_and_its_tests_are_all_collected(sdist: Path, wheel: Path, tmp_path: Path) -> None:
     # What holdall needs comes from this environment, holdall itself from the new one.
     venv.create(tmp_path / "venv", with_pip=False, symlinks=os.name != "nt")
