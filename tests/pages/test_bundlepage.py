@@ -16,8 +16,8 @@ from holdall.bundle.reader import open_bundle
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.importer.runs.runpage import run_page
-from holdall.importer.runs.runreport import Party
-from holdall.model import SourceId, TargetId
+from holdall.importer.runs.runreport import Party, Result, Status
+from holdall.model import Kind, SourceId, TargetId
 from holdall.pages.bundlepage import bundle_page
 from holdall.verdict import Reason, Verdict
 from tests.browser import CHROMIUM, browser
@@ -174,6 +174,12 @@ def test_a_browser_has_nothing_to_say_and_to_ask_for(tmp_path: Path) -> None:
     pages["20,000 files"] = packed(tmp_path, files, assistants={"asst_1": long})
     parties = {"source": Party(org_id="o" * 300), "files": {SourceId("f" * 300): TargetId("g" * 300)}}
     pages["an import"] = "".join(run_page(msgspec.structs.replace(REPORT, **parties), []))
+    with open_bundle(SAMPLE) as bundle:
+        results = [
+            Result(source=one.id, target=TargetId("t" * 300), status=Status.SUCCESS) for one in bundle.assistants()
+        ]
+        report = msgspec.structs.replace(REPORT, by_kind={Kind.ASSISTANT: results})
+        pages["an import with its bundle"] = "".join(run_page(report, [], bundle))
     with browser(tmp_path / "profile") as shown:
         for name, found in pages.items():
             path = tmp_path / "page.html"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -22,6 +22,9 @@ from holdall.pages.shares import Share, Shares
 from holdall.untrusted import read_json
 
 T = TypeVar("T")
+
+Copies = Mapping[tuple[Kind, SourceId], str]
+"""What became of objects, as HTML for their cards."""
 
 # What a page lists at most: files of one store or assistant, files in all, cards, stores, missing files and the like.
 _OF_ONE = 300
@@ -44,32 +47,48 @@ _SHOWN_ELSEWHERE = frozenset({"id", "object", "created_at", "name", "model", "de
 def bundle_page(bundle: BundleReader, bytes_: int) -> Iterator[str]:
     """The page, piece by piece; ``bytes_`` is the bundle's size. Raises DamagedBundle."""
     with MissingFromBundle(bundle) as missing:
-        yield from page(f"{bundle.path.name} · holdall", _Page(bundle, missing, bytes_).body())
+        yield from page(f"{bundle.path.name} · holdall", _Page(bundle).body(missing, bytes_))
+
+
+def bundle_sections(bundle: BundleReader, copies: Copies) -> Iterator[str]:
+    """The cards of those objects that have ``copies``. Raises DamagedBundle."""
+    yield from _Page(bundle, copies).cards()
 
 
 class _Page:
     """One pass over a bundle. Counts down what there is still room for."""
 
-    def __init__(self, bundle: BundleReader, missing: MissingFromBundle, bytes_: int) -> None:
-        self._bundle, self._missing, self._bytes = bundle, missing, bytes_
+    def __init__(self, bundle: BundleReader, copies: Copies | None = None) -> None:
+        self._bundle, self._copies = bundle, copies
         self._shares = Shares(bundle)
-        self._numbers = {id: number for number, id in enumerate(self._shares.stores)}
+        shown = (id for id in self._shares.stores if self._shows(Kind.STORE, id))
+        self._numbers = {id: number for number, id in enumerate(shown)}
         self._names: dict[SourceId, str | None] = {}
         self._users: dict[SourceId, list[str]] = {}
         self._files, self._characters = _FILES, _CHARACTERS
 
-    def body(self) -> Iterator[str]:
+    def body(self, missing: MissingFromBundle, bytes_: int) -> Iterator[str]:
+        yield from self._head(bytes_)
+        yield from self._lacking(missing)
+        yield from self.cards()
+        yield from self._unused()
+        yield from self._outside(missing)
+
+    def cards(self) -> Iterator[str]:
         for record in islice(self._bundle.stores(), _STORES):
             self._names[record.id] = StoreView.of(record).name
-        yield from self._head()
-        yield from self._lacking()
         for kind in ASSISTANT_KINDS:
             yield from self._cards(kind)
         yield from self._knowledge()
-        yield from self._unused()
-        yield from self._outside()
 
-    def _head(self) -> Iterator[str]:
+    def _shows(self, kind: Kind, id: SourceId) -> bool:
+        return self._copies is None or (kind, id) in self._copies
+
+    def _copy(self, kind: Kind, id: SourceId) -> str:
+        """The end of a card's head: the object's id, and what became of it."""
+        return f"<p class=id>{code(id)}</p>\n{(self._copies or {}).get((kind, id), '')}"
+
+    def _head(self, bytes_: int) -> Iterator[str]:
         info, verdict = self._bundle.info, declared_verdict(self._bundle.info)
         yield f"<header><p class=eyebrow>{name(self._bundle.path.name)}</p>\n"
         yield headline(str(verdict), good=verdict.complete)
@@ -86,27 +105,27 @@ class _Page:
             [
                 ("Source", "<br>".join(map(name, where))),
                 ("Exported", f"{_time(info.started)} to {_time(info.ended)}"),
-                ("Bundle", f"{human_size(self._bytes)}, format {text(info.format)}, written by {name(info.tool)}"),
+                ("Bundle", f"{human_size(bytes_)}, format {text(info.format)}, written by {name(info.tool)}"),
             ]
         )
         yield "<p class=note>As recorded at export. This page is not a check: use <code>holdall verify</code>.</p>"
         yield "</header>\n"
 
-    def _lacking(self) -> Iterator[str]:
+    def _lacking(self, missing: MissingFromBundle) -> Iterator[str]:
         """The files that have no original."""
-        if not self._missing.total:
+        if not missing.total:
             return
-        yield f"<section><h2>No original: {counted(self._missing.total, 'file')}</h2>\n"
+        yield f"<section><h2>No original: {counted(missing.total, 'file')}</h2>\n"
         yield "<p>If you have copies, add them with <code>holdall supply</code>.</p>\n"
         worst, texts = _Reasoned(), _Reasoned()
-        for one in islice(self._missing.wanted(), _MISSING):
+        for one in islice(missing.wanted(), _MISSING):
             rows = texts if one.fidelity is Fidelity.TEXT and not (one.truncated or one.doubt) else worst
             rows.add(one.message, self._wanted(one))
         yield f"<ul class=rows>\n{''.join(worst.rows)}</ul>\n"
         if texts.rows:
             inner = f"<ul class=rows>\n{''.join(texts.rows)}</ul>\n"
             yield fold(f"Text only <small>{texts.count}</small>", inner, is_open=texts.count <= _OPEN)
-        yield f"{_more(self._missing.total - _MISSING)}</section>\n"
+        yield f"{_more(missing.total - _MISSING)}</section>\n"
 
     @staticmethod
     def _wanted(one: Wanted) -> str:
@@ -122,15 +141,17 @@ class _Page:
 
     def _cards(self, kind: Kind) -> Iterator[str]:
         total, row = 0, KINDS[kind]
-        for number, record in enumerate(self._bundle.definitions(kind)):
-            total = number + 1
-            if number == 0:
-                yield f"<section><h2>{counted(self._bundle.info.counts.get(row.count, 0), row.noun)}</h2>\n"
+        for record in self._bundle.definitions(kind):
+            if not self._shows(kind, record.id):
+                continue
+            if not total:
+                yield f"<section><h2>{counted(self._number(kind), row.noun)}</h2>\n"
+            total += 1
             view = read(record)
             for store in view.store_ids:
                 if len(users := self._users.setdefault(store, [])) < USERS:
                     users.append(view.name or record.id)
-            if number < _CARDS:
+            if total <= _CARDS:
                 yield from self._card(record, view)
         if total:
             if self._characters <= 0:
@@ -138,9 +159,15 @@ class _Page:
                 yield f"<code>holdall extract</code> has all of {row.folder}</p>\n"
             yield f"{_more(total - _CARDS)}</section>\n"
 
+    def _number(self, kind: Kind) -> int:
+        """How many the page has of a kind."""
+        if self._copies is None:
+            return self._bundle.info.counts.get(KINDS[kind].count, 0)
+        return sum(its is kind for its, _ in self._copies)
+
     def _card(self, record: Record, view: DefinitionView) -> Iterator[str]:
         fields = _fields(record)
-        yield f"<article><h3>{name(view.name or '(no name)')}</h3>\n<p class=id>{code(record.id)}</p>\n"
+        yield f"<article><h3>{name(view.name or '(no name)')}</h3>\n{self._copy(record.kind, record.id)}"
         if said := fields.get("description"):
             yield f"<p>{self._cut(said)}</p>\n"
         yield facts(self._card_facts(fields, view))
@@ -171,10 +198,10 @@ class _Page:
 
     def _store_link(self, id: SourceId) -> str:
         number = self._numbers.get(id)
-        if number is None:
+        if number is None and id not in self._shares.stores:
             return f"{code(id)} <b class=unavailable>not in the bundle</b>"
         said = name(self._names.get(id) or id)
-        return f"<a href=#s{number}>{said}</a>" if number < _STORES else said
+        return f"<a href=#s{number}>{said}</a>" if number is not None and number < _STORES else said
 
     def _tool(self, tool: Any) -> str:
         kind = tool.get("type") if isinstance(tool, dict) else tool
@@ -204,7 +231,7 @@ class _Page:
     # -- stores and files ----------------------------------------------------------------------------
 
     def _knowledge(self) -> Iterator[str]:
-        stores = self._shares.stores
+        stores = {id: self._shares.stores[id] for id in self._numbers}
         if not stores:
             return
         yield f"<section><h2>Knowledge: {counted(len(stores), 'vector store')}</h2>\n"
@@ -215,7 +242,7 @@ class _Page:
 
     def _store(self, id: SourceId, share: Share, largest: int) -> Iterator[str]:
         yield f"<article id=s{self._numbers[id]}><h3>{name(self._names.get(id) or '(no name)')}</h3>\n"
-        yield f"<p class=id>{code(id)}</p>\n"
+        yield self._copy(Kind.STORE, id)
         parts = {each: share.files[each] for each in Fidelity if share.files[each]}
         words = ", ".join(fidelity(each, count) for each, count in parts.items())
         if parts:
@@ -251,9 +278,9 @@ class _Page:
             yield from _files(counted(unused.total, "file").capitalize(), lines, unused.total)
             yield "</section>\n"
 
-    def _outside(self) -> Iterator[str]:
+    def _outside(self, missing: MissingFromBundle) -> Iterator[str]:
         """What no bundle can hold, and the fields that seem to hold a credential."""
-        outside, found = self._missing.outside, self._missing.credentials
+        outside, found = missing.outside, missing.credentials
         if outside:
             yield "<section><h2>Not included: hosted elsewhere or deleted</h2>\n<ul class=plain>\n"
             for one in outside[:_MISSING]:

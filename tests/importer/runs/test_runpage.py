@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from holdall.bundle.reader import open_bundle
+from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
 from holdall.importer.runs.runpage import run_page
 from holdall.importer.runs.runreport import Orphan
 from holdall.model import Kind, SourceId, TargetId
-from tests.importer.runs.test_runreport import REPORT
+from tests.bundle.packing import File, pack
+from tests.importer.runs.test_runreport import LOSS, REPORT
 from tests.pages.reading import Reading
 
 
@@ -24,6 +29,36 @@ def test_the_verdict_comes_first_and_what_failed_before_what_did_not() -> None:
     assert "left out: gone" in text
     assert "<b>`x`" in text
     assert "\\u202e" in text
+
+
+def test_with_the_bundle_each_assistant_and_store_of_the_run_has_a_card(tmp_path: Path) -> None:
+    assistants = {
+        "asst_1": {"name": "Support", "model": "gpt-5-mini", "instructions": "<be kind>"},
+        "asst_2": {"name": "Sales", "tool_resources": {"file_search": {"vector_store_ids": ["vs_1", "vs_2"]}}},
+        "asst_5": {"name": "Not chosen"},
+    }
+    path = tmp_path / "b.tar.zst"
+    files = [File(id="f1", filename="a.pdf"), File(id="f2")]
+    pack(path, files, assistants=assistants, stores={"vs_1": {"name": "Papers"}, "vs_2": {"name": "Left"}})
+    with open_bundle(path) as bundle:
+        read = Reading("".join(run_page(REPORT, [], bundle)))
+    text = read.text
+    assert "Not whole: 3 of 4 results" in text
+    assert text.index("left out: gone") < text.index("Support asst_1 → asst_9 copied Modelgpt-5-mini")
+    assert "<be kind>" in text
+    assert "Sales asst_2 → asst_8 partial" in text
+    assert "Not chosen" not in text
+    assert "Knowledge: 1 vector store Papers vs_1 → vs_9" in text
+    assert "a.pdf f1original" in text
+    assert "SearchesPapersLeft" in text
+    assert read.links == {"#s0"}
+
+
+def test_losses_that_share_a_reason_are_one_line() -> None:
+    own = Loss(why=Why.UNFIT_VALUE, kind=Kind.ASSISTANT, id=SourceId("asst_2"), name="n", field="top_p", text="no")
+    more = [msgspec.structs.replace(LOSS, name=name) for name in ("b<.pdf", "c.pdf")]
+    results = [msgspec.structs.replace(REPORT.assistants[1], losses=[own, LOSS, *more])]
+    assert "left out: gone: a.pdf, b<.pdf, c.pdftop_p: no" in read(by_kind={Kind.ASSISTANT: results}).text
 
 
 def test_each_old_id_leads_to_its_new_one() -> None:

@@ -13,8 +13,9 @@ import msgspec
 
 from holdall.bundle.appendlog import AppendLog
 from holdall.bundle.durable import cannot_write, sync_file, sync_folder, write_whole
+from holdall.bundle.reader import BundleReader
 from holdall.endpoint import same_account
-from holdall.errors import CannotWrite, ImportFailed, OutputLocked
+from holdall.errors import CannotWrite, HoldallError, ImportFailed, OutputLocked
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
@@ -152,18 +153,21 @@ class RunFolder:
         # Nothing is decided by it: only the journal has to survive a crash.
         self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
-    def publish(self, report: Report, changes: Sequence[Difference] = ()) -> None:
+    def publish(self, report: Report, changes: Sequence[Difference] = (), bundle: BundleReader | None = None) -> None:
         """Write mapping, report and page into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not.
 
-        ``changes`` are the values that the run replaced.
+        ``changes`` are the values that the run replaced; of the ``bundle`` the page shows what was imported.
         """
         document = msgspec.json.format(msgspec.json.encode(mapping(report)), indent=2) + b"\n"
+        self._publish(MAPPING, document)
+        # A server may send half of a surrogate pair as a name, which is no UTF-8.
+        self._publish(REPORT, markdown(report).encode("utf-8", "backslashreplace"))
+        self._publish(PAGE, _page(report, changes, bundle).encode())
+
+    def _publish(self, name: str, document: bytes) -> None:
         # The run's own first: where the disk fills up, OUTPUT_DIR keeps what the run before says.
         for folder in (self.path, self.output):
-            write_whole(folder / MAPPING, document, hint=_HINT)
-            # A server may send half of a surrogate pair as a name, which is no UTF-8.
-            write_whole(folder / REPORT, markdown(report).encode("utf-8", "backslashreplace"), hint=_HINT)
-            write_whole(folder / PAGE, "".join(run_page(report, changes)).encode(), hint=_HINT)
+            write_whole(folder / name, document, hint=_HINT)
 
     async def close(self) -> None:
         try:
@@ -171,6 +175,13 @@ class RunFolder:
         finally:
             self.journal.close()
             self._audit.close(sync=True)
+
+
+def _page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> str:
+    # A bundle that can't be read any more is no reason to have no page.
+    with suppress(HoldallError, OSError):
+        return "".join(run_page(report, changes, bundle))
+    return "".join(run_page(report, changes))
 
 
 class PastRun:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from holdall.dialects.loss import Loss
 from holdall.importer.runs.runreport import MAPPING, Orphan, Report, Result, Status, keeping
 from holdall.kinds import KINDS, noun
 from holdall.legible import counted
@@ -93,13 +94,18 @@ class _Reasons:
     def of(self, result: Result, but: str | None = None) -> list[str]:
         """Those that weigh come first. ``but`` is said already."""
         losses = sorted(result.losses, key=lambda loss: not loss.why.weighs)
-        said = [_text(str(loss)) for loss in losses] or (
+        said = [_loss(loss, result) for loss in losses] or (
             [_text(result.error) or result.status.value] if result.error else []
         )
         said = [one for one in said if one != but]
         lines = _listed(said, AUDIT, min(_NAMED, self._left))
         self._left -= min(len(said), _NAMED, self._left)
         return lines
+
+
+def _loss(loss: Loss, of: Result) -> str:
+    """In words; below its own assistant without the name."""
+    return _text(f"{loss.field}: {loss.text}" if loss.id == of.source and loss.field else str(loss))
 
 
 def _results(results: list[Result], reasons: _Reasons) -> list[str]:

@@ -7,17 +7,19 @@ from itertools import islice
 
 import msgspec
 
-from holdall.dialects.loss import Loss
+from holdall.bundle.reader import BundleReader
 from holdall.importer.plan.difference import Difference
 from holdall.importer.runs.runreport import MAPPING, Report, Result, Status, keeping
 from holdall.kinds import noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
+from holdall.pages.bundlepage import Copies, bundle_sections
 from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
 
-# What a page lists at most: of one sort of rows, of one object's losses, and characters of a value.
+# What a page lists at most: of one sort of rows, losses of one object and of all, and characters of a value.
 _ROWS = 2000
-_LOSSES = 50
+_LOSSES = 100
+_NAMES = 5000
 _VALUE = 2000
 
 _WORDS = {
@@ -30,19 +32,30 @@ _WORDS = {
 _HOW = {"adopted": "there already", "updated": "updated", "left": "left as it is", "written": "written"}
 
 
-def run_page(report: Report, changes: Sequence[Difference]) -> Iterator[str]:
-    """The page, piece by piece; ``changes`` are the values that the run has replaced at the destination."""
-    yield from page(f"Import of {report.bundle.get('name') or 'a bundle'} · holdall", _body(report, changes))
+def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
+    """The page, piece by piece; ``changes`` are the values that the run has replaced at the destination.
+
+    With the ``bundle`` each assistant and store has a card. Raises DamagedBundle.
+    """
+    yield from page(f"Import of {report.bundle.get('name') or 'a bundle'} · holdall", _body(report, changes, bundle))
 
 
-def _body(report: Report, changes: Sequence[Difference]) -> Iterator[str]:
+def _body(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> Iterator[str]:
     yield from _head(report)
+    lost = _lost(report)
     worst = sorted(report.results, key=lambda one: one.status is Status.SUCCESS)
+    title = counted(len(worst), "result")
+    if bundle is not None:
+        # What is whole has a card.
+        worst = [one for one in worst if one.status is not Status.SUCCESS]
+        title = f"Not whole: {len(worst)} of {title}"
     if worst:
-        yield f"<section><h2>{counted(len(worst), 'result')}</h2>\n<ul class=rows>\n"
-        yield from map(_result, islice(worst, _ROWS))
+        yield f"<section><h2>{title}</h2>\n<ul class=rows>\n"
+        yield from (_result(one, lost[one.source]) for one in worst[:_ROWS])
         yield f"</ul>\n{_more(len(worst))}</section>\n"
     yield from _changes(changes)
+    if bundle is not None:
+        yield from bundle_sections(bundle, _copies(report, lost))
     yield from _ids(report)
     yield from _doubles(report)
 
@@ -63,12 +76,11 @@ def _head(report: Report) -> Iterator[str]:
     there = report.destination
     yield facts(
         [
-            ("From", _party(report.source.org_id, report.source.project_id)),
+            ("From", _party(report.source_url, report.source.org_id, report.source.project_id, report.label)),
             ("Into", _party(there.base_url, there.org_id, there.project_id)),
             ("As", text(report.form.value)),
-            ("Started", name(report.started)),
-            ("Ended", name(report.ended)),
-            ("Run", code(report.run)),
+            ("When", f"{name(report.started)} to {name(report.ended)}"),
+            ("Run", f"{code(report.run)} {name(report.tool)}"),
         ]
     )
     yield "</header>\n"
@@ -78,23 +90,55 @@ def _party(*parts: str | None) -> str:
     return "<br>".join(name(part) for part in parts if part) or "not known"
 
 
-def _result(one: Result) -> str:
+def _copies(report: Report, losses: Mapping[SourceId, list[str]]) -> Copies:
+    """For the card of each object: its new id, and what became of it. What was lost of a partial one stands above."""
+    found: dict[tuple[Kind, SourceId], str] = {
+        (Kind.STORE, old): f"<p class=copy>{_arrow(new)}</p>\n" for old, new in report.stores.items()
+    }
+    for kind, results in report.by_kind.items():
+        for one in results:
+            lost = losses[one.source] if one.status is Status.SUCCESS else []
+            notes = "".join(f"<p class=note>{said}</p>\n" for said in lost)
+            found[kind, one.source] = f"<p class=copy>{_arrow(one.target)} {_status(one)}</p>\n{notes}"
+    return found
+
+
+def _status(one: Result) -> str:
     colour, word = _WORDS[one.status]
     if one.status is Status.SUCCESS:
         word = _HOW.get(one.how, word)
+    return f'<b class="{colour}">{word}</b>'
+
+
+def _lost(report: Report) -> dict[SourceId, list[str]]:
+    """For each result the lines of what was lost; all together have as many names as the page has room for."""
+    left, found = _NAMES, {}
+    for one in sorted(report.results, key=lambda one: one.status is Status.SUCCESS):
+        most = min(_LOSSES, left)
+        left -= min(len(one.losses), most)
+        found[one.source] = _losses(one, most)
+    return found
+
+
+def _losses(one: Result, most: int) -> list[str]:
+    """A line for each reason with the names of what it happened to, those that weigh first."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for loss in sorted(one.losses, key=lambda loss: not loss.why.weighs)[:most]:
+        reason = f"{loss.field}: {loss.text}" if loss.field else loss.text
+        names = found.setdefault((loss.id == one.source, reason), [])
+        names.append(name(loss.name or loss.id))
+    lines = [message(why) + ("" if own else f": {', '.join(names)}") for (own, why), names in found.items()]
+    if len(one.losses) > most:
+        lines.append(f"and {len(one.losses) - most} more in audit.jsonl")
+    return lines
+
+
+def _result(one: Result, lost: Sequence[str]) -> str:
     ids = f"{code(one.source)}{_arrow(one.target)}"
-    lost = [message(_loss(loss, one.source)) for loss in one.losses[:_LOSSES]]
-    if len(one.losses) > _LOSSES:
-        lost.append(f"and {len(one.losses) - _LOSSES} more in audit.jsonl")
     # The error of a partial one says its losses again.
     why = [message(one.error)] if one.error and not lost else []
-    notes = "".join(f"<small>{said}</small>" for said in why + lost)
-    return f'<li><span>{name(one.name or "(no name)")} {ids}</span><b class="{colour}">{word}</b><i></i>{notes}</li>\n'
-
-
-def _loss(loss: Loss, of: SourceId) -> str:
-    """In words; below its own assistant without the name."""
-    return f"{loss.field}: {loss.text}" if loss.id == of and loss.field else str(loss)
+    notes = "".join(f"<small>{said}</small>" for said in (*why, *lost))
+    return f"<li><span>{name(one.name or '(no name)')} {ids}</span>{_status(one)}<i></i>{notes}</li>\n"
 
 
 def _arrow(target: str | None) -> str:

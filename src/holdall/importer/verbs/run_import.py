@@ -228,7 +228,7 @@ async def _apply(
             verdict = judge(done)
             done = msgspec.structs.replace(done, complete=verdict.complete, verdict=str(verdict))
         changed = {(kind, source) for kind, _, source in folder.state.updated}
-        folder.publish(done, [one for one in plan.replaced() if (one.kind, one.source) in changed])
+        folder.publish(done, [one for one in plan.replaced() if (one.kind, one.source) in changed], reader)
     if done.stopped is None:
         await folder.write(Closed(ended=timestamp(now())))
     return done
