@@ -19,6 +19,26 @@ from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular
 
 
+class Memory:
+    """How many bytes of small contents wait in memory to be added, all together."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Whether there is room; then it is taken."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+
+
 class Sink(Closing):
     """Takes one content, hashing and compressing it as it comes. Several sinks may be open at once.
 
@@ -28,10 +48,20 @@ class Sink(Closing):
     """
 
     def __init__(
-        self, target: Path, new_path: Callable[[], Path], pool: Executor, *, frames: Frames, depth: int, uses: int = 0
+        self,
+        target: Path,
+        new_path: Callable[[], Path],
+        pool: Executor,
+        *,
+        frames: Frames,
+        depth: int,
+        memory: Memory,
+        uses: int = 0,
     ) -> None:
         """``new_path`` gives the path of a spool file if one is needed; ``depth`` frames may be in the pool at once.
         ``frames`` say how the content is split, ``uses`` how many tools and references it has."""
+        self._memory, self._taken = memory, 0
+        self._parked: Path | None = None
         self._target, self._new_path, self._pool, self._depth = target, new_path, pool, depth
         self.frames, self.uses = frames, uses
         self.size = 0
@@ -49,7 +79,7 @@ class Sink(Closing):
 
     @property
     def small(self) -> bool:
-        """Everything is in ``rest``, nothing on disk."""
+        """It shares a frame with others: nothing is compressed, all of it comes with ``take``."""
         return self._path is None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -73,9 +103,13 @@ class Sink(Closing):
         with self._lock:
             self._require_open()
             with reporting(self._target):
-                # A small content waits in memory: a file of its own would cost more than its bytes.
                 if not self.small or self.size > self.frames.small:
                     self._finish()
+                # A small content waits in memory: a file of its own would cost more than its bytes.
+                elif self._memory.take(self.size):
+                    self._taken = self.size
+                else:
+                    self._park()
             self.sha256 = self._hash.hexdigest()
             self.is_open = False
 
@@ -96,16 +130,28 @@ class Sink(Closing):
                     _, length, _, size = self._written[number]
                     yield file.read(length), size
 
+    def take(self) -> bytes | bytearray:
+        """All of a small content, which is then gone from here. After ``commit``."""
+        data: bytes | bytearray = self.rest
+        if self._parked:
+            with open_regular(self._parked) as file:
+                data = file.read()
+        self.discard()
+        return data
+
     def discard(self) -> None:
         """Free memory and disk, once the bytes are in the stream or not wanted."""
         for frame, _ in self._under_way:
             frame.cancel()
         self._under_way.clear()
         self.rest = bytearray()
+        self._memory.give(self._taken)
+        self._taken = 0
         if self._file:
             self._file.close()
-        if self._path:
-            self._path.unlink(missing_ok=True)
+        for path in (self._path, self._parked):
+            if path:
+                path.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         self.rest += padding(self.size)
@@ -115,6 +161,13 @@ class Sink(Closing):
             self._write_frame()
         assert self._file is not None
         self._file.close()
+
+    def _park(self) -> None:
+        """Let a small content wait on disk, as too many others do in memory."""
+        self._parked = self._new_path()
+        with os.fdopen(open_private(self._parked, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(self.rest)
+        self.rest = bytearray()
 
     def _cut(self) -> None:
         """Compress ``rest`` into a frame, and write the frames that are ready."""
