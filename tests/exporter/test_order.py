@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from holdall.bundle import layout
+from holdall.bundle.layout import IndexEntry
 from holdall.bundle.seekable import decompress, read_table
+from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import CannotWrite
 from holdall.exporter.turns import Turns
@@ -189,3 +191,35 @@ def test_few_numbers_ahead_are_enough(
     monkeypatch.setattr(Turns.__init__, "__defaults__", (2,))
     made(holdall("export", "-o", "2.tar.zst", "--parent", "none", "--concurrency", "16"))
     assert frames("1.tar.zst") == frames("2.tar.zst")
+
+
+def test_the_frames_of_a_large_content_are_taken_as_they_are(
+    hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(7)
+    sizes = [70_000, 65_536, 16_384 * 3 - 512, 16_384 * 3 - 511, 9_000]
+    hand.assistant("A", files=[hand.file(f"{n}.png", chance.randbytes(n), purpose="vision") for n in sizes])
+    made(holdall("export", "-o", "1.tar.zst", "--parent", "none"))
+    real, taken = Sink.adopt, []
+
+    def adopt(self: Sink, frames: Any, entry: IndexEntry) -> bool:
+        taken.append(entry.size)
+        return real(self, frames, entry)
+
+    monkeypatch.setattr(Sink, "adopt", adopt)
+    made(holdall("export", "-o", "2.tar.zst", "--parent", "1.tar.zst"))
+    assert sorted(taken) == sorted(sizes)
+    assert frames("1.tar.zst") == frames("2.tar.zst")
+    assert holdall("verify", "2.tar.zst").code == 0
+
+
+def test_a_damaged_frame_of_the_parent_is_not_taken(hand: Hand, holdall: Terminal, box: Running) -> None:
+    hand.assistant("A", files=[hand.file("a.png", random.Random(8).randbytes(70_000), purpose="vision")])
+    made(holdall("export", "-o", "1.tar.zst", "--parent", "none"))
+    data = bytearray(Path("1.tar.zst").read_bytes())
+    at = len(data) // 2
+    data[at] ^= 1
+    Path("damaged.tar.zst").write_bytes(data)
+    done = made(holdall("export", "-o", "2.tar.zst", "--parent", "damaged.tar.zst"))
+    assert frames("1.tar.zst") == frames("2.tar.zst"), done.err
+    assert holdall("verify", "2.tar.zst").code == 0

@@ -6,14 +6,14 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import open_private, reporting
-from holdall.bundle.layout import Frames
+from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular
@@ -73,6 +73,7 @@ class Sink(Closing):
         self._written = FrameTable()
         self._under_way: deque[tuple[Future[bytes], int]] = deque()
         self._hash = hashlib.sha256()
+        self._filled = False
         self._lock = threading.Lock()
         self.is_open = True
         """Neither committed nor aborted."""
@@ -97,6 +98,20 @@ class Sink(Closing):
                     room = self.frames.own - len(self.rest)
                     self.rest += view[:room]
                     view = view[room:]
+
+    def adopt(self, frames: Iterable[tuple[bytes, bytes]], entry: IndexEntry) -> bool:
+        """Take the whole content of another bundle's ``entry`` as the ``frames`` that it has there, cut as here
+        (compressed, and what is in it with the filling). False where its sha256 is another. Raises CannotWrite."""
+        with self._lock, reporting(self._target):
+            self._require_open()
+            for frame, data in frames:
+                content = memoryview(data)[: entry.size - self.size]
+                self._hash.update(content)
+                self.size += len(content)
+                least = self.frames.least(data, self.uses)
+                self._keep(frame if len(frame) >= least else compress(data, least), len(data))
+            self._filled = True
+        return self._hash.hexdigest() == entry.sha256
 
     def commit(self) -> None:
         """Mark the content as whole. It stays in the spool until the writer is told what it is."""
@@ -154,7 +169,8 @@ class Sink(Closing):
                 path.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        self.rest += padding(self.size)
+        if not self._filled:
+            self.rest += padding(self.size)
         if self.rest:
             self._cut()
         while self._under_way:
@@ -171,9 +187,7 @@ class Sink(Closing):
 
     def _cut(self) -> None:
         """Compress ``rest`` into a frame, and write the frames that are ready."""
-        if self._file is None:
-            self._path = self._new_path()
-            self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        self._open()
         full, self.rest = self.rest, bytearray()
         self._under_way.append((self._pool.submit(compress, full, self.frames.least(full, self.uses)), len(full)))
         while self._under_way and (self._under_way[0][0].done() or len(self._under_way) > self._depth):
@@ -181,10 +195,17 @@ class Sink(Closing):
 
     def _write_frame(self) -> None:
         frame, size = self._under_way.popleft()
-        assert self._file is not None
-        compressed = frame.result()
-        self._file.write(compressed)
-        self._written.append(len(compressed), size)
+        self._keep(frame.result(), size)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self._path = self._new_path()
+            self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        return self._file
+
+    def _keep(self, frame: bytes, size: int) -> None:
+        self._open().write(frame)
+        self._written.append(len(frame), size)
 
     def _require_open(self) -> None:
         if not self.is_open:
