@@ -179,7 +179,7 @@ def test_a_content_that_is_damaged_in_the_parent_is_fetched(box: Running, hand: 
     made(done)
     assert content_requests(box) == 1
     assert "large.png" in done.err
-    assert "it is fetched instead" in done.err
+    assert "fetching it instead" in done.err
     assert entries(Path("2.tar.zst"))[f"data/files/{files[0]}/large.png"] == large
     assert holdall("verify", "2.tar.zst").code == 0
 
@@ -342,7 +342,7 @@ def test_an_old_partial_waits_for_a_word(box: Running, holdall: Terminal, stoppe
     box.forget_requests()
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 13
-    assert "begun on 20" in done.err
+    assert "started on 20" in done.err
     assert "--resume" in done.err
     assert "--no-resume" in done.err
     assert content_requests(box) == 0

@@ -135,7 +135,7 @@ def test_it_is_written_for_its_owner_and_replaces_nothing(tmp_path: Path) -> Non
     target.write_text("mine")
     code, _, err = holdall("inspect", str(SAMPLE), "--html", str(target))
     assert code != 0
-    assert "exists already" in err
+    assert "already exists" in err
     assert target.read_text() == "mine"
     code, out, _ = holdall("inspect", str(SAMPLE), "--html", str(target), "--force", "--json")
     assert code == 0

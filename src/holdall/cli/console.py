@@ -17,20 +17,18 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
+from holdall.cli.progress_lines import ProgressLines
 from holdall.errors import HoldallError
 from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from holdall.cli.progress_bars import ProgressBars
+    from holdall.cli.progress_bar import ProgressBar
 
 
 __all__ = ["JSON_SCHEMA", "Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
-
-# Seconds between two log lines where no terminal shows a bar.
-_LOG_EVERY = 10.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +78,7 @@ class Console:
         self._warned: set[str] = set()
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bars: ProgressBars | None = None
+        self._bar: ProgressBar | None = None
         self._is_written = False
 
     def result(self, text: str = "") -> None:
@@ -109,20 +107,20 @@ class Console:
             self.warn(text)
 
     def progress(self) -> Progress:
-        """What the engines report to: bars on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
+        """What the engines report to: a bar on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
         if self.quiet:
             return Silent()
         if self._draws:
-            from holdall.cli.progress_bars import ProgressBars  # tqdm takes longer to import than --help may take
+            from holdall.cli.progress_bar import ProgressBar  # tqdm takes longer to import than --help may take
 
-            self._bars = self._bars or ProgressBars(self.stderr, self.say)
-            return self._bars
-        return _Lines(self, self._clock)
+            self._bar = self._bar or ProgressBar(self.stderr, self.say, self._clock)
+            return self._bar
+        return ProgressLines(self.say, self._clock)
 
     def close_progress(self) -> None:
-        """Take the bars off the screen; called before the last lines are printed."""
-        if self._bars:
-            self._bars.close()
+        """Take the bar off the screen; called before the last lines are printed."""
+        if self._bar:
+            self._bar.close()
 
     def finish(self, outcome: Outcome) -> int:
         """Print the document if ``--json`` asks for it, and return the exit code.
@@ -175,7 +173,7 @@ class Console:
         self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str) -> None:
-        with self._bars.aside() if self._bars else nullcontext():
+        with self._bar.aside() if self._bar else nullcontext():
             # One call, one line: a name with a line end in it must not look like two.
             self._put(stream, printable(text).replace("\n", "\\n"))
 
@@ -183,35 +181,3 @@ class Console:
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
         # Flushed, so that a pipe or a log shows each line immediately.
         print(fitting(text, stream), end=end, file=stream, flush=True)
-
-
-class _Lines:
-    """Progress where there is no terminal: a line per stage, then at most one every ten seconds."""
-
-    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
-        self._console, self._clock = console, clock
-        self._title, self._last = "", clock()
-        self._files = self._files_due = self._bytes = self._bytes_due = 0
-
-    def stage(self, title: str) -> None:
-        if title != self._title:
-            self._title = title
-            self._console.say(title)
-
-    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files_due += files
-        self._bytes_due += bytes
-
-    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files += files
-        self._bytes += bytes
-        now = self._clock()
-        if now - self._last >= _LOG_EVERY:
-            self._last = now
-            self._console.say(
-                f"{self._title}: {self._files} of {self._files_due} files, "
-                f"{human_size(self._bytes)} of {human_size(max(self._bytes, self._bytes_due))}"
-            )
-
-    def note(self, text: str) -> None:
-        self._console.say(text)

@@ -258,7 +258,7 @@ def _print_store(console: Console, store: dict[str, Any]) -> None:
 def _print_files(console: Console, holder: dict[str, Any]) -> None:
     for file in holder["files"]:
         size = human_size(file["size"]) if file["size"] is not None else "-"
-        how = f"{file['fidelity'] or 'unknown'}{', joined doubtfully' if file['doubt'] else ''}"
+        how = f"{file['fidelity'] or 'unknown'}{', uncertain' if file['doubt'] else ''}"
         console.result(f"    {file['filename'] or '(no name)'}  {file['id']}  {how}, {size}")
     left = holder["file_count"] - len(holder["files"])
     if holder.get("files_above"):

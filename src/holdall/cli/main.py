@@ -174,7 +174,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
             return ours(error.message, hint=error.hint), None
         case OSError():
             where = f" {error.filename}" if error.filename else ""
-            hint = "make room, also for passing files (TMPDIR), and run the same command again"
+            hint = "free disk space, also for temporary files (TMPDIR), then run the same command again"
             return CannotWrite(
                 f"can't read or write{where}: {error.strerror or error}",
                 hint=hint if error.errno == errno.ENOSPC else "",

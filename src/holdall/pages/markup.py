@@ -66,7 +66,7 @@ def fidelity(value: Fidelity | None, count: int | None = None, *, doubtful: bool
     if value is None:
         return '<b class="unknown">unknown</b>'
     number = "" if count is None else f"{count} "
-    word = FIDELITIES[value] + (", cut short" if cut else "") + (", joined doubtfully" if doubtful else "")
+    word = FIDELITIES[value] + (", cut short" if cut else "") + (", uncertain" if doubtful else "")
     return f'<b class="{value.value}">{number}{word}</b>'
 
 
