@@ -118,4 +118,4 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "LOOKUP_FRAME", 1200)
     monkeypatch.setattr(layout, "DEFINITION_FRAME", 700)
     monkeypatch.setattr(layout, "specification", lambda: b"the specification\n")
-    monkeypatch.setattr(layout, "readme", lambda: "{name} {bag}\n")
+    monkeypatch.setattr(layout, "readme", lambda: "{bag}\n")

@@ -11,7 +11,7 @@ import pytest
 import holdall
 from holdall.bundle import layout
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
-from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name, specification
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Source, bag_name, specification
 from holdall.bundle.reader import open_bundle
 from holdall.importer.plan.bundle_summary import Content
 from holdall.kinds import KINDS
@@ -52,12 +52,15 @@ def test_the_volatile_fields_are_those_of_the_specification() -> None:
         assert tuple(re.findall(r"`(\w+)`", row[1])) == KINDS[kind].volatile
 
 
-def test_the_bag_is_called_as_the_file_is() -> None:
-    assert [bag_name(name) for name in ("acme.tar.zst", "acme.zst", "acme", "a.b.tar.zst")] == [
+def test_the_bag_is_called_as_the_project_is_at_any_time() -> None:
+    project = Source(base_url="https://api.openai.com/v1", organization="org-1", project="proj_1")
+    named = msgspec.structs.replace(project, label="acme")
+    other = Source(base_url="http://127.0.0.1:8400/v1")
+    assert [bag_name(one) for one in (named, project, other, Source(base_url=""))] == [
         "acme",
-        "acme",
-        "acme",
-        "a.b",
+        "proj_1",
+        "127.0.0.1",
+        "project",
     ]
 
 

@@ -18,6 +18,8 @@ from holdall.bundle.names import is_safe
 from holdall.untrusted import MAX_SIZE
 
 BLOCK = 512
+NO_TIME = 0
+"""The time of a file that has none of its own: the same in each bundle, so that equal files are equal bytes."""
 END_OF_TAR = bytes(2 * BLOCK)
 MAX_TIME = 2**33 - 1
 """The last second that eleven octal digits hold; ``created_at`` is clamped to 0 and this."""
@@ -196,9 +198,9 @@ def parse_manifest_line(line: bytes) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
-    """The first files of a bundle called ``name``: how to read it, and the specification."""
-    readme = layout.readme().format(name=name, bag=bag).encode()
+def opening_files(bag: str) -> list[tuple[str, bytes]]:
+    """The first files of a bundle: how to read it, and the specification."""
+    readme = layout.readme().format(bag=bag).encode()
     return [(layout.BAGIT, BAGIT_TXT), (layout.README, readme), (layout.SPECIFICATION, layout.specification())]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, padding
+from holdall.bundle.bag import END_OF_TAR, NO_TIME, closing_info, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
 from holdall.bundle.fullscan import Inventory
 from holdall.bundle.journal import Entry, Ledger, Stored
@@ -119,7 +119,7 @@ class Finalizer:
                     some = bytearray()
             sink.write(some)
             sink.commit()
-        entry = self._stream.begin(sink, path, self._started, records=count)
+        entry = self._stream.begin(sink, path, NO_TIME, records=count)
         self._stream.add(sink)
         return entry
 
@@ -127,6 +127,8 @@ class Finalizer:
         counts = {name: count for name, count in self._totals.counts().items() if count or name not in layout.LATER}
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
+        # It has the date in it: what follows is the same as long as the project is.
+        self._stream.cut()
         manifest = self._write_tag(layout.MANIFEST, (manifest_line(entry.sha256, entry.path) for entry in self._index))
         index = self._write_tag(layout.INDEX, (_encode(entry) + b"\n" for entry in self._index))
         # The last frame begins with holdall.json: readers go by that.

@@ -76,10 +76,18 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, tag="ledger", tag_field=
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, tag="cut", tag_field="line"):
-    """All lines above are in the first ``length`` bytes of the stream, ``size`` bytes of tar."""
+    """All lines above are in the first ``length`` bytes of the stream, ``size`` bytes of tar, and in the ``tail``.
+
+    That are so many bytes of the frame that was being filled, in a file of its own (``Partial.tail``), so that it can
+    be filled on: where frames end doesn't depend on when a run stopped. ``uses`` is what the frame has of them,
+    ``path`` an entry that says how it is cut.
+    """
 
     length: int
     size: int
+    tail: int = 0
+    uses: int = 0
+    path: str = ""
 
 
 Line = Begin | Entry | Stored | Ledger | Cut
@@ -139,6 +147,10 @@ class Partial:
     def begin(self) -> Begin | None:
         """What an earlier run began here; None if nothing can be resumed."""
         return _first_line(self.journal) if self.stream.exists() else None
+
+    def tail(self, start: int) -> Path:
+        """Where the frame that is being filled waits, which begins ``start`` bytes behind the tar's first."""
+        return self.folder / f"tail.{start}"
 
     def release(self) -> None:
         """Let another process have the folder; what is in it stays for a resume."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -67,7 +68,7 @@ SUFFIX = ".tar.zst"
 CONTENT_FRAME = 2 << 20
 """Decompressed bytes of a frame inside a large content."""
 SHARED_FRAME = 1 << 20
-"""Small entries share a frame until it is this large; a content up to this size is a small one."""
+"""Small entries share a frame of at most about this size; a content up to this size is a small one."""
 LOOKUP_FRAME = 256 << 10
 """Frames of index and ledger are smaller, because they are read a line here and a line there."""
 DEFINITION_FRAME = 64 << 10
@@ -78,9 +79,9 @@ _MOST_BESIDE = 7 * 512  # a header and a filling take no more
 class Frames(msgspec.Struct, frozen=True, kw_only=True):
     """How a kind of entry is split into frames. Entries of different ``name`` share none.
 
-    An entry of up to ``small`` bytes shares a frame, which ends at ``shared`` bytes, or with ``strict`` before them; a
-    larger one has frames of its own of ``own`` bytes. ``records``: JSON; ``lines``: in lines; ``texts``: parsed texts
-    may be among them.
+    An entry of up to ``small`` bytes shares a frame, which ends at ``shared`` bytes, or with ``strict`` before them,
+    and earlier where an entry says so (``ends_with``); a larger one has frames of its own of ``own`` bytes.
+    ``records``: JSON; ``lines``: in lines; ``texts``: parsed texts may be among them.
     """
 
     name: str
@@ -91,6 +92,16 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
     records: bool = False
     lines: bool = False
     texts: bool = False
+
+    def ends_with(self, shared: int, size: int, sha256: str) -> bool:
+        """Whether a shared frame, now of ``shared`` bytes, ends with an entry of ``size`` bytes and this hash.
+
+        The entry itself decides, in one of ``shared / 5`` bytes: so an entry that is new or gone moves only the cuts
+        next to it, and what engines find equal in two bundles stays equal.
+        """
+        if shared >= self.shared:
+            return True
+        return shared >= self.shared // 16 and int(sha256[:8], 16) * (self.shared // 5) < size << 32
 
     def least(self, data: bytes | bytearray, uses: int = 0) -> int:
         """Bytes that a frame of ``data`` must have for the bundle to keep the limits of docs/format.md, with so many
@@ -314,13 +325,14 @@ def is_known(version: str) -> bool:
     return int(version.partition(".")[2]) <= MINOR
 
 
-def bag_name(filename: str) -> str:
-    """The name of the bag's folder in a bundle of that file name, before it is made safe."""
-    return filename.removesuffix(".zst").removesuffix(".tar")
+def bag_name(source: Source) -> str:
+    """The name of the bag's folder, before it is made safe: the same in each bundle of a project, so that an engine
+    that stores equal data once finds it again in the next one."""
+    return source.label or source.project or urlsplit(source.base_url).hostname or "project"
 
 
 def readme() -> str:
-    """README.txt, which says how to open a bundle without us; its file is ``{name}`` there, the bag ``{bag}``."""
+    """README.txt, which says how to open a bundle without us; the bag is ``{bag}`` there."""
     return resources.files("holdall.bundle").joinpath("readme_of_bundle.txt").read_text("utf-8")
 
 

@@ -19,11 +19,19 @@ from typing import BinaryIO, TypeVar, cast
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import TarError, parse_header
+from holdall.bundle.bag import TarError, padding, parse_header
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import FrameFile, SortedLines
-from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTable, read_table, require_expansion
+from holdall.bundle.seekable import (
+    FRAME_MAGIC,
+    MAX_FRAME,
+    FrameError,
+    FrameTable,
+    decompress,
+    read_table,
+    require_expansion,
+)
 from holdall.bundle.validation import ledger_line, loss_line, payload_line
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
@@ -117,6 +125,30 @@ class BundleReader(Closing):
         """
         return cast(BinaryIO, io.BufferedReader(_EntryStream(self, entry), buffer_size=128 << 10))
 
+    def own_frames(self, entry: IndexEntry, size: int) -> Iterator[tuple[bytes, bytes]] | None:
+        """The frames of an entry that has frames of ``size`` bytes for itself: compressed, and what is in each.
+
+        None where it is cut otherwise. Nothing proves them yet. Iterating raises DamagedBundle.
+        """
+        frames, whole = self.frames.frames, entry.size + len(padding(entry.size))
+        if entry.offset + whole > frames.size:
+            return None
+        first = frames.find(entry.offset)
+        count = -(-whole // size)
+        numbers = range(first, min(first + count, len(frames)))
+        cuts = [(start, length) for _, _, start, length in (frames[number] for number in numbers)]
+        wanted = [(entry.offset + at, min(size, whole - at)) for at in range(0, whole, size)]
+        if cuts != wanted:
+            return None
+
+        def read() -> Iterator[tuple[bytes, bytes]]:
+            with self._guarding(entry.path):
+                for number in numbers:
+                    frame, length = self.frames.raw(number)
+                    yield frame, decompress(frame, length)
+
+        return read()
+
     def read(self, entry: IndexEntry, limit: int = MAX_FRAME) -> bytes:
         """All bytes of an entry, proved; DamagedBundle where it declares more than ``limit``."""
         if entry.size > limit:
@@ -126,7 +158,7 @@ class BundleReader(Closing):
         with self._guarding(entry.path):
             data = self.frames.read(entry.offset, entry.size)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise _wrong_hash(self.path, entry.path)
+            raise wrong_hash(self.path, entry.path)
         return data
 
     # -- records -------------------------------------------------------------------------------------
@@ -335,12 +367,13 @@ class _EntryStream(io.RawIOBase):
             self._hash.update(piece)
             self._hashed += len(piece)
             if self._hashed == entry.size and self._hash.hexdigest() != entry.sha256:
-                raise _wrong_hash(self._reader.path, entry.path)
+                raise wrong_hash(self._reader.path, entry.path)
         self._position += len(piece)
         return len(piece)
 
 
-def _wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
+def wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
+    """The error for an entry whose bytes have another sha256 than the index says."""
     return DamagedBundle(
         f"can't read {entry} in {bundle}: sha256 mismatch",
         hint=f"holdall verify {pasteable(bundle)} lists the damage",

@@ -6,17 +6,37 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import open_private, reporting
-from holdall.bundle.layout import Frames
+from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular
+
+
+class Memory:
+    """How many bytes of small contents wait in memory to be added, all together."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Whether there is room; then it is taken."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        with self._lock:
+            self._left += size
 
 
 class Sink(Closing):
@@ -28,10 +48,20 @@ class Sink(Closing):
     """
 
     def __init__(
-        self, target: Path, new_path: Callable[[], Path], pool: Executor, *, frames: Frames, depth: int, uses: int = 0
+        self,
+        target: Path,
+        new_path: Callable[[], Path],
+        pool: Executor,
+        *,
+        frames: Frames,
+        depth: int,
+        memory: Memory,
+        uses: int = 0,
     ) -> None:
         """``new_path`` gives the path of a spool file if one is needed; ``depth`` frames may be in the pool at once.
         ``frames`` say how the content is split, ``uses`` how many tools and references it has."""
+        self._memory, self._taken = memory, 0
+        self._parked: Path | None = None
         self._target, self._new_path, self._pool, self._depth = target, new_path, pool, depth
         self.frames, self.uses = frames, uses
         self.size = 0
@@ -43,13 +73,14 @@ class Sink(Closing):
         self._written = FrameTable()
         self._under_way: deque[tuple[Future[bytes], int]] = deque()
         self._hash = hashlib.sha256()
+        self._filled = False
         self._lock = threading.Lock()
         self.is_open = True
         """Neither committed nor aborted."""
 
     @property
     def small(self) -> bool:
-        """Everything is in ``rest``, nothing on disk."""
+        """It shares a frame with others: nothing is compressed, all of it comes with ``take``."""
         return self._path is None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -68,14 +99,32 @@ class Sink(Closing):
                     self.rest += view[:room]
                     view = view[room:]
 
+    def adopt(self, frames: Iterable[tuple[bytes, bytes]], entry: IndexEntry) -> bool:
+        """Take the whole content of another bundle's ``entry`` as the ``frames`` that it has there, cut as here
+        (compressed, and what is in it with the filling). False where its sha256 is another. Raises CannotWrite."""
+        with self._lock, reporting(self._target):
+            self._require_open()
+            for frame, data in frames:
+                content = memoryview(data)[: entry.size - self.size]
+                self._hash.update(content)
+                self.size += len(content)
+                least = self.frames.least(data, self.uses)
+                self._keep(frame if len(frame) >= least else compress(data, least), len(data))
+            self._filled = True
+        return self._hash.hexdigest() == entry.sha256
+
     def commit(self) -> None:
         """Mark the content as whole. It stays in the spool until the writer is told what it is."""
         with self._lock:
             self._require_open()
             with reporting(self._target):
-                # A small content waits in memory: a file of its own would cost more than its bytes.
                 if not self.small or self.size > self.frames.small:
                     self._finish()
+                # A small content waits in memory: a file of its own would cost more than its bytes.
+                elif self._memory.take(self.size):
+                    self._taken = self.size
+                else:
+                    self._park()
             self.sha256 = self._hash.hexdigest()
             self.is_open = False
 
@@ -96,19 +145,32 @@ class Sink(Closing):
                     _, length, _, size = self._written[number]
                     yield file.read(length), size
 
+    def take(self) -> bytes | bytearray:
+        """All of a small content, which is then gone from here. After ``commit``."""
+        data: bytes | bytearray = self.rest
+        if self._parked:
+            with open_regular(self._parked) as file:
+                data = file.read()
+        self.discard()
+        return data
+
     def discard(self) -> None:
         """Free memory and disk, once the bytes are in the stream or not wanted."""
         for frame, _ in self._under_way:
             frame.cancel()
         self._under_way.clear()
         self.rest = bytearray()
+        self._memory.give(self._taken)
+        self._taken = 0
         if self._file:
             self._file.close()
-        if self._path:
-            self._path.unlink(missing_ok=True)
+        for path in (self._path, self._parked):
+            if path:
+                path.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        self.rest += padding(self.size)
+        if not self._filled:
+            self.rest += padding(self.size)
         if self.rest:
             self._cut()
         while self._under_way:
@@ -116,11 +178,16 @@ class Sink(Closing):
         assert self._file is not None
         self._file.close()
 
+    def _park(self) -> None:
+        """Let a small content wait on disk, as too many others do in memory."""
+        self._parked = self._new_path()
+        with os.fdopen(open_private(self._parked, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(self.rest)
+        self.rest = bytearray()
+
     def _cut(self) -> None:
         """Compress ``rest`` into a frame, and write the frames that are ready."""
-        if self._file is None:
-            self._path = self._new_path()
-            self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        self._open()
         full, self.rest = self.rest, bytearray()
         self._under_way.append((self._pool.submit(compress, full, self.frames.least(full, self.uses)), len(full)))
         while self._under_way and (self._under_way[0][0].done() or len(self._under_way) > self._depth):
@@ -128,10 +195,17 @@ class Sink(Closing):
 
     def _write_frame(self) -> None:
         frame, size = self._under_way.popleft()
-        assert self._file is not None
-        compressed = frame.result()
-        self._file.write(compressed)
-        self._written.append(len(compressed), size)
+        self._keep(frame.result(), size)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self._path = self._new_path()
+            self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        return self._file
+
+    def _keep(self, frame: bytes, size: int) -> None:
+        self._open().write(frame)
+        self._written.append(len(frame), size)
 
     def _require_open(self) -> None:
         if not self.is_open:

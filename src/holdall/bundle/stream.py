@@ -8,22 +8,25 @@ import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BLOCK, header, header_time, padding
-from holdall.bundle.durable import open_private, sync_file
+from holdall.bundle.durable import open_private, replace, sync_file
 from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
-from holdall.bundle.layout import IndexEntry
+from holdall.bundle.layout import IndexEntry, Source
 from holdall.bundle.lookup import FrameFile
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
-from holdall.bundle.sinks import Sink
+from holdall.bundle.sinks import Memory, Sink
 from holdall.bundle.stream_index import StreamIndex
 from holdall.safe_open import Closing, open_regular
+
+# Bytes of small contents that wait in memory; more wait in files.
+_WAITING = 32 << 20
 
 
 class Unrecoverable(Exception):
@@ -31,11 +34,15 @@ class Unrecoverable(Exception):
 
 
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to append: a frame that is being compressed, or a sink with frames of its own."""
+    """One thing to append: a frame that is being compressed, or a sink with frames of its own; or only the ``tail``,
+    the frame that is being filled, to be made durable."""
 
     frame: Future[bytes] | None = None
     size: int = 0
     sink: Sink | None = None
+    tail: bytes = b""
+    uses: int = 0
+    path: str = ""
     notes: list[Line]
     whole: bool  # an entry ends here, so the stream may be cut here
 
@@ -43,13 +50,15 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
 class Stream:
     """The tar as it grows. One thread at a time may add. Errors of background threads are raised by the next call."""
 
-    def __init__(self, partial: Partial, begin: Begin | None, pool: Executor, *, depth: int) -> None:
+    def __init__(self, partial: Partial, begin: Begin | None, pool: Executor, *, source: Source, depth: int) -> None:
         """Open anew with ``begin``, else at the journal's last cut, truncated there.
 
         ``depth`` frames may wait. Raises CannotWrite, and Unrecoverable if it doesn't match the journal.
         """
         self._partial, self._pool, self._depth = partial, pool, depth
-        self.bag = safe_name(layout.bag_name(partial.target.name))
+        self._memory = Memory(_WAITING)
+        self.bag = safe_name(layout.bag_name(source))
+        self._shared = bytearray()
         with ExitStack() as opened:
             self.journal = Journal(partial.journal, begin)
             opened.callback(self.journal.close)
@@ -57,15 +66,18 @@ class Stream:
             self._file = opened.enter_context(os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b"))
             self._recover()
             self._opened = opened.pop_all()
-        self._position = self.frames.size
-        self._shared, self._uses = bytearray(), 0
-        self._frames = layout.frames_of(layout.BAGIT)
+        cut = self.journal.cut
+        self._uses, self._path = cut.uses, cut.path or layout.BAGIT
+        self._frames = layout.frames_of(self._path)
+        self._position = self.frames.size + len(self._shared)
         self._notes: list[Line] = []
         self._error: BaseException | None = None
         self._pieces: queue.Queue[_Piece | None] = queue.Queue(depth)
         self._durable = threading.Condition()
         self._ready: list[Line] = []
         self._mark: Cut | None = None
+        self._tail = b""
+        self._tails = {self.frames.size} if self._shared else set[int]()
         self._ending = self._frozen = False
         self._submitted = self._appended = self._synced = 0
         self._appender = threading.Thread(target=self._append_all, name="holdall-append", daemon=True)
@@ -81,6 +93,7 @@ class Stream:
             self._pool,
             frames=layout.frames_of(path),
             depth=self._depth,
+            memory=self._memory,
             uses=uses,
         )
 
@@ -96,7 +109,7 @@ class Stream:
         if self._frames.name != frames.name or (frames.strict and len(self._shared) + size > frames.shared):
             self.cut()
         if not (self._shared and self._frames.texts):  # what has a text in it is cut as texts are
-            self._frames = frames
+            self._frames, self._path = frames, path
         self._check()
         self.raw(head)
         return IndexEntry(path=path, offset=self._position, size=sink.size, sha256=sink.sha256, **known)
@@ -109,9 +122,9 @@ class Stream:
         """Write the bytes of the entry, into the shared frame of small entries or frames of their own."""
         if sink.small:
             self._uses += sink.uses
-            self.raw(sink.rest)
+            self.raw(sink.take())
             self.raw(padding(sink.size))
-            if len(self._shared) >= self._frames.shared:
+            if self._frames.ends_with(len(self._shared), sink.size, sink.sha256):
                 self.cut()
         else:
             self.cut(whole=False)
@@ -135,14 +148,14 @@ class Stream:
         self._position += len(data)
 
     def checkpoint(self) -> None:
-        """End the frame, so that all whole entries become durable and are journalled soon."""
-        self.cut()
+        """Make all whole entries durable and journal them soon. The frame that is being filled isn't ended."""
         if self._notes:
-            self._put(_Piece(notes=self._notes, whole=True))
+            tail = bytes(self._shared)
+            self._put(_Piece(tail=tail, uses=self._uses, path=self._path, notes=self._notes, whole=True))
             self._notes = []
 
     def flush(self) -> None:
-        """End the frame and wait until everything is durable and journalled."""
+        """Wait until everything is durable and journalled."""
         self.checkpoint()
         with self._durable:
             self._durable.wait_for(lambda: self._error or self._synced == self._submitted)
@@ -154,9 +167,11 @@ class Stream:
         with self._durable:
             self._frozen = True
 
-    def close(self) -> None:
-        """End the frame, wait until everything is durable and journalled, stop the threads."""
+    def close(self, *, cut: bool = False) -> None:
+        """Wait until everything is durable and journalled, stop the threads. ``cut`` ends the frame first."""
         try:
+            if cut and self._error is None:
+                self.cut()
             if self._error is None:
                 self.checkpoint()
         finally:
@@ -206,8 +221,19 @@ class Stream:
         self.frames = walk(self._file, end)
         if (self.frames.length, self.frames.size) != (end, self.journal.cut.size):
             raise Unrecoverable("the stream does not match its journal")
+        self._shared += self._read_tail(self.journal.cut)
         self._file.seek(0)
         self._hash = hashlib.file_digest(self._file, "sha256")
+
+    def _read_tail(self, cut: Cut) -> bytes:
+        """The frame that an earlier run was filling."""
+        if not cut.tail:
+            return b""
+        with suppress(FileNotFoundError), open_regular(self._partial.tail(cut.size)) as file:
+            tail = file.read(cut.tail)
+            if len(tail) == cut.tail:
+                return tail
+        raise Unrecoverable("the tail of the stream is lost")
 
     def _append_all(self) -> None:
         while (piece := self._pieces.get()) is not None:
@@ -230,7 +256,9 @@ class Stream:
             # A resume can't go on behind half an entry.
             if piece.whole and not self._frozen:
                 self._ready += piece.notes
-                self._mark = Cut(length=self.frames.length, size=self.frames.size)
+                length, size = self.frames.length, self.frames.size
+                self._mark = Cut(length=length, size=size, tail=len(piece.tail), uses=piece.uses, path=piece.path)
+                self._tail = piece.tail
                 self._durable.notify_all()
 
     def _write(self, frame: bytes, size: int) -> None:
@@ -245,6 +273,7 @@ class Stream:
                 self._durable.wait_for(lambda: self._mark or self._ending)
                 notes, self._ready = self._ready, []
                 mark, self._mark = self._mark, None
+                tail = self._tail
                 appended = self._appended
             if mark is None:
                 return
@@ -253,14 +282,33 @@ class Stream:
             try:
                 # First the stream, then the lines: what the journal says is whole must be there after a crash.
                 sync_file(self._file)
+                if tail:
+                    self._keep_tail(mark.size, tail)
                 positions = [(line, self.journal.append(line)) for line in notes]
                 self.journal.commit(mark)
                 self.index.journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])
+                self._forget_tails(mark)
                 with self._durable:
                     self._synced = appended
                     self._durable.notify_all()
             except BaseException as error:
                 self._fail(error)
+
+    def _keep_tail(self, start: int, tail: bytes) -> None:
+        """Replace the tail of this frame by the longer one, durably."""
+        target = self._partial.tail(start)
+        fresh = target.with_suffix(".new")
+        with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(tail)
+            sync_file(file)
+        replace(fresh, target)
+        self._tails.add(start)
+
+    def _forget_tails(self, mark: Cut) -> None:
+        """Delete the tails of frames that are whole by now, after the journal has said so."""
+        for start in [start for start in self._tails if not (mark.tail and start == mark.size)]:
+            self._partial.tail(start).unlink(missing_ok=True)
+            self._tails.discard(start)
 
     def _fail(self, error: BaseException) -> None:
         with self._durable:

@@ -19,7 +19,7 @@ from typing import Self
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import opening_files
+from holdall.bundle.bag import NO_TIME, opening_files
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
@@ -114,12 +114,14 @@ class BundleWriter:
     def _open(self, *, resume: bool) -> None:
         """Open the stream: resume it, or begin anew with the files that say how to read it."""
         begin = Begin(format=JOURNAL, name=self.target.name, started=self.started, capture=self.capture)
-        self._stream = Stream(self._partial, None if resume else begin, self._pool, depth=self._depth)
+        self._stream = Stream(
+            self._partial, None if resume else begin, self._pool, source=self.capture.source, depth=self._depth
+        )
         self._resumed = self._stream.journal.position if resume else 0
-        for path, data in opening_files(self.target.name, self._stream.bag):
+        for path, data in opening_files(self._stream.bag):
             if path not in self._stream.index.tags:
                 sink = self._filled(path, data)
-                self._stream.note(Entry(entry=self._stream.begin(sink, path, self.started)))
+                self._stream.note(Entry(entry=self._stream.begin(sink, path, NO_TIME)))
                 self._stream.add(sink)
 
     def __enter__(self) -> Self:
@@ -292,7 +294,7 @@ class BundleWriter:
         ``keep_unseen`` also copies contents that this run has not asked for yet.
         """
         before, resumed = self._stream.index, self._resumed
-        self._stream.close()
+        self._stream.close(cut=True)
         self._partial.set_aside()
         self._open(resume=False)
         try:

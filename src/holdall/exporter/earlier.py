@@ -19,14 +19,14 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
-from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.reader import BundleReader, open_bundle, wrong_hash
+from holdall.bundle.sinks import Sink
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import KeyedValues
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
 from holdall.progress import Progress
-from holdall.remote.transfer import ContentSink
 from holdall.safe_open import Closing
 
 FRESH_FOR = 7 * 86400
@@ -112,10 +112,16 @@ class Parent(Closing):
         except BundleError:
             return False
 
-    def copy(self, taken: ReusedContent, sink: ContentSink) -> None:
+    def copy(self, taken: ReusedContent, sink: Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
+        entry = taken.entry
         try:
+            if entry.size > sink.frames.small and (frames := self._reader.own_frames(entry, sink.frames.own)):
+                if not sink.adopt(frames, entry):
+                    raise wrong_hash(self.path, entry.path)
+                sink.commit()
+                return
             with self._reader.open(taken.entry) as stream:
                 while piece := stream.read(_PIECE):
                     sink.write(piece)

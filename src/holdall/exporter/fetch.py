@@ -7,8 +7,10 @@ contents that the server refuses, are used only on request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -18,12 +20,13 @@ from msgspec.structs import replace
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
-from holdall.bundle.sinks import LineSink, Sink
+from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
+from holdall.exporter.turns import Put, Turns
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
 from holdall.originals import Originals
@@ -129,8 +132,15 @@ class Fetch:
         with self._writer.open_files() as files:
             async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
-                async def one(file_id: SourceId) -> None:
-                    await self._first_look(await self._file(file_id, records, files))
+                async def one(file_id: SourceId) -> Put:
+                    file, line = await self._file(file_id, records)
+                    put = await self._first_look(file)
+
+                    async def put_both() -> None:
+                        files.write(line)
+                        await _do(put)
+
+                    return put_both
 
                 await self._each(self._list, one)
                 await self._look_elsewhere()
@@ -233,10 +243,14 @@ class Fetch:
 
         await self._each(feed, self._second_look)
 
-    async def _each(self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[None]]) -> None:
-        """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be."""
+    async def _each(
+        self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[Put | None]]
+    ) -> None:
+        """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be; what it returns is
+        awaited in the queue's order."""
         # Bounded: a lister that is faster than the contents waits, and memory stays flat.
         queue: Queue[T] = asyncio.Queue(maxsize=64 * self._workers)
+        turns, numbers = Turns(), count()
 
         async def feeding() -> None:
             await feed(queue)
@@ -245,7 +259,9 @@ class Fetch:
 
         async def working() -> None:
             while (found := await queue.get()) is not None:
-                await work(found)
+                number = next(numbers)
+                await turns.room(number)
+                await turns.done(number, await work(found))
 
         checkpoints = asyncio.create_task(self._checkpoints())
         try:
@@ -267,51 +283,69 @@ class Fetch:
 
     # -- one file --------------------------------------------------------------------------------------
 
-    async def _file(self, file_id: SourceId, records: FileRecords, files: LineSink) -> File:
-        """Add a file's record to the bundle, and return it decoded."""
+    async def _file(self, file_id: SourceId, records: FileRecords) -> tuple[File, bytes]:
+        """One file, and its line for the bundle; an empty one where there is no record, or none that a bundle takes."""
         record = await records.get(file_id)
         # A file that is gone may still be known to the dump that named it.
         told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
-        view = hash = None
+        view, hash, line = None, None, b""
         if told is not None and self._ledger.takes(Kind.FILE, file_id, told.raw):
-            files.write(told.raw + b"\n")
-            view, hash = FileView.of(told), record_hash(Kind.FILE, told.raw)
+            view, hash, line = FileView.of(told), record_hash(Kind.FILE, told.raw), told.raw + b"\n"
             self._progress.expect(bytes=max(0, view.size or 0))
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
-        return File(id=file_id, view=view, record=hash, gone=gone)
+        return File(id=file_id, view=view, record=hash, gone=gone), line
 
-    async def _first_look(self, file: File) -> None:
-        """Get one file's content: from an interrupted run, the parent, or the fetcher."""
-        if self._keep(file, listed=False):
-            return
+    async def _first_look(self, file: File, *, listed: bool = False) -> Put | None:
+        """Get one file's content: from an interrupted run, the parent, or the fetcher.
+
+        Before all stores were ``listed``, a text comes from the first store that holds the file or not at all: what is
+        left to the second look must not depend on which others were known by then.
+        """
+        if self._keep(file, listed=listed):
+            return None
+        holders = self._index.holders(file.id)[: None if listed else 1]
         reused = self._unchanged(file)
+        if reused and not listed and reused.store not in (None, *(holder.store for holder in holders)):
+            reused = None
         # The file's bytes are the best there is, so nothing is asked for.
-        if reused and reused.line.fidelity.is_bytes and await self._reuse(file, reused):
-            return
-        holders = len(self._index.holders(file.id))
+        if reused and reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, listed=listed)):
+            return put
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
-        missing = await self._fetch(file, text=text)
-        if missing and reused and not reused.line.fidelity.is_bytes:
-            if await self._reuse(file, reused):
-                return
+        found = await self._fetch(file, holders, text=text)
+        if isinstance(found, FetchedContent) and reused and not reused.line.fidelity.is_bytes:
+            if put := await self._reuse(file, reused, listed=listed):
+                return put
             if not text:
-                missing = await self._fetch(file)
-        if missing:
-            self._index.wait(Waiting(file=file, holders=holders, content=missing))
+                found = await self._fetch(file, holders)
+        if not isinstance(found, FetchedContent):
+            return found
+        return self._later(Waiting(file=file, holders=len(holders), content=found))
 
-    async def _second_look(self, waiting: Waiting) -> None:
+    async def _second_look(self, waiting: Waiting) -> Put | None:
         """Try a file again after all lists: a store listed later may have its text."""
-        file, missing = waiting.file, waiting.content
-        if missing is None:
-            await self._first_look(file)
-            return
+        file, found = waiting.file, waiting.content
+        if found is None:
+            return await self._first_look(file, listed=waiting.listed)
         if self._keep(file, listed=True):
-            return
-        if len(self._index.holders(file.id)) > waiting.holders:
-            missing = await self._fetch(file)
-        if missing:
-            self._ledger.missing(file, missing)
+            return None
+        reused = self._unchanged(file)
+        if reused and not reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, listed=True)):
+            return put
+        holders = self._index.holders(file.id)
+        if len(holders) > waiting.holders:
+            again = await self._fetch(file, holders)
+            if not isinstance(again, FetchedContent):
+                return again
+            found = again
+        self._ledger.missing(file, found)
+        return None
+
+    def _later(self, waiting: Waiting) -> Put:
+        async def put() -> None:
+            self._index.wait(waiting)
+
+        return put
 
     def _keep(self, file: File, *, listed: bool) -> bool:
         """Keep what an interrupted run stored, if it is still the content of that file.
@@ -339,15 +373,26 @@ class Fetch:
         """How many tokens the parts of a file's text share in a store; ``default`` where it isn't known to hold it."""
         return next((one.overlap for one in self._holders(file.id) if one.store == store), default)
 
-    async def _fetch(self, file: File, *, text: bool = True) -> FetchedContent | None:
-        """Fetch a file's content into bundle and ledger. Returns the result if nothing was fetched."""
-        holders = self._holders(file.id)
+    async def _fetch(self, file: File, holders: Sequence[Holder], *, text: bool = True) -> Put | FetchedContent:
+        """Fetch a file's content, its text from one of ``holders``. Returns the answer if nothing was fetched."""
+        holders = [one for one in holders if one.store not in self._definitions.memberships]
         sinks = _Sinks(self._writer, file, holders)
         content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
-        self._ledger.fetched(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
-        return None
+
+        async def put() -> None:
+            await self._stop_deferring()
+            self._ledger.fetched(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
+
+        return put
+
+    async def _stop_deferring(self) -> None:
+        """Something has changed since the parent: what was put off comes first."""
+        if self._defer:
+            self._defer = False
+            self._ledger.digests()
+            await self._look_again(content=False)
 
     def _unchanged(self, file: File) -> ReusedContent | None:
         """The parent's content of a file, if unchanged."""
@@ -358,25 +403,39 @@ class Fetch:
         """Whether a parent's text has the same overlap here as there; True for other contents."""
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
-    async def _reuse(self, file: File, reused: ReusedContent) -> bool:
-        """Reuse the parent's content, now or later; False if it is damaged or no longer fits."""
+    async def _reuse(self, file: File, reused: ReusedContent, *, listed: bool) -> Put | None:
+        """Reuse the parent's content, now or later; None if it is damaged or no longer fits."""
         assert self._parent is not None
         if self._defer:
-            self._ledger.will_be_reused(file, reused.entry)
-            self._index.wait(Waiting(file=file))
-            return True
+            return partial(self._put_off, file, reused, listed)
         # Meanwhile a store may have been listed that says otherwise.
         if not self._is_cut_alike(file, reused):
-            return False
+            return None
         sinks = _Sinks(self._writer, file, self._holders(file.id))
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
         except DamagedBundle as error:
             self._progress.note(f"{error.message}; fetching it instead", kind="content damaged")
-            return False
+            return None
         finally:
             sink.abort()
         line = replace(reused.line, filename=file.filename, expected=file.size)
-        self._ledger.reused(file, await asyncio.to_thread(sinks.add, line))
-        return True
+
+        async def put() -> None:
+            self._ledger.reused(file, await asyncio.to_thread(sinks.add, line))
+
+        return put
+
+    async def _put_off(self, file: File, reused: ReusedContent, listed: bool) -> None:
+        """Reuse the content in ``take_deferred``, or now if something has changed meanwhile."""
+        if self._defer:
+            self._ledger.will_be_reused(file, reused.entry)
+            self._index.wait(Waiting(file=file, listed=listed))
+        else:
+            await _do(await self._first_look(file, listed=listed))
+
+
+async def _do(put: Put | None) -> None:
+    if put is not None:
+        await put()

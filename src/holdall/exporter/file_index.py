@@ -68,13 +68,14 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A file to try again after all lists.
 
-    ``holders`` is the number of stores that were known to hold it. ``content`` is what came of it then; without one its
-    content is to be taken from the parent.
+    ``holders`` is the number of its stores that were looked at. ``content`` is what came of it then; without one its
+    content is to be taken from the parent, and all stores were ``listed`` when that was seen.
     """
 
     file: File
     holders: int = 0
     content: FetchedContent | None = None
+    listed: bool = False
 
 
 class _Connection(sqlite3.Connection):
