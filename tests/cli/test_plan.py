@@ -277,9 +277,8 @@ def test_where_something_differs_nothing_is_written_and_it_is_shown(
     assert "! differs: assistant A1" in shown.err
     assert "Plan: 12 to keep, 2 differ (project proj_" in shown.out
     every = check(holdall("plan", differing, "-v"), 33)
-    assert any(
-        line.startswith("! A1: assistant differs there (instructions, metadata)") for line in every.out.splitlines()
-    )
+    (line,) = (line for line in every.out.splitlines() if line.startswith("! A1: "))
+    assert "assistant differs there (instructions, metadata)" in line
     assert check(holdall("import", differing, "--dry-run"), 33).out.endswith(LAST)
     assert written(box) == {}
 

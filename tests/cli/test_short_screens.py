@@ -9,7 +9,7 @@ import pytest
 
 from holdall.cli.console import Console
 from holdall.cli.retyped import again, onward
-from holdall.cli.wrapping import shortened, columns, wrapped
+from holdall.cli.wrapping import columns, shortened, wrapped
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
