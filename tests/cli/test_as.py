@@ -57,7 +57,8 @@ def test_the_sample_becomes_requests_that_are_taken_and_loses_what_is_documented
     done = holdall("import", str(bundle), "-v")
     assert done.code == 0, done.err
     said = done.err.splitlines()
-    assert said.index(f"{CHOICE} (the destination has no Assistants API)") < said.index("importing")
+    (creating,) = (number for number, line in enumerate(said) if line.startswith("Creating "))
+    assert said.index(f"{CHOICE} (the destination has no Assistants API)") < creating
     assert not [each for each in today.requests() if "/assistants" in each.path and each.method != "GET"]
 
     found = requests()
@@ -215,8 +216,8 @@ def test_a_key_that_may_not_see_assistants_says_nothing_about_what_is_there(hold
 @sweep(
     ("switches", "said"),
     [
-        ({"missing_scopes": ("api.responses.read",)}, "the key may not read /responses"),
-        ({"responses_api": False}, "the destination has no /responses to send the requests to"),
+        ({"missing_scopes": ("api.responses.read",)}, "the key can't use /responses"),
+        ({"responses_api": False}, "the destination has no Responses API; the requests"),
         ({}, ""),
     ],
 )
@@ -228,7 +229,7 @@ def test_requests_that_could_not_be_sent_there_are_warned_of(
     assert done.code == 0
     warned = [line for line in done.err.splitlines() if " /responses" in line and line.startswith("warning: ")]
     assert [said in line for line in warned] == ([True] if said else [])
-    assert not warned or done.err.index(warned[0]) < done.err.index("\nimporting\n")
+    assert not warned or done.err.index(warned[0]) < done.err.index("\nCreating ")
 
 
 def test_a_wrong_key_is_no_word_about_what_is_there_either(holdall: Terminal) -> None:
@@ -273,5 +274,5 @@ def test_the_owners_word_for_a_model_counts_for_requests_that_are_only_written(
     assert holdall("import", "own.tar.zst", "--as", "responses").code == 31
     done = holdall("import", "own.tar.zst", "--as", "responses", "--map-model", "own-model=own-model")
     assert done.code == 0, done.err
-    assert "used on your word" in done.err
+    assert "using it anyway" in done.err
     assert [request["model"] for request in requests().values()] == ["own-model"]

@@ -51,8 +51,8 @@ def test_something_to_look_at(doctor: Terminal, box: Running) -> None:
     keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": SOURCE}
     done = doctor("doctor", "--env-file", "none", **keys)
     assert done.code == 3
-    assert "same project: yes (it is the same key for the same address)" in done.out
-    assert "look: source: it holds nothing" in done.out
+    assert "same project: yes (same key and address)" in done.out
+    assert "look: source: nothing to export" in done.out
 
 
 def test_one_side_that_cannot_be_looked_at(doctor: Terminal, box: Running) -> None:

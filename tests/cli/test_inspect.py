@@ -69,7 +69,7 @@ def test_the_tree_for_people(path: Path) -> None:
         "please supply, if you have the originals (files that are not there byte for byte: 1):",
         "  1. (no name), size unknown, file-2: missing; used by Helper (asst_1)",
         "referred to by the definitions, and in no bundle:",
-        "  vector store vs_gone, which is gone; used by asst_2",
+        "  vector store vs_gone (deleted at the source); used by asst_2",
         "",
         "incomplete: 1 file missing, as exported",
     ]
@@ -139,7 +139,7 @@ def test_a_field_that_seems_to_hold_a_credential_is_named_and_not_shown(tmp_path
     pack(target, FILES, assistants={"asst_1": helper}, stores={"vs_1": {"metadata": {"aws": secret}}})
     code, out, err = holdall("inspect", str(target))
     assert code == 0
-    assert "assistant asst_1, instructions: what looks like an AWS access key" in err
+    assert "assistant asst_1, instructions: looks like an AWS access key" in err
     assert "tools[0].function.description" in err
     assert "vector store vs_1, metadata.aws" in err
     code, document, _ = holdall("inspect", str(target), "--json")

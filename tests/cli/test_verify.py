@@ -38,10 +38,10 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     assert code == 0
     assert out.splitlines()[:2] == [
         "known at export: 1 file as parsed text only",
-        "known at export: the content of file-3 (gone.pdf) could not be got",
+        "known at export: file-3 (gone.pdf): missing",
     ]
     assert ": whole; incomplete as exported: 1 file missing (7 entries" in out.splitlines()[2]
-    assert err.startswith("verifying")
+    assert err.startswith(f"Verifying {path.name}\n")
     code, out, _ = holdall("verify", "--quick", "--quiet", str(path))
     assert code == 0
     assert ": whole by its index (no content was read); incomplete as exported: 1 file missing (" in out
@@ -62,12 +62,12 @@ def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> 
     path.write_bytes(forge(**losses(*sorted(lines, key=lambda line: jsonl([line])), declared=counts)))
     _, out, _ = holdall("verify", str(path))
     for said in (
-        "known at export: file file-8 could not be got: No such thing",
-        "known at export: file file-9 could not be got: No such thing",
+        "known at export: file file-8 missing: No such thing",
+        "known at export: file file-9 missing: No such thing",
         "known at export: /files: No such thing",
-        "known at export: vector store vs_9 could not be got",
+        "known at export: vector store vs_9 missing",
         "known at export: the key was in the record of file-1",
-        "known at export: something that holdall.json calls unheard-of",
+        "known at export: unheard-of",
     ):
         assert said in out.splitlines(), out
 
