@@ -57,7 +57,8 @@ def test_the_sample_becomes_requests_that_are_taken_and_loses_what_is_documented
     done = holdall("import", str(bundle), "-v")
     assert done.code == 0, done.err
     said = done.err.splitlines()
-    assert said.index(f"{CHOICE} (the destination has no Assistants API)") < said.index("importing")
+    (creating,) = (number for number, line in enumerate(said) if line.startswith("Creating "))
+    assert said.index(f"{CHOICE} (the destination has no Assistants API)") < creating
     assert not [each for each in today.requests() if "/assistants" in each.path and each.method != "GET"]
 
     found = requests()
@@ -228,7 +229,7 @@ def test_requests_that_could_not_be_sent_there_are_warned_of(
     assert done.code == 0
     warned = [line for line in done.err.splitlines() if " /responses" in line and line.startswith("warning: ")]
     assert [said in line for line in warned] == ([True] if said else [])
-    assert not warned or done.err.index(warned[0]) < done.err.index("\nimporting\n")
+    assert not warned or done.err.index(warned[0]) < done.err.index("\nCreating ")
 
 
 def test_a_wrong_key_is_no_word_about_what_is_there_either(holdall: Terminal) -> None:

@@ -205,7 +205,7 @@ def test_a_quota_that_ends_on_the_way_shows_the_report_and_its_own_exit_code(
     assert done.code == 21
     assert "1 of 3 assistants imported, 1 failed, 1 not attempted" in done.err
     assert f"Next: holdall import {bundle}" in done.err.splitlines()  # resumes it
-    assert "no quota" in done.err
+    assert "out of quota" in done.err
     rows = json.loads(Path("out/mapping.json").read_text())["mappings"]
     assert [row["status"] for row in rows] == ["success", "failed", "not_attempted"]
 
