@@ -75,7 +75,7 @@ def cheap() -> Iterator[None]:
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Running]:
-    """A running sandbox with a fresh folder and an open control door; its base URL is ``box.url``."""
+    """A running sandbox with a fresh folder and an open control endpoint; its base URL is ``box.url``."""
     with Running(tmp_path / "sandbox", control=True) as running:
         yield running
 

@@ -179,7 +179,7 @@ def test_a_content_that_is_damaged_in_the_parent_is_fetched(box: Running, hand: 
     made(done)
     assert content_requests(box) == 1
     assert "large.png" in done.err
-    assert "it is fetched instead" in done.err
+    assert "fetching it instead" in done.err
     assert entries(Path("2.tar.zst"))[f"data/files/{files[0]}/large.png"] == large
     assert holdall("verify", "2.tar.zst").code == 0
 
@@ -342,7 +342,7 @@ def test_an_old_partial_waits_for_a_word(box: Running, holdall: Terminal, stoppe
     box.forget_requests()
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 13
-    assert "begun on 20" in done.err
+    assert "started on 20" in done.err
     assert "--resume" in done.err
     assert "--no-resume" in done.err
     assert content_requests(box) == 0
@@ -402,7 +402,7 @@ def test_ctrl_c_says_how_to_go_on(box: Running, hand: Hand, holdall: Terminal, m
         done = holdall("export", "-o", "b.tar.zst", "--concurrency", "1")
     assert done.code == 130
     assert "b.tar.zst.partial" in done.err
-    assert "hint: the same command goes on with it" in done.err
+    assert "hint: run the same command again to resume" in done.err
     box.forget_requests()
     made(holdall("export", "-o", "b.tar.zst"))
     # By file: a request that was under way at the Ctrl-C may be noted only now.

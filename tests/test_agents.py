@@ -231,7 +231,7 @@ def test_a_run_that_is_cut_off_goes_on(today: Running, terminal: Terminal) -> No
     assert to(terminal, today, "import", "one.tar.zst").code not in (0, 3)
     done = to(terminal, today, "import", "one.tar.zst", "--verify")
     assert done.code == 0, done.err
-    assert "made already: 1 agent" in done.err
+    assert "created so far: 1 agent" in done.err
     with Hand(today.url, DESTINATION) as copy:
         assert len(Agents(copy).all()) == 3
 

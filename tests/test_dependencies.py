@@ -45,9 +45,9 @@ def test_what_a_bundle_holds_is_no_dependency() -> None:
         (
             [{"type": "function", "function": {"name": "get_price", "parameters": {"properties": {"url": {}}}}}],
             {},
-            ["the back end of function get_price"],
+            ["back end of function get_price"],
         ),
-        ([{"type": "function", "name": "flat"}], {}, ["the back end of function flat"]),
+        ([{"type": "function", "name": "flat"}], {}, ["back end of function flat"]),
         (
             [{"type": "azure_ai_search"}],
             {"azure_ai_search": {"indexes": [{"index_connection_id": "/c/1", "index_name": "products"}]}},
@@ -120,7 +120,7 @@ def test_what_a_bundle_holds_is_no_dependency() -> None:
             ["file_search: azureml://a/b"],
         ),
         ([{"type": "never_seen", "deep": [{"er": {"some_connection": {"id": "c1"}}}]}], {}, ["never_seen: c1"]),
-        ([{"type": "never_seen"}], {}, ["never_seen: what is behind it"]),
+        ([{"type": "never_seen"}], {}, ["never_seen: (no name)"]),
     ],
 )
 def test_each_kind_of_tool(tools: list[Any], resources: dict[str, Any], expected: list[str]) -> None:
@@ -194,8 +194,8 @@ def test_what_agents_refer_to() -> None:
     assert [str(one) for one in found] == [
         "vault credential vcred_1",
         "environment env_1",
-        "the back end of function quote",
-        "MCP server without a name",
+        "back end of function quote",
+        "MCP server (no name)",
         "MCP server docs, https://h/a",
         "MCP server local, serve",
         "novel: i",

@@ -171,7 +171,7 @@ def test_any_definition_comes_out_of_any_wrapping_as_it_was(value: dict[str, Any
 def test_garbage_is_refused_in_words(text: str) -> None:
     with pytest.raises(UsageFault) as caught:
         read(text)
-    assert "dump0.json" in caught.value.message or "there is no assistant" in caught.value.message
+    assert "dump0.json" in caught.value.message or "no assistant found" in caught.value.message
 
 
 @given(st.binary(max_size=200))
@@ -206,19 +206,19 @@ def test_only_a_text_that_ends_inside_a_value_was_cut_off() -> None:
     whole = json.dumps({"object": "list", "data": [DESK, FERRY]})
     dump = read(whole[: whole.index("Ferry")])
     assert records(dump) == [DESK]
-    assert dump.truncated == {"dump0.json": "ends inside the value that begins in line 1"}
+    assert dump.truncated == {"dump0.json": "ends in the middle of the value that starts in line 1"}
     assert [found.id for found in dump.unread] == [B]
     with pytest.raises(UsageFault) as caught:
         read(json.dumps(DESK)[:90])
-    assert caught.value.hint == "was the download cut off?"
+    assert caught.value.hint == "check that the file was downloaded completely"
 
 
 def test_what_is_passed_over_is_said() -> None:
     request = {"model": "gpt-4o", "name": "Skipper's desk", "instructions": "Answer."}
     dump = read(f"$ curl -d '{json.dumps(request)}'\n200 OK\n{json.dumps(DESK)}\n")
     assert records(dump) == [DESK]
-    assert any("passed over: requests" in note for note in dump.notes)
-    assert any("characters of text around it" in note for note in dump.notes)
+    assert any("they are requests" in note for note in dump.notes)
+    assert any("characters of other text" in note for note in dump.notes)
     # In plain JSON, too: what was asked for beside what was answered.
     asked = {key: DESK[key] for key in ("name", "model", "instructions", "tools")}
     assert records(read(json.dumps([{"request": asked, "response": DESK}]))) == [DESK]
@@ -402,7 +402,7 @@ def test_links_by_name_are_links_by_id() -> None:
 def test_files_that_no_tool_reads_are_kept_all_the_same() -> None:
     dump = read(json.dumps({**DESK, "tools": [], "file_ids": [F]}))
     assert records(dump)[0]["tool_resources"] == {"code_interpreter": {"file_ids": [F]}}
-    assert "no tool that reads them" in dump.notes[-1]
+    assert "no tool to read them" in dump.notes[-1]
 
 
 def test_what_was_made_is_called_by_ids_that_no_server_gives() -> None:

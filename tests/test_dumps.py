@@ -77,7 +77,7 @@ def test_pages_up_to_the_last_are_a_whole_list() -> None:
     for dumps in ([first, last], [last, first], [first + last]):
         dump = read(*dumps)
         assert (len(dump.assistants), dump.truncated, len(dump.notes)) == (2, {}, 1)
-        assert "that no page between is missing" in dump.notes[0]
+        assert "check that no page in between is missing" in dump.notes[0]
     # The last page of another list says nothing of this one.
     stores = pretty({"object": "list", "data": [{"id": "vs_1", "object": "vector_store"}], "has_more": False})
     assert read(first, stores).truncated.keys() == {"dump0.json"}
@@ -87,7 +87,7 @@ def test_a_dump_of_nothing_but_stores_goes_with_one_of_assistants() -> None:
     stores = pretty({"object": "list", "data": [{"id": "vs_1", "object": "vector_store"}]})
     dump = read(pretty(LIST), stores)
     assert (len(dump.assistants), len(dump.stores)) == (2, 1)
-    with pytest.raises(UsageFault, match="can't use the dumps: there is no assistant in them"):
+    with pytest.raises(UsageFault, match="can't use the dumps: no assistant found"):
         read(stores)
 
 
@@ -107,7 +107,7 @@ def test_the_same_object_twice_counts_once_and_a_contradiction_is_told() -> None
     assert read(pretty(ONE), json.dumps(ONE)).notes == []
     dump = read(pretty(ONE), pretty({**ONE, "name": "later"}))
     assert json.loads(dump.assistants[0].raw)["name"] == "later"
-    assert "more than once" in dump.notes[0]
+    assert "in different versions" in dump.notes[0]
 
 
 def test_an_assistant_without_id_gets_one_that_stays_the_same() -> None:
@@ -142,7 +142,7 @@ def test_v1_with_retrieval_becomes_a_store_and_file_search() -> None:
     assert lifted.file_ids == []
     assert [r.id for r in dump.memberships[dump.stores[0].id]] == ["file-a", "file-b"]
     assert "file_ids" not in json.loads(dump.assistants[0].raw)
-    assert "lifted from v1" in dump.notes[-1]
+    assert "converted from v1" in dump.notes[-1]
 
 
 def test_v1_with_both_tools_gives_the_files_to_both() -> None:
@@ -164,11 +164,11 @@ def test_v1_without_files_just_loses_the_empty_list() -> None:
         (b"", "no assistant"),
         (b"[]", "no assistant"),
         (b'{"error": {"message": "Not found"}}', "no assistant"),
-        (b"<html>", "not JSON in the value that begins in line 1"),
-        (pretty(ONE)[:90].encode(), "ends inside the value that begins in line 1"),
+        (b"<html>", "invalid JSON in the value that starts in line 1"),
+        (pretty(ONE)[:90].encode(), "ends in the middle of the value that starts in line 1"),
         (b"\xff\xfe\xff", "not text"),
         (b"\x80abc", "not text"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "invalid JSON"),
     ],
 )
 def test_what_cannot_be_a_dump_is_refused_with_its_name(content: bytes, why: str) -> None:

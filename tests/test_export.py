@@ -193,7 +193,7 @@ def test_a_selection_that_fits_nothing_is_an_error_and_makes_no_file(
         hand.assistant("Somebody")
     done = holdall("export", "-o", "b.tar.zst", *arguments)
     assert done.code == 2
-    assert ("can't select" if arguments else "nothing exported") in done.err
+    assert ("can't select" if arguments else "nothing to export") in done.err
     _one_sentence_and_a_hint(done.err)
     assert not list(tmp_path.glob("b.tar*"))
 

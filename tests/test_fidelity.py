@@ -95,7 +95,7 @@ def test_openai_as_it_is_today_gives_text_a_ledger_and_a_supply_list(
     assert (
         "Not allowed to download files of purpose: assistants; no parsed text: " in lines[made["scan.pdf"]]["message"]
     )
-    assert lines[made["table.csv"]]["message"].endswith("it is in no vector store, so there is no parsed text")
+    assert lines[made["table.csv"]]["message"].endswith("no parsed text: not in any vector store")
     wanted = done.document["result"]["please_supply"]
     assert [(one["number"], one["filename"], one["size"], one["fidelity"]) for one in wanted] == [
         (1, "scan.pdf", len(PDF), "unavailable"),
@@ -123,7 +123,7 @@ def test_the_lists_name_who_uses_what_and_are_the_same_everywhere(box: Running, 
         "1. scan.pdf, ",
         "2. table.csv, 8 B, ",
         "3. guide.md, ",
-        "the back end of function get_price; used by Front desk",
+        "back end of function get_price; used by Front desk",
     ]
     importing = {"OPENAI_DST_API_KEY": "sk-destination-0001", "OPENAI_DST_BASE_URL": box.url}
     seen = [
@@ -156,11 +156,9 @@ def test_what_the_owner_has_is_supplied(box: Running, hand: Hand, holdall: Termi
     }
     lines = ledger()
     assert lines[made["guide.md"]]["route"] == "deep/er/guide.md"
-    assert lines[made["guide.md"]]["message"].endswith("; name, size and words agree")
+    assert lines[made["guide.md"]]["message"].endswith("; name, size and words match")
     assert "words not compared" in lines[made["scan.pdf"]]["message"]
-    assert (
-        "no original fits exactly: table.csv (12 bytes), but 8 bytes are wanted" in lines[made["table.csv"]]["message"]
-    )
+    assert "no original has the right size (8 bytes): table.csv (12 bytes)" in lines[made["table.csv"]]["message"]
     found = entries(Path("b.tar.zst"))
     assert found[lines[made["guide.md"]]["path"]] == TEXT
     assert str(mine) not in str(found)
@@ -174,7 +172,7 @@ def test_an_original_with_other_words_is_refused_and_the_text_stays(hand: Hand, 
     export(holdall, "--originals", "mine")
     line = ledger()[made["guide.md"]]
     assert line["rung"] == "text"
-    assert "the original guide.md is another file: its words are not those of the parsed text" in line["message"]
+    assert "original guide.md is a different file: its words don't match the parsed text" in line["message"]
 
 
 def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Terminal, mine: Path) -> None:
@@ -183,7 +181,7 @@ def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Ter
         (mine / folder).mkdir()
         (mine / folder / "table.csv").write_bytes(content)
     done = export(holdall, "--originals", "mine", "-v")
-    assert "several originals fit and differ: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
+    assert "several different originals match: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
     assert "a/table.csv, b/table.csv" in done.err
 
 
@@ -203,7 +201,10 @@ def test_containers_that_are_not_allowed_or_alter_files_fall_to_the_next_fidelit
     box: Running, hand: Hand, holdall: Terminal
 ) -> None:
     made = project(hand)
-    for switch, why in (("containers", "no container: "), ("container_alters_files", "not through a container: ")):
+    for switch, why in (
+        ("containers", "not through a container: "),
+        ("container_alters_files", "not through a container: "),
+    ):
         box.behave(containers=switch != "containers", container_alters_files=switch != "containers")
         assert export(holdall, "--via-container", "--force").code == 4
         assert why in ledger()[made["guide.md"]]["message"]

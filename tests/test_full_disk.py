@@ -103,7 +103,7 @@ class Disk:
         os.fsync(file.fileno())
 
 
-def is_one_error(done: Done, *, hint: str = "make room") -> None:
+def is_one_error(done: Done, *, hint: str = "free disk space") -> None:
     assert done.code == 15, done.err
     assert len([line for line in done.err.splitlines() if line.startswith("Error: ")]) == 1
     assert any(line.startswith("hint: ") and hint in line for line in done.err.splitlines()), done.err
@@ -234,7 +234,7 @@ def test_the_books_of_a_run_on_a_full_disk() -> None:
             for n in range(10_000):
                 register.want(SourceId(f"file-{n:050}"))
 
-        with pytest.raises(CannotWrite, match="can't keep the books of this run on disk") as caught:
+        with pytest.raises(CannotWrite, match="can't write temporary files") as caught:
             fill()
     assert "TMPDIR" in caught.value.hint
 

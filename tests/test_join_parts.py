@@ -87,7 +87,7 @@ def test_what_a_cut_leaves_at_the_edges_hides_no_overlap(parts: list[str], text:
 
 def test_a_character_that_no_part_has_whole_is_a_doubt() -> None:
     found = read(["ein Stück K\ufffd", "\ufffdse"], 0)
-    assert found.doubt == "a character is cut where its parts meet, and no part has it whole"
+    assert found.doubt == "a character is cut between two parts"
     assert read(["K\ufffd", "\ufffdse"], 0, size=5).doubt == found.doubt
     # Unless the size says that the file has these replacement characters itself.
     assert read(["K\ufffd", "\ufffdse"], 0, size=9).doubt is None
@@ -99,7 +99,7 @@ def test_a_size_that_no_reading_has_is_a_doubt() -> None:
     assert read(parts, 25, size=len(text)).doubt is None
     assert (
         read(parts, 25, size=len(text) + 40).doubt
-        == f"its parts make {len(text)} bytes, and the file has {len(text) + 40}"
+        == f"the joined parts have {len(text)} bytes, the file has {len(text) + 40}"
     )
     assert read(parts, 25, size=len(text) - 1).doubt
 
@@ -128,7 +128,7 @@ def test_parts_that_contradict_each_other_are_a_doubt() -> None:
     assert read(parts, 50).doubt is None
     assert (
         read([*parts[:3], *parts[5:]], 50).doubt
-        == f"of the {len(parts) - 3} places where its parts meet {len(parts) - 4} show an overlap"
+        == f"only {len(parts) - 4} of {len(parts) - 3} joints between its parts show an overlap"
     )
     assert read(parts, 0).doubt
 

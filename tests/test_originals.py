@@ -48,28 +48,26 @@ def test_a_file_is_found_however_deep_by_its_name_and_exact_size(tmp_path: Path)
     result = found(tmp_path, "report.pdf", 5)
     assert isinstance(result, Original)
     assert (result.name, result.size) == ("a/b/report.pdf", 5)
-    assert "a/b/report.pdf (5 bytes), a/report.pdf (7 bytes), but 6 bytes are wanted" in reason(
-        tmp_path, "report.pdf", 6
-    )
+    assert "(6 bytes): a/b/report.pdf (5 bytes), a/report.pdf (7 bytes)" in reason(tmp_path, "report.pdf", 6)
 
 
 def test_several_are_listed_unless_their_bytes_are_the_same(tmp_path: Path) -> None:
     lay(tmp_path, x__n_dot_txt=b"same", y__n_dot_txt=b"same")
     assert isinstance(found(tmp_path, "n.txt", 4), Original)
     lay(tmp_path, z__n_dot_txt=b"else")
-    assert reason(tmp_path, "n.txt", 4) == "several originals fit and differ: x/n.txt, z/n.txt"
+    assert reason(tmp_path, "n.txt", 4) == "several different originals match: x/n.txt, z/n.txt"
 
 
 def test_another_case_or_name_is_told_and_not_taken(tmp_path: Path) -> None:
     lay(tmp_path, Report_dot_TXT=b"x" * 300)
     assert reason(tmp_path, "report.txt", 300) == (
-        "no original of exactly that name: Report.TXT, which differs in case only; "
-        "words not compared: there is no parsed text"
+        "no original with exactly that name: Report.TXT, whose name differs only in case; "
+        "words not compared: no parsed text"
     )
-    assert "Report.TXT (300 bytes), but 200 bytes are wanted" in reason(tmp_path, "report.txt", 200)
+    assert "(200 bytes): Report.TXT (300 bytes)" in reason(tmp_path, "report.txt", 200)
     assert "under another name: Report.TXT" in reason(tmp_path, "summary.txt", 300)
     nothing = found(tmp_path, "summary.md", 300)
-    assert nothing == Unmatched(reason="no original of that name and size", near=False)
+    assert nothing == Unmatched(reason="no original with that name and size", near=False)
 
 
 ONE, TWO = b"the river runs past an old stone garden\n" * 9, b"the stone runs past an old river garden\n" * 9
@@ -79,21 +77,21 @@ SIZE = len(ONE)
 def test_a_name_that_differs_in_case_or_folder_only_is_taken_where_the_words_agree(tmp_path: Path) -> None:
     lay(tmp_path, a__tide_table_dot_TXT=ONE)
     with Originals(tmp_path) as originals:
-        for name, how in (("Tide_Table.txt", "differs in case only"), ("b/tide_table.TXT", "is in another folder")):
+        for name, how in (("Tide_Table.txt", "differs only in case"), ("b/tide_table.TXT", "has another folder")):
             result = chosen(originals, name, SIZE, ONE.decode())
             assert isinstance(result, Chosen)
             assert (result.original.name, result.check) == (
                 "a/tide_table.TXT",
-                f"size and words agree, its name {how}",
+                f"size and words match, the name {how}",
             )
     assert reason(tmp_path, "Tide_Table.txt", SIZE, TWO.decode()) == (
-        "no original of exactly that name; of its size, but with other words: "
-        "a/tide_table.TXT, which differs in case only"
+        "no original with exactly that name; same size, but different words: "
+        "a/tide_table.TXT, whose name differs only in case"
     )
     lay(tmp_path, b__scan_dot_PDF=b"%PDF" * 99)
     assert reason(tmp_path, "scan.pdf", 396, "words") == (
-        "no original of exactly that name: b/scan.PDF, which differs in case only; "
-        "words not compared: its type has to be parsed"
+        "no original with exactly that name: b/scan.PDF, whose name differs only in case; "
+        "words not compared: its type can't be read"
     )
 
 
@@ -103,32 +101,34 @@ def test_of_several_the_one_with_the_words_of_the_text_is_taken(tmp_path: Path) 
         result = found(tmp_path, "n.txt", SIZE, text.decode())
         assert isinstance(result, Original)
         assert result.name == name
-    assert reason(tmp_path, "n.txt", SIZE) == "several originals fit and differ: a/n.txt, b/n.txt"
+    assert reason(tmp_path, "n.txt", SIZE) == "several different originals match: a/n.txt, b/n.txt"
     assert reason(tmp_path, "n.txt", SIZE, "all the words are others") == (
-        "originals of that name and size, but with other words: a/n.txt, b/n.txt"
+        "originals with that name and size have different words: a/n.txt, b/n.txt"
     )
     lay(tmp_path, d__n_dot_txt=ONE.replace(b"\n", b" "))
     assert (
         reason(tmp_path, "n.txt", SIZE, ONE.decode())
-        == "several originals fit and differ, and the words of all of them agree: a/n.txt, d/n.txt"
+        == "several different originals match, and the words of all match: a/n.txt, d/n.txt"
     )
 
 
 def test_what_is_used_or_says_something_else_is_not_offered_under_another_name(tmp_path: Path) -> None:
     lay(tmp_path, two_dot_txt=ONE)
     with Originals(tmp_path) as originals:
-        assert "of the same size, under another name: two.txt" in str(chosen(originals, "shared.txt", SIZE))
+        assert "same size under another name: two.txt" in str(chosen(originals, "shared.txt", SIZE))
         assert chosen(originals, "shared.txt", SIZE, TWO.decode()) == Unmatched(
-            reason="no original of that name and size", near=False
+            reason="no original with that name and size", near=False
         )
-        assert "of its size and with its words, under another name: two.txt" in str(
+        assert "same size and words under another name: two.txt" in str(
             chosen(originals, "shared.txt", SIZE, ONE.decode())
         )
         taken = chosen(originals, "two.txt", SIZE)
         assert isinstance(taken, Chosen)
         originals.use(taken.original)
         for name in ("shared.txt", "TWO.txt"):
-            assert chosen(originals, name, SIZE, ONE.decode()) == Unmatched(reason="no original of that name and size")
+            assert chosen(originals, name, SIZE, ONE.decode()) == Unmatched(
+                reason="no original with that name and size"
+            )
         assert isinstance(chosen(originals, "two.txt", SIZE), Chosen)
 
 
@@ -136,7 +136,7 @@ def test_what_is_reserved_is_not_offered_before_it_is_used(tmp_path: Path) -> No
     lay(tmp_path, two_dot_txt=ONE)
     with Originals(tmp_path) as originals:
         originals.reserve("two.txt", SIZE)
-        assert chosen(originals, "shared.txt", SIZE) == Unmatched(reason="no original of that name and size")
+        assert chosen(originals, "shared.txt", SIZE) == Unmatched(reason="no original with that name and size")
 
 
 @pytest.mark.parametrize("name", ["n.txt", "N.txt", "x/n.txt", "other.txt", "n.md"])
@@ -172,7 +172,7 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
         pytest.skip("no links on this system")
     with Originals(inner) as originals:
         assert originals.files == 1
-        assert originals.notes() == ["links to folders are not followed, so no originals are looked for in loop"]
+        assert originals.notes() == ["links to folders are not followed; not searched: loop"]
 
 
 def test_a_folder_that_is_none_is_a_usage_fault(tmp_path: Path) -> None:

@@ -107,23 +107,23 @@ def test_a_text_joined_doubtfully_is_never_called_complete(hand: Hand, holdall: 
     done = holdall("export", "-o", "b.tar.zst", "--json")
     assert done.code == EXIT_LOOK
     assert {loss["filename"] for loss in done.document["losses"] if loss["loss"] == "doubtful"} == doubtful
-    why = "a character is cut where its parts meet, and no part has it whole"
+    why = "a character is cut between two parts"
     assert {name: line.get("doubt") for name, line in ledger().items()} == {
         name: why if name in doubtful else None for name in TEXTS
     }
     assert json.loads(entries(Path("b.tar.zst"))["holdall.json"])["format"] == "1.0"
     shown = holdall("inspect", "b.tar.zst", "-v")
-    assert shown.out.count("text, joined doubtfully, ") == len(doubtful)
-    assert f"only its text (text, joined doubtfully: {why})" in shown.err
-    assert "4 texts joined doubtfully" in holdall("inspect", "b.tar.zst").out
+    assert shown.out.count("text, uncertain, ") == len(doubtful)
+    assert f"only its text (uncertain text: {why})" in shown.err
+    assert "4 uncertain texts" in holdall("inspect", "b.tar.zst").out
     told = holdall("verify", "b.tar.zst", "-v")
-    assert (told.code, told.err.count("joined doubtfully: a")) == (0, len(doubtful))
-    assert "COMPLETE; 4 texts joined doubtfully" in told.out
+    assert (told.code, told.err.count("uncertain text")) == (0, len(doubtful))
+    assert "COMPLETE; 4 uncertain texts" in told.out
 
 
 def test_a_doubtful_text_is_said_by_all_that_import_or_prove_it(holdall: Terminal, doubtful: set[str]) -> None:
     said = holdall("export", "-o", "b.tar.zst", "-v")
-    assert said.err.count("text, joined doubtfully: ") == 2 * len(doubtful)
+    assert said.err.count("uncertain text: ") == 2 * len(doubtful)
     assert "  4 texts joined doubtfully: " in said.err
     plan = holdall("plan", "b.tar.zst", "--json")
     assert {loss["name"] for loss in plan.document["losses"] if loss["why"] == "joined_doubtfully"} == doubtful
@@ -135,7 +135,7 @@ def test_a_doubtful_text_is_said_by_all_that_import_or_prove_it(holdall: Termina
     assert sum(proof.document["result"]["against"]["text_doubtful"].values()) == len(doubtful)
     rehearsal = holdall("verify", "b.tar.zst", "--rehearse")
     assert rehearsal.code == EXIT_LOOK
-    assert "joined doubtfully" in rehearsal.out
+    assert "uncertain text" in rehearsal.out
 
 
 def test_doubts_that_are_accepted_are_no_less_said(hand: Hand, holdall: Terminal, doubtful: set[str]) -> None:

@@ -82,7 +82,7 @@ def test_flags_make_the_clone_mode_mute() -> None:
     ],
 )
 def test_a_bad_value_names_the_variable_its_origin_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
-    with pytest.raises(UsageFault, match=rf"{name}='{value}' from /x/.env: allowed is .*{allowed}"):
+    with pytest.raises(UsageFault, match=rf"{name}='{value}' from /x/.env: must be .*{allowed}"):
         source(dotenv={name: value})
 
 
@@ -153,7 +153,7 @@ def test_a_token_command_comes_from_flag_or_environment_and_never_from_a_file() 
     assert flagged.token_command == ("printtoken",)
     with pytest.raises(AuthenticationFailed) as caught:
         source_settings(Lookup({}, {}, command, "/x/.env"))
-    assert "OPENAI_SRC_TOKEN_COMMAND from /x/.env is not read" in caught.value.hint
+    assert "OPENAI_SRC_TOKEN_COMMAND from /x/.env is ignored" in caught.value.hint
     with pytest.raises(UsageFault, match="OPENAI_SRC_TOKEN_COMMAND"):
         source_settings(Lookup({}, {"OPENAI_SRC_TOKEN_COMMAND": "'unclosed"}, {}))
 

@@ -102,8 +102,8 @@ def test_what_comes_near_is_listed_and_nothing_is_written(holdall: Terminal) -> 
     done = supply(holdall)
     assert done.code == 4
     reasons = {loss["filename"]: loss["reason"] for loss in done.document["losses"]}
-    assert "its words are not those of the parsed text" in reasons["guide.md"]
-    assert "table.csv (12 bytes), but 8 bytes are wanted" in reasons["table.csv"]
+    assert "its words don't match the parsed text" in reasons["guide.md"]
+    assert "(8 bytes): table.csv (12 bytes)" in reasons["table.csv"]
     assert done.document["result"]["bundle"] is None
     assert not list(Path().glob("*supplied*"))
 
@@ -237,6 +237,6 @@ def test_the_words_decide_and_what_is_passed_over_is_said(
             "Tide.txt": ("supplied", "a/tide.TXT"),
             "two.txt": ("supplied", "a/two.txt"),
         }
-        assert "size and words agree, its name differs in case only" in lines["Tide.txt"]["message"]
-        assert "links to folders are not followed, so no originals are looked for in share" in said.err
+        assert "size and words match, the name differs only in case" in lines["Tide.txt"]["message"]
+        assert "links to folders are not followed; not searched: share" in said.err
         assert "under another name" not in str(lines["shared.txt"]["message"]) + said.err

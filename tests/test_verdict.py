@@ -292,7 +292,7 @@ def test_the_words() -> None:
     assert str(verdict) == "INCOMPLETE: 13 files missing from 2 assistants"
     assert (verdict.exit_code, verdict.complete) == (4, False)
     count.add(Reason.COUNTS, "vs_1")
-    assert str(count.verdict()).endswith("; 1 count that contradicts the server's own")
+    assert str(count.verdict()).endswith("; 1 count mismatch")
 
 
 def test_what_is_accepted_changes_the_exit_code_alone() -> None:

@@ -107,7 +107,7 @@ class _Supply(Closing):
     def __init__(self, old: BundleReader, originals: Originals, progress: Progress) -> None:
         self._old, self._originals, self._progress = old, originals, progress
         self._items = Sorter()
-        self.wanted = self.supplied = self.lacking = 0
+        self.wanted = self.supplied = self.lacking = self._files = 0
         self._refusals: Capped[Refused] = Capped()
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class _Supply(Closing):
 
     def match(self) -> None:
         """Decide for every file. Items are in the order of the old contents on disk."""
-        self._progress.stage("looking for originals")
+        self._progress.stage(f"Matching originals with {self._old.path.name}")
         traces = Sorter()
 
         def mention(file_id: str, trace: _Trace) -> None:
@@ -134,6 +134,7 @@ class _Supply(Closing):
             if line.fidelity in _WANTED and line.filename and line.expected is not None:
                 self._originals.reserve(line.filename, line.expected)
             mention(line.id, _Trace(line=line))
+        self._progress.expect(last=True)
         for _, group in groupby(traces, key=itemgetter(0)):
             self._decide([msgspec.json.decode(trace, type=_Trace) for _, trace in group])
         traces.close()
@@ -144,13 +145,15 @@ class _Supply(Closing):
             return  # a file object that nothing was fetched for
         entry = next((trace.entry for trace in traces if trace.entry and trace.entry.path == line.path), None)
         if line.path and entry is None:
-            raise DamagedBundle(f"can't read {line.path} in {self._old.path}: it is not in the index", entry=line.path)
+            raise DamagedBundle(f"can't read {line.path} in {self._old.path}: not in the index", entry=line.path)
         created_at = next((trace.created_at for trace in traces if trace.created_at is not None), 0)
         item = _Item(line=line, entry=entry, created_at=created_at)
         if line.fidelity in _WANTED:
             item = self._matched(item)
         # In the order of the old bundle, so that each of its frames is decompressed once.
         self._items.add((entry.offset if entry else 0).to_bytes(8, "big"), _encode(item))
+        self._files += 1
+        self._progress.advance(files=1)
 
     def _matched(self, item: _Item) -> _Item:
         line = item.line
@@ -202,7 +205,8 @@ class _Supply(Closing):
             options=info.options,
             min_fidelity=minimum_of(info),
         )
-        self._progress.stage("writing the new bundle")
+        self._progress.stage(f"Writing {target.name}")
+        self._progress.expect(files=self._files, last=True)
         with BundleWriter(target, capture, started=info.started, force=force, resume=False) as writer:
             try:
                 self._write_records(writer)
@@ -303,6 +307,6 @@ def _require_rewritable(path: Path, found: str) -> None:
     """A newer minor version can be read, but rewriting it would lose what we don't know."""
     if not layout.is_known(found):
         raise NewerFormat(
-            f"can't rewrite {path}: it has format {found}, this version writes {layout.FORMAT}",
+            f"can't rewrite {path}: its format is {found}, and this version of holdall writes {layout.FORMAT}",
             hint="install a newer version of holdall",
         )

@@ -104,7 +104,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     looks_like: str
 
     def __str__(self) -> str:
-        return f"{noun(self.kind)} {self.id}, {self.field}: what looks like {self.looks_like}"
+        return f"{noun(self.kind)} {self.id}, {self.field}: looks like {self.looks_like}"
 
 
 class Scan:
@@ -160,8 +160,9 @@ def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") ->
     looks = looks_like(value)
     if looks or redactor(tuple(sorted(keys))).finds(value):
         raise UsageFault(
-            f"can't use {name}{where}: it holds {f'what looks like {looks}' if looks else 'a key'}, and would be shown",
-            hint="keys belong in OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; one that was shown is better replaced",
+            f"can't use {name}{where}: it contains {f'what looks like {looks}' if looks else 'a key'}, and "
+            f"this setting is not kept secret",
+            hint="put keys into OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; replace a key that others may have seen",
         )
 
 

@@ -66,20 +66,20 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.kind in _TITLES:
-            return _TITLES[self.kind].format(self.name or "without a name")
-        return f"{self.kind}: {self.name or 'what is behind it'}"
+            return _TITLES[self.kind].format(self.name or "(no name)")
+        return f"{self.kind}: {self.name or '(no name)'}"
 
 
 _TITLES = {
-    "function": "the back end of function {}",
+    "function": "back end of function {}",
     "mcp": "MCP server {}",
     "environment": "environment {}",
     "environment_template": "environment template {}",
     "vault": "vault {}",
     "credential": "vault credential {}",
     "skill": "skill {}",
-    "vector_store": "vector store {}, which is gone",
-    "file": "file {}, which is gone",
+    "vector_store": "vector store {} (deleted at the source)",
+    "file": "file {} (deleted at the source)",
 }
 _Thing = tuple[str, str | None, str | None]
 """A kind, a name, and the assistant that is called where it is one: that is outside unless it comes, too."""

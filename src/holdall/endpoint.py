@@ -137,17 +137,17 @@ def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
         fit = False
     if not fit:
         raise UsageFault(
-            f"can't use {names.base_url}: it must begin with https:// or http:// and name a host",
+            f"can't use {names.base_url}: it must be https:// or http:// and a host",
             hint=f"the default is {DEFAULT_BASE_URL}",
         )
     if "@" in parts.netloc:
-        raise UsageFault(f"can't use {names.base_url}: it holds a user name or password, which no server here wants")
+        raise UsageFault(f"can't use {names.base_url}: it contains a user name or password, which is never sent")
     if parts.fragment:
-        raise UsageFault(f"can't use {names.base_url}: it holds a fragment (# and what follows), which is never sent")
+        raise UsageFault(f"can't use {names.base_url}: it contains a fragment (#…), which is never sent")
     if _is_in_clear(parts) and not insecure_http:
         raise UsageFault(
             f"can't use {names.base_url}: http:// sends the key and all content to {parts.hostname} unencrypted",
-            hint=f"write https://, or insist with {names.insecure_http} where the network to it is your own",
+            hint=f"use https://, or {names.insecure_http} on a network that you trust",
         )
     return parts
 
@@ -174,7 +174,7 @@ def _word(text: str, name: str) -> str:
     # A line break would end the header, and let the rest of the text be headers of its own.
     word = text.strip()
     if not word or not word.isascii() or not word.isprintable() or " " in word:
-        raise UsageFault(f"can't use {name}: it has a space, a line break or a letter that can't be in it")
+        raise UsageFault(f"can't use {name}: it contains a space, a line break or a non-ASCII character")
     return word
 
 

@@ -45,7 +45,7 @@ class HoldallError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
-    meaning: ClassVar[str] = "an unlisted failure"
+    meaning: ClassVar[str] = "other failure"
 
     message: str
     _: KW_ONLY
@@ -57,7 +57,7 @@ class UsageFault(HoldallError):
     """An invalid flag, variable or selection, found after the command line was parsed."""
 
     exit_code = 2
-    meaning = "usage: a wrong flag, setting or selection"
+    meaning = "usage: wrong flag, setting or selection"
 
 
 class MissingExtra(UsageFault):
@@ -126,7 +126,7 @@ class DamagedBundle(BundleError):
 
 class NewerFormat(BundleError):
     exit_code = 11
-    meaning = "the bundle has a newer format than this version reads"
+    meaning = "the bundle's format is newer than this version of holdall"
 
 
 class NotABundle(BundleError):
@@ -136,21 +136,19 @@ class NotABundle(BundleError):
 
 class AlreadyExists(BundleError):
     exit_code = 13
-    meaning = "the target exists already and nothing said to replace it"
+    meaning = "the file to write already exists"
 
 
 class NoSuchEntry(BundleError):
     exit_code = 14
-    meaning = "no entry of the bundle matches"
+    meaning = "nothing in the bundle matches"
 
 
 class CannotWrite(BundleError):
     """Disk full, folder missing or read-only. Nothing half-written has its final name."""
 
     exit_code = 15
-    meaning = (
-        "a file can't be written or read (disk full, permissions, missing), or memory, threads or open files run out"
-    )
+    meaning = "can't read or write a file (disk full, permissions, missing), or out of memory, threads or open files"
 
 
 class OutOfResources(CannotWrite):
@@ -159,7 +157,7 @@ class OutOfResources(CannotWrite):
 
 class BundleInUse(BundleError):
     exit_code = 16
-    meaning = "another process works on the same bundle"
+    meaning = "another process is writing the same bundle"
 
 
 # -- 20-29: the account over the network ---------------------------------------------------------------
@@ -176,7 +174,7 @@ class RemoteError(HoldallError):
     """
 
     exit_code = 29
-    meaning = "the server gave an answer that makes no sense"
+    meaning = "the server's answer is not understood"
     status: int | None = None
     code: str | None = None
     kind: str | None = None
@@ -190,14 +188,14 @@ class RemoteError(HoldallError):
 
 class AuthenticationFailed(RemoteError):
     exit_code = 20
-    meaning = "no key, or the key is not valid"
+    meaning = "no key, or an invalid one"
 
 
 class QuotaExhausted(RemoteError):
     """Out of quota, credit or spend limit: waiting doesn't help, so nothing is retried."""
 
     exit_code = 21
-    meaning = "quota, credit or spend limit exhausted"
+    meaning = "out of quota or credit"
 
 
 class Unreachable(RemoteError):
@@ -220,17 +218,17 @@ class PermissionDenied(RemoteError):
 
 class NotFound(RemoteError):
     exit_code = 24
-    meaning = "the server does not know the thing asked for"
+    meaning = "not found on the server"
 
 
 class RateLimited(RemoteError):
     exit_code = 25
-    meaning = "rate limited for longer than the retries last"
+    meaning = "still rate limited after all retries"
 
 
 class ServerFailed(RemoteError):
     exit_code = 26
-    meaning = "the server failed (5xx) for longer than the retries last"
+    meaning = "the server still failed (5xx) after all retries"
 
 
 class RequestRefused(RemoteError):
@@ -242,7 +240,7 @@ class RequestRefused(RemoteError):
 
 class NoAssistantsApi(RemoteError):
     exit_code = 28
-    meaning = "the project has no Assistants API (OpenAI ended it on 2026-08-26)"
+    meaning = "the project has no Assistants API (OpenAI shut it down on 2026-08-26)"
 
 
 class UnexpectedAnswer(RemoteError):
@@ -266,14 +264,14 @@ REQUEST_ERRORS = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 class ImportFailed(HoldallError):
     exit_code = 30
-    meaning = "the import could not be carried out"
+    meaning = "the import failed"
 
 
 class DestinationUnfit(HoldallError):
     """The destination can't hold what the plan would create; nothing was written."""
 
     exit_code = 31
-    meaning = "the destination can't hold what is in the bundle"
+    meaning = "the destination can't take what is in the bundle"
 
 
 class OutputLocked(HoldallError):
@@ -286,7 +284,7 @@ class ImportUnderWay(HoldallError):
     written."""
 
     exit_code = 35
-    meaning = "another import, from another --output-dir or another machine, made the same things within the last hour"
+    meaning = "another import created the same objects within the last hour"
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -297,7 +295,7 @@ class DestinationDiffers(HoldallError):
     """
 
     exit_code = 33
-    meaning = "what the destination has already differs from the bundle"
+    meaning = "existing objects at the destination differ from the bundle"
     differences: list[object] | None = None
 
 
@@ -305,7 +303,7 @@ class PlanOutdated(HoldallError):
     """Bundle or destination have changed since the plan was made; nothing was written."""
 
     exit_code = 34
-    meaning = "the plan is not of this bundle, or the destination has changed since"
+    meaning = "the plan is for another bundle, or the destination has changed since"
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -332,8 +330,8 @@ EXIT_BUG = 70
 
 OTHER_EXIT_CODES: dict[int, str] = {
     EXIT_DONE: "done",
-    EXIT_LOOK: "finished, but look: findings, differences or changes pending",
-    EXIT_INCOMPLETE: "incomplete: something that the source had is missing",
+    EXIT_LOOK: "finished with warnings: findings, differences or pending changes",
+    EXIT_INCOMPLETE: "incomplete: something is missing that the source had",
     EXIT_BUG: "a bug in holdall",
 }
 

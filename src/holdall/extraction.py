@@ -71,19 +71,20 @@ def extract(
     a pattern matches nothing; AlreadyExists, CannotWrite, DamagedBundle (entry named; nothing of it stays).
     """
     progress = progress or Silent()
-    progress.stage("extracting")
+    progress.stage(f"Extracting {path.name} to {to}")
     with open_bundle(path) as bundle:
         # In the order in which they lie in the bundle: small files share a frame, which is then decoded once.
         chosen = ValueSorter(IndexEntry)
         for entry in _select(bundle, list(patterns)):
             chosen.add(entry.offset, entry)
             progress.expect(files=1, bytes=entry.size)
+        progress.expect(last=True)
         delivery, end = Delivery(to, force=force), 0
         texts = PlainTexts(bundle) if text else None
         for entry in chosen:
             if entry.offset < end:
                 # A file of a few kilobytes could be unpacked into anything.
-                raise DamagedBundle(f"can't extract {entry.path}: it lies over another entry", entry=entry.path)
+                raise DamagedBundle(f"can't extract {entry.path}: it overlaps another entry", entry=entry.path)
             end = entry.offset + entry.size
             if texts and _is_text(entry):
                 with _plain(texts, entry) as (joined, pieces, sha256):
@@ -108,8 +109,8 @@ def open_one(
         found = list(_select(bundle, [pattern]))
         if len(found) > 1:
             raise NoSuchEntry(
-                f"can't choose {pattern}: {len(found)} entries of {path} match",
-                hint=f"name one of them: {', '.join(entry.path for entry in found[:3])}",
+                f"can't extract {pattern} to one file: it matches {len(found)} entries of {path}",
+                hint=f"choose one: {', '.join(entry.path for entry in found[:3])}",
             )
         (entry,) = found
         if text and _is_text(entry):
@@ -164,7 +165,7 @@ def salvage(
     Raises NotABundle where there is nothing of a bundle in the file; NoSuchEntry where nothing matched.
     """
     wanted, progress = list(patterns), progress or Silent()
-    progress.stage("salvaging")
+    progress.stage(f"Salvaging {path.name} to {to}")
     found = False
     with Salvage(path) as damaged:
         delivery = Delivery(to, force=force)
@@ -181,7 +182,7 @@ def salvage(
         for note in damaged.notes:
             yield Lost(entry=None, message=note)
     if not found:
-        raise NoSuchEntry(f"can't salvage from {path}: nothing that could be named matches")
+        raise NoSuchEntry(f"can't salvage from {path}: no intact entry matches")
 
 
 def matches(pattern: str, entry: IndexEntry) -> bool:
@@ -214,8 +215,8 @@ def _select(bundle: BundleReader, patterns: list[str]) -> Iterator[IndexEntry]:
                 rest.add(0, entry)
     if missing:
         raise NoSuchEntry(
-            f"can't extract {sorted(missing)[0]} from {bundle.path}: nothing in it has that path, id or filename",
-            hint=f"holdall inspect {pasteable(bundle.path)} --all lists what there is; quote patterns with * or ?",
+            f"can't extract {sorted(missing)[0]} from {bundle.path}: no entry has that path, id or filename",
+            hint=f"holdall inspect {pasteable(bundle.path)} --all lists the entries; quote patterns with * or ?",
         )
     yield from found.values()
     yield from rest
@@ -274,7 +275,9 @@ def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | N
     """Write ``target``, which gets its name once all of it is there and proved. Returns its size."""
     # Also a link that leads nowhere: writing would follow it.
     if not force and os.path.lexists(target):
-        raise AlreadyExists(f"can't write {target}: it exists already", hint="somewhere else, or --force to replace it")
+        raise AlreadyExists(
+            f"can't write {target}: it already exists", hint="choose another place, or use --force to replace it"
+        )
     # By a hash, because the target's own name may be as long as the file system allows.
     partial = target.with_name(f".{hashlib.sha256(entry.encode()).hexdigest()[:16]}.part")
     try:
@@ -288,9 +291,7 @@ def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | N
                 file.write(piece)
                 size += len(piece)
         if sha256 is not None and digest.hexdigest() != sha256:
-            raise DamagedBundle(
-                f"can't extract {entry}: its bytes are not those that were written (sha256)", entry=entry
-            )
+            raise DamagedBundle(f"can't extract {entry}: sha256 mismatch", entry=entry)
         replace(partial, target)
     except OSError as error:
         raise cannot_write(target, error) from None

@@ -184,7 +184,7 @@ class PartsJoiner:
         if several:
             way = self._levelled(edges, several, size)
             if self._length(edges, way).utf8 == size:
-                why = "its parts overlap where the text repeats itself, so how far can't be told"
+                why = "its parts overlap in repeated text, so the length of the overlap is unknown"
                 return self._read(edges, way, why if len(several) > 1 else None)
         return self._stored_otherwise(edges, ways[:2], lengths, size)
 
@@ -219,16 +219,16 @@ class PartsJoiner:
     def _doubt(self, edges: list[_Edge], way: _Choice, size: int | None) -> str | None:
         chosen = [choice is not None for choice in way]
         if any(edge.cut and not taken for edge, taken in zip(edges, chosen, strict=True)):
-            return "a character is cut where its parts meet, and no part has it whole"
+            return "a character is cut between two parts"
         if size is not None:
-            return f"its parts make {self._length(edges, way).utf8} bytes, and the file has {size}"
+            return f"the joined parts have {self._length(edges, way).utf8} bytes, the file has {size}"
         if any(edge.rival and taken for edge, taken in zip(edges, chosen, strict=True)):
-            return "its parts overlap where the text repeats itself, so how far can't be told"
+            return "its parts overlap in repeated text, so the length of the overlap is unknown"
         # Parts that share what chance can share, in few places, don't overlap.
         fitted = any(chosen)
         overlaps = sum(edge.strong if fitted else edge.likely for edge in edges)
         if overlaps and not all(chosen):
-            return f"of the {len(edges)} places where its parts meet {overlaps} show an overlap"
+            return f"only {overlaps} of {len(edges)} joints between its parts show an overlap"
         return None
 
     def _length(self, edges: list[_Edge], way: _Choice) -> _Measure:

@@ -81,7 +81,7 @@ def split_json(raw: bytes) -> tuple[list[bytes], int]:
             start = found.end()
         if depth == 0:
             return (pieces if len(pieces) > 1 or pieces[0] else []), start
-    raise NotJson("it is cut short")
+    raise NotJson("it is truncated")
 
 
 def trimmed(raw: bytes) -> bytes:

@@ -37,7 +37,7 @@ class FileLock:
                     raise busy from None
                 raise CannotWrite(
                     f"can't lock {path}: {error.strerror or error}",
-                    hint="this disk seems to have no file locks; choose a folder on a local disk",
+                    hint="this disk may not support file locks; use a folder on a local disk",
                 ) from None
             try:
                 same = os.path.samestat(os.fstat(self._descriptor), os.stat(path))

@@ -32,7 +32,7 @@ _LOOKED_AT = 1000
 # Two files without relation may have one small size; from here on it says something.
 _TELLING_SIZE = 256
 _PIECE = 1 << 20
-_NOTHING = "no original of that name and size"
+_NOTHING = "no original with that name and size"
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +98,7 @@ class Candidates:
             if possible and len(self._files) == 1:
                 return Chosen(original=possible[0], check=NO_PARSED_TEXT if self.matchers else NO_TEXT_FILE)
         if self._fit is Fit.NEAR and sure:
-            check = f"size and words agree, its name {_apart(agreeing[0].name, self._wanted)}"
+            check = f"size and words match, the name {_apart(agreeing[0].name, self._wanted)}"
             return Chosen(original=agreeing[0], check=check)
         reason = self._why_not(agreeing, possible)
         return Unmatched(reason=reason, near=reason != _NOTHING)
@@ -113,28 +113,28 @@ class Candidates:
         files = [file for file, _ in self._files]
         match self._fit:
             case Fit.NAME if possible:
-                too = ", and the words of all of them agree" if len(agreeing) == len(possible) else ""
-                return f"several originals fit and differ{too}: {_names(possible)}"
+                too = ", and the words of all match" if len(agreeing) == len(possible) else ""
+                return f"several different originals match{too}: {_names(possible)}"
             case Fit.NAME if len(files) == 1:
-                return f"the original {files[0].name} is another file: its words are not those of the parsed text"
+                return f"original {files[0].name} is a different file: its words don't match the parsed text"
             case Fit.NAME:
-                return f"originals of that name and size, but with other words: {_names(files)}"
+                return f"originals with that name and size have different words: {_names(files)}"
             case Fit.NEAR if not possible:
-                return f"no original of exactly that name; of its size, but with other words: {self._apart(files)}"
+                return f"no original with exactly that name; same size, but different words: {self._apart(files)}"
             case Fit.NEAR if len(possible) > 1:
-                return f"no original of exactly that name; of its size: {self._apart(possible)}"
+                return f"no original with exactly that name; same size: {self._apart(possible)}"
             case Fit.NEAR:
-                why = "there is no parsed text" if self.matchers else "its type has to be parsed"
-                return f"no original of exactly that name: {self._apart(possible)}; words not compared: {why}"
+                why = "no parsed text" if self.matchers else "its type can't be read"
+                return f"no original with exactly that name: {self._apart(possible)}; words not compared: {why}"
             case _ if agreeing:
                 found = _names(agreeing)
-                return f"no original of that name; of its size and with its words, under another name: {found}"
+                return f"no original with that name; same size and words under another name: {found}"
             case _ if possible:
-                return f"no original of that name; of the same size, under another name: {_names(possible)}"
+                return f"no original with that name; same size under another name: {_names(possible)}"
         return self._nothing
 
     def _apart(self, files: Sequence[Original]) -> str:
-        return _listed([f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files])
+        return _listed([f"{file.name}, whose name {_apart(file.name, self._wanted)}" for file in files])
 
 
 class Originals(Closing):
@@ -143,7 +143,7 @@ class Originals(Closing):
     def __init__(self, folder: Path) -> None:
         """Raises UsageFault where ``folder`` is none. Links to files are followed, links to folders are not."""
         if not folder.is_dir():
-            raise UsageFault(f"can't look for originals in {folder}: there is no such folder")
+            raise UsageFault(f"can't look for originals in {folder}: no such folder")
         self.folder = folder
         self.files = 0
         self.unreadable: list[str] = []
@@ -165,10 +165,12 @@ class Originals(Closing):
 
     def notes(self) -> list[str]:
         """What was not searched, a sentence each."""
-        found = [f"can't look for originals in {folder}" for folder in self.unreadable]
+        found = []
+        if self.unreadable:
+            found.append(f"can't look for originals in {_listed(self.unreadable)}")
         if self.links:
             where = _listed(self.links)
-            found.append(f"links to folders are not followed, so no originals are looked for in {where}")
+            found.append(f"links to folders are not followed; not searched: {where}")
         return found
 
     def candidates(self, filename: str, size: int) -> Candidates:
@@ -189,7 +191,7 @@ class Originals(Closing):
             return Candidates(name, Fit.NEAR, _distinct(near))
         if named:
             said = _listed([f"{found.name} ({found.size} bytes)" for found in named])
-            return Candidates(name, nothing=f"no original fits exactly: {said}, but {size} bytes are wanted")
+            return Candidates(name, nothing=f"no original has the right size ({size} bytes): {said}")
         if size < _TELLING_SIZE:
             return Candidates(name)
         alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
@@ -279,7 +281,7 @@ def _named(relative: str, wanted: str) -> bool:
 
 def _apart(relative: str, wanted: str) -> str:
     """How the name of the file at ``relative`` differs from ``wanted``."""
-    return "differs in case only" if _named(_folded(relative), _folded(wanted)) else "is in another folder"
+    return "differs only in case" if _named(_folded(relative), _folded(wanted)) else "has another folder"
 
 
 def _distinct(files: Sequence[Original]) -> list[Original]:
@@ -320,7 +322,7 @@ def copy_original(original: Original, sink: _Sink) -> None:
                 sink.write(data)
                 size += len(data)
         if size != original.size:
-            raise OSError(f"{original.name} changed while it was read")
+            raise OSError(f"{original.name} changed while being read")
         sink.commit()
     finally:
         sink.abort()
@@ -329,4 +331,4 @@ def copy_original(original: Original, sink: _Sink) -> None:
 def unreadable(error: OSError) -> str:
     """Why a matching original could not be read, without the folders above."""
     name = Path(error.filename).name if isinstance(error.filename, str) else ""
-    return f"an original can't be read: {name and f'{name}: '}{error.strerror or error}"
+    return f"can't read the original: {name and f'{name}: '}{error.strerror or error}"

@@ -64,7 +64,7 @@ class Parts:
     def __iter__(self) -> Iterator[str]:
         for raw in self._raw:
             if len(raw) > MAX_PART:
-                raise ValueError(f"a part of {len(raw)} bytes, more than {MAX_PART}")
+                raise ValueError(f"a part has {len(raw)} bytes, more than {MAX_PART}")
             try:
                 part = _part.decode(raw)
             except msgspec.DecodeError:
@@ -117,13 +117,13 @@ class StoredText:
             self.room -= text_weight(len(piece), strings=halves)
             self._feed(piece)
             if self.room < 0:
-                raise ValueError("the parsed texts have more in them than a bundle of this size may")
+                raise ValueError("the parsed texts are larger than a bundle of this size may contain")
 
     def end(self) -> bool:
         """Whether the text is truncated."""
         found = _BACK.fullmatch(self._back) if self._back is not None else None
         if not found:
-            raise ValueError("it does not end as a parsed text does")
+            raise ValueError("not a parsed text: unexpected end")
         return found[1] == b"true"
 
     def _feed(self, data: bytes) -> None:
@@ -132,7 +132,7 @@ class StoredText:
             found = _FRONT.match(self._front)
             if not found:
                 if len(self._front) > _FRAME:
-                    raise ValueError("it does not begin as a parsed text does")
+                    raise ValueError("not a parsed text: unexpected start")
                 return
             data, self._front = bytes(self._front[found.end() :]), None
         if self._back is None:
@@ -140,7 +140,7 @@ class StoredText:
         elif self._back is not None:
             self._back += data
         if self._back is not None and len(self._back) > _FRAME:
-            raise ValueError("it does not end as a parsed text does")
+            raise ValueError("not a parsed text: unexpected end")
 
     def _through_pages(self, data: bytes) -> tuple[bytearray | None, bytes]:
         """Past what of the pages is in ``data``; returns what stands behind the last one, once that is reached."""
@@ -156,7 +156,7 @@ class StoredText:
                     self._require_between(last=True)
                     return bytearray(data[start:]), b""
                 if mark != 0x7B:  # {
-                    raise ValueError("a page that is not an object")
+                    raise ValueError("a page is not an object")
                 self._require_between(last=False)
                 taken = start
             if mark == 0x22:  # "
@@ -175,11 +175,11 @@ class StoredText:
         if self._depth:
             self._page += data[taken:]
             if len(self._page) > MAX_PAGE:
-                raise ValueError(f"a page of more than {MAX_PAGE} bytes")
+                raise ValueError(f"a page has more than {MAX_PAGE} bytes")
         else:
             self._between += data[taken:]
         if len(self._between) > _FRAME:
-            raise ValueError("it is not a parsed text")
+            raise ValueError("not a parsed text")
         return None, b""
 
     def _rest_of_string(self, data: bytes, at: int = 0) -> int:
@@ -197,7 +197,7 @@ class StoredText:
     def _require_between(self, *, last: bool) -> None:
         """Before the first page and behind the last one stands nothing, else a comma."""
         if bytes(self._between).strip(_BLANK) != (b"," if self._pages and not last else b""):
-            raise ValueError("pages that are no list")
+            raise ValueError("its pages are not a list")
         self._between.clear()
 
     def _take_page(self) -> None:

@@ -7,13 +7,15 @@ import errno
 from holdall.errors import OutOfResources
 
 # Made beforehand: where memory has run out, there is none for a new error.
-_MEMORY = OutOfResources("too little memory", hint="free some, or raise the limit (ulimit -v), and run it again")
+_MEMORY = OutOfResources(
+    "out of memory", hint="free some memory or raise the limit (ulimit -v), then run the command again"
+)
 _THREADS = OutOfResources(
-    "too few threads or processes, or too little memory for one more",
-    hint="raise the limits (ulimit -u, ulimit -v), and run it again",
+    "out of threads, processes or memory",
+    hint="raise the limits (ulimit -u, ulimit -v), then run the command again",
 )
 _FILES = OutOfResources(
-    "too few open files", hint="raise the limit (ulimit -n), or lower --concurrency, and run it again"
+    "too many open files", hint="raise the limit (ulimit -n) or lower --concurrency, then run the command again"
 )
 
 

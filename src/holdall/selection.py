@@ -83,7 +83,7 @@ def pattern(text: str, said: str = "") -> Pattern:
     """Read one pattern; ``said`` is how the user wrote it, if otherwise. Raises UsageFault for one that is only a
     prefix."""
     if text in _PREFIXES:
-        raise UsageFault(f"can't select {said or repr(text)}: an id or a GLOB has to follow")
+        raise UsageFault(f"can't select {said or repr(text)}: an id or a GLOB must follow the colon")
     head, colon, rest = text.partition(":")
     kind = _PREFIXES.get(head + colon)
     return Pattern(text=rest, kind=kind) if kind else Pattern(text=text)
@@ -101,7 +101,7 @@ def choose(
     chosen = _asked_for(only, roots, list(others), where, selection.said) if only else roots
     left = [root for root in chosen if not _fits_any(exclude, root)]
     if chosen and not left:
-        raise UsageFault(f"nothing is left: --exclude takes out all {len(chosen)} that were selected of {where}")
+        raise UsageFault(f"nothing selected: --exclude removes all {len(chosen)} selected objects of {where}")
     return left
 
 
@@ -128,14 +128,14 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
     kinds = [wanted.kind] if wanted.kind else list(dict.fromkeys(root.kind for root in roots))
     what = " or ".join(map(noun, kinds)) or noun(Kind.ASSISTANT)
     hint = (
-        "`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes"
+        "`holdall inspect BUNDLE` lists the contents; quote a GLOB"
         if where == "the bundle"
-        else "names are matched whole, with * and ?; put a GLOB between quotes"
+        else "names must match in full; * and ? are wildcards; quote a GLOB"
     )
     named = {_plain(root.name).lower(): root.name for root in (*roots, *more) if root.name and root.kind in kinds}
     near = difflib.get_close_matches(_plain(wanted.text).lower(), named, n=1, cutoff=0.8)
     if near:
-        hint = f"did you mean {named[near[0]]!r}? Upper and lower case differ; {hint}"
+        hint = f"did you mean {named[near[0]]!r}? Case matters; {hint}"
     if not wanted.kind:
-        hint += "; what is no root by itself needs its kind: store:…, file:…"
-    return UsageFault(f"can't select {said or f'--only {wanted}'}: no {what} of {where} has that id or name", hint=hint)
+        hint += "; to select a vector store or file, write store:… or file:…"
+    return UsageFault(f"can't select {said or f'--only {wanted}'}: no {what} in {where} has that id or name", hint=hint)

@@ -161,7 +161,7 @@ class Lookup:
     def near_misses(self) -> list[str]:
         """A line for each variable that is set, isn't read, and was surely meant for holdall."""
         return [
-            f"{name} from {origin} is not read{f': did you mean {ours}?' if ours else ''}"
+            f"{name} from {origin} is ignored{f': did you mean {ours}?' if ours else ''}"
             for name, origin in self._all()
             if (ours := meant(name)) is not None
         ]
@@ -180,7 +180,7 @@ class Lookup:
         if value is not None:
             return Value(value=value, origin=found.origin, name=found.name)
         where = "" if found.is_flag else f" from {found.origin}"
-        self.mistakes.usage(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}")
+        self.mistakes.usage(f"can't use {found.name}={found.value!r}{where}: must be {allowed}")
         return Value(value=default)
 
     def boolean(self, flag: str, name: str, default: bool) -> Value[bool]:
@@ -217,7 +217,7 @@ def _token_command(lookup: Lookup, side: str) -> tuple[str, ...]:
     except ValueError as error:
         raise UsageFault(f"can't use {found.name}: {error}") from None
     if not words:
-        raise UsageFault(f"can't use {found.name}: there is no command in it")
+        raise UsageFault(f"can't use {found.name}: it is empty")
     return tuple(words)
 
 
@@ -226,10 +226,10 @@ def _no_key(lookup: Lookup, side: str) -> AuthenticationFailed:
     unread = lookup.find(None, f"OPENAI_{side}_TOKEN_COMMAND")
     return AuthenticationFailed(
         f"no key for the {title} project: OPENAI_{side}_API_KEY is not set",
-        hint=f"{unread} is not read, because it would be run: export it instead"
+        hint=f"{unread} is ignored because commands are never run from a .env file: set it in the environment"
         if unread
-        else f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
-        "so that no key is ever used for the wrong side)",
+        else f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is ignored, so "
+        f"that no key is used for the wrong project)",
     )
 
 
@@ -279,7 +279,7 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
         with lookup.mistakes.noted():
             pattern(text, said.get(text, ""))
     if lookup.flag("--all") and patterns:
-        lookup.mistakes.usage("--all can't be given together with --only, --id or --name")
+        lookup.mistakes.usage("--all can't be combined with --only, --id or --name")
     if lookup.flag("--all") or patterns:
         return Selection(only=patterns, exclude=exclude, said=said), []
     said, notices = _by_mode(lookup)
@@ -295,7 +295,7 @@ def _by_mode(lookup: Lookup) -> tuple[dict[str, str], list[str]]:
             said = f"CLONE_MODE is {mode.value} ({mode.origin})" if mode.name else "CLONE_MODE is not set"
             lookup.mistakes.usage(
                 f"can't use {other} from {muted.origin}: {said}, so it would be ignored",
-                hint=f"set CLONE_MODE={needed}, or leave {other} empty; --all exports everything",
+                hint=f"set CLONE_MODE={needed}, or unset {other}; --all exports everything",
             )
     if mode.value == "all":
         return {}, []
@@ -305,7 +305,7 @@ def _by_mode(lookup: Lookup) -> tuple[dict[str, str], list[str]]:
     if not chosen or not listed:
         lookup.mistakes.usage(
             f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
-            hint=f"{variable} takes a list with commas; --all exports everything",
+            hint=f"set {variable} to a comma-separated list; --all exports everything",
         )
         return {}, []
     notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
@@ -379,7 +379,7 @@ def both_settings(lookup: Lookup) -> BothSettings:
     if not found:
         raise AuthenticationFailed(
             "no key for any project: neither OPENAI_SRC_API_KEY nor OPENAI_DST_API_KEY is set",
-            hint="export OPENAI_SRC_API_KEY=sk-… or put it into a .env file; each side that has a key is looked at",
+            hint="export OPENAI_SRC_API_KEY=sk-… or put it into a .env file; doctor checks each project that has a key",
         )
     return BothSettings(
         source=found.get("SRC"),

@@ -116,7 +116,7 @@ def _require_utf8(raw: bytes | bytearray) -> None:
             decoder.decode(raw[at : at + _PIECE])
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise NotJson(f"not UTF-8 from byte {at + error.start} on") from None
+        raise NotJson(f"not UTF-8 at byte {at + error.start}") from None
 
 
 def read_json(raw: bytes, *, lenient: bool = False) -> Any:
@@ -299,7 +299,7 @@ def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
     ValueError: the key 'id' twice
     """
     if is_richer(raw, values):
-        raise ValueError(f"more than {values} values in it")
+        raise ValueError(f"more than {values} values")
     found = json.loads(raw.decode(), object_pairs_hook=_once)
     if not isinstance(found, dict):
         raise ValueError("not a JSON object")
@@ -310,7 +310,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {twice[:100]!r} twice")
+        raise ValueError(f"duplicate key {twice[:100]!r}")
     return found
 
 

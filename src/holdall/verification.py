@@ -127,7 +127,7 @@ class _Verification:
         file.seek(0)
         if not len(frames) and file.read(4) != FRAME_MAGIC:
             raise NotABundle(
-                f"can't verify {self._path}: it is not a holdall bundle", hint="give the file that export wrote"
+                f"can't verify {self._path}: not a holdall bundle", hint="name a file that `holdall export` wrote"
             )
         try:
             require_expansion(frames, size)
@@ -136,10 +136,10 @@ class _Verification:
             return self._outcome(size, _sha256(file))
         # First, so that a bundle of another major version is refused before anything else of it is looked at.
         unreadable = self._open(frames)
-        self._progress.stage("verifying")
+        self._progress.stage(f"Verifying {self._path.name}")
         scan, sha256 = None, None
         if not self._quick:
-            self._progress.expect(bytes=frames.size)
+            self._progress.expect(bytes=frames.size, last=True)
             scan = FullScan(file, frames, self._find, self._progress)
             sha256 = scan.run(keep=self._keep)
         else:
@@ -213,7 +213,7 @@ class _Verification:
         except DamagedBundle as error:
             self._find("damaged", error.entry, error.message)
         except (FrameError, ValueError, RecursionError) as error:
-            self._find("index", None, f"index or manifest can't be read: {error}")
+            self._find("index", None, f"can't read index or manifest: {error}")
 
 
 def _sha256(file: BufferedReader) -> str:

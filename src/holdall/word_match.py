@@ -22,9 +22,9 @@ from holdall.safe_open import open_regular
 from holdall.untrusted import normalized
 
 # How a file of the right name and size was checked, for the ledger.
-WORDS_AGREE = "name, size and words agree"
-NO_TEXT_FILE = "name and size agree, words not compared: its type has to be parsed"
-NO_PARSED_TEXT = "name and size agree, words not compared: there is no parsed text"
+WORDS_AGREE = "name, size and words match"
+NO_TEXT_FILE = "name and size match; words not compared (unreadable type)"
+NO_PARSED_TEXT = "name and size match; words not compared (no parsed text)"
 
 # Scripts that put no blanks between words are compared letter by letter.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

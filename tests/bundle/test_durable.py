@@ -35,7 +35,7 @@ def test_what_was_there_stays_until_the_new_is_whole(
         patch.setattr(f"holdall.bundle.durable.{name}", failing)
         with pytest.raises(CannotWrite, match=r"can't write .*plan\.json: No space") as caught:
             write_whole(target, b"the new one", hint="another folder")
-    assert "make room and run the same command again" in caught.value.hint
+    assert "free disk space, then run the same command again" in caught.value.hint
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("plan.json", b"old")]
     write_whole(target, b"the new one")
     assert target.read_bytes() == b"the new one"
@@ -56,9 +56,9 @@ def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     link.symlink_to(pipe)
     bundle.touch()
     for target in (pipe, link):
-        with pytest.raises(CannotWrite, match="it is not a regular file"):
+        with pytest.raises(CannotWrite, match="not a regular file"):
             write_whole(target, b"x")
-        with pytest.raises(OSError, match="it is not a regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             durable.rename_durably(bundle, target, force=True)
     assert pipe.is_fifo()
     assert link.is_symlink()
@@ -66,7 +66,7 @@ def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
 
 
 def test_only_a_full_disk_asks_for_room() -> None:
-    assert "make room" in cannot_write(Path("a"), OSError(errno.ENOSPC, "x"), hint="h").hint
+    assert "free disk space" in cannot_write(Path("a"), OSError(errno.ENOSPC, "x"), hint="h").hint
     assert cannot_write(Path("a"), OSError(errno.EROFS, "x"), hint="h").hint == "h"
 
 
@@ -95,7 +95,7 @@ def test_pieces_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert target.read_bytes() == b"onetwo"
     gone.symlink_to(tmp_path / "nowhere")
     for there in (target, gone):
-        with pytest.raises(AlreadyExists, match="exists already"):
+        with pytest.raises(AlreadyExists, match="already exists"):
             write_pieces(there, [b"x"], force=False)
     write_pieces(target, [b"x"], force=True)
     assert target.read_bytes() == b"x"

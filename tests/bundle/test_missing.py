@@ -57,7 +57,7 @@ def test_users_are_those_of_the_store_and_of_the_code_interpreter(tmp_path: Path
     pack(tmp_path / "b.tar.zst", [File(id="f1", data=None)], assistants=assistants)
     (wanted,), outside = lists(tmp_path / "b.tar.zst")
     assert [(user.id, user.name) for user in wanted.used_by] == [("a1", "One"), ("a2", None)]
-    assert outside == ["vector store vs_gone, which is gone", "file f_gone, which is gone"]
+    assert outside == ["vector store vs_gone (deleted at the source)", "file f_gone (deleted at the source)"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_was_left_out_on_purpose_is_not_gone(tmp_path: Path, tool: str, lef
         writer.add_record(Record(kind=Kind.ASSISTANT, id=SourceId("a1"), raw=raw))
         writer.open_files().commit()
         writer.finish(ended=STARTED)
-    assert lists(tmp_path / "b.tar.zst") == ([], [f"{left}, which is gone"])
+    assert lists(tmp_path / "b.tar.zst") == ([], [f"{left} (deleted at the source)"])
 
 
 def test_odd_assistants_are_no_error(tmp_path: Path) -> None:

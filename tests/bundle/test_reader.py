@@ -114,7 +114,7 @@ def test_a_content_whose_bytes_changed_is_never_delivered_whole(path: Path, tmp_
         with bundle.open(wrong) as stream, pytest.raises(DamagedBundle):
             shutil.copyfileobj(stream, got, 100_000)
         assert 0 < got.tell() < entry.size
-        with pytest.raises(DamagedBundle, match="more than it may have"):
+        with pytest.raises(DamagedBundle, match="which is too large"):
             bundle.read(entry, limit=10)
 
 
@@ -136,13 +136,13 @@ def rewritten(path: Path, change: bytes, by: bytes) -> bytes:
 def test_versions(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.tar.zst"
     other.write_bytes(rewritten(path, b'"format": "1.0"', b'"format": "2.0"'))
-    with pytest.raises(NewerFormat, match=r"format 2\.0"):
+    with pytest.raises(NewerFormat, match=r"format is 2\.0"):
         open_bundle(other)
     other.write_bytes(rewritten(path, b'1.0",\n  "tool": "holdall 0"', b'1.7",\n "x": 1, "tool": "x" '))
     with open_bundle(other) as bundle:
         assert bundle.info.format == "1.7"
     other.write_bytes(rewritten(path, b'"format": "1.0"', b'"format": "0.1"'))
-    with pytest.raises(NewerFormat, match=r"format 0\.1"):
+    with pytest.raises(NewerFormat, match=r"format is 0\.1"):
         open_bundle(other)
 
 

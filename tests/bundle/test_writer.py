@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from holdall.bundle import layout, stream
-from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial
+from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -79,7 +79,7 @@ def test_nobody_else_may_read_it_while_or_after_it_is_written(target: Path) -> N
 
 def test_an_existing_file_is_replaced_only_by_force(target: Path) -> None:
     target.write_bytes(b"mine")
-    with pytest.raises(AlreadyExists, match="exists already"):
+    with pytest.raises(AlreadyExists, match="already exists"):
         writer(target)
     assert os.listdir(target.parent) == [target.name]
     with writer(target, force=True) as bundle:
@@ -450,6 +450,26 @@ def test_a_content_can_be_asked_for_in_the_moment_in_which_it_becomes_durable(
     assert found == [stored]
 
 
+def test_stores_without_files_take_no_spool_files(target: Path) -> None:
+    with writer(target) as bundle:
+        for number in range(3):
+            id = SourceId(f"vs_{number}")
+            bundle.add_record(Record(kind=Kind.STORE, id=id, raw=b'{"id":"%s"}' % id.encode()))
+            with bundle.open_memberships(id) as lines:
+                if number == 1:
+                    lines.write(b'{"id":"f"}\n')
+                lines.commit()
+        assert len(list((partial_folder(target) / "spool").iterdir())) == 1
+        with bundle.open_files() as lines:
+            lines.write(b'{"id":"f"}\n')
+            lines.commit()
+        bundle.add_ledger(ledger_line(File(id="f", filename=None, data=None)))
+        bundle.finish(ended=STARTED)
+    with open_bundle(target) as read:
+        assert [[each.id for each in read.memberships(f"vs_{number}")] for number in range(3)] == [[], ["f"], []]
+    assert verify(target).whole
+
+
 def test_what_callers_must_not_do(target: Path) -> None:
     record = Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=b'{"id":"asst_1"}')
     with writer(target) as bundle:
@@ -467,6 +487,6 @@ def test_what_callers_must_not_do(target: Path) -> None:
             bundle.add_content(sink, ledger_line(File(id="f")), created_at=0)
         with bundle.open_files() as lines:
             lines.write(b'{"id":"f"}')
-            with pytest.raises(ValueError, match="no end"):
+            with pytest.raises(ValueError, match="unterminated last line"):
                 lines.commit()
         bundle.discard()

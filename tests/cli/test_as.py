@@ -214,8 +214,8 @@ def test_a_key_that_may_not_see_assistants_says_nothing_about_what_is_there(hold
 @sweep(
     ("switches", "said"),
     [
-        ({"missing_scopes": ("api.responses.read",)}, "the key may not read /responses"),
-        ({"responses_api": False}, "the destination has no /responses to send the requests to"),
+        ({"missing_scopes": ("api.responses.read",)}, "the key can't use /responses"),
+        ({"responses_api": False}, "the destination has no Responses API; the requests"),
         ({}, ""),
     ],
 )
@@ -272,5 +272,5 @@ def test_the_owners_word_for_a_model_counts_for_requests_that_are_only_written(
     assert holdall("import", "own.tar.zst", "--as", "responses").code == 31
     done = holdall("import", "own.tar.zst", "--as", "responses", "--map-model", "own-model=own-model")
     assert done.code == 0, done.err
-    assert "used on your word" in done.err
+    assert "using it anyway" in done.err
     assert [request["model"] for request in requests().values()] == ["own-model"]

@@ -71,7 +71,9 @@ def test_import_says_where_and_how_much_first_and_what_came_of_it_last(
     assert [line.split("  ")[0] for line in results] == ["success"] * 3
     assert copy.counts() == {"assistants": 3, "vector_stores": 1, "files": 3}
     assert json.loads(Path("out/mapping.json").read_text())["mappings"][0]["status"] == "success"
-    assert Path("out/report.md").read_text().startswith("# Clone Report\n\n## Summary\n- Total: 3 assistants\n")
+    report = Path("out/report.md").read_text()
+    assert report.startswith("# Clone Report\n\n- Verdict: ")
+    assert "\n## Summary\n- Total: 3 assistants\n- Success: 3\n- Partial: 0\n- Failed: 0\n" in report
 
 
 def test_a_dry_run_prints_what_would_be_created_and_creates_nothing(
@@ -130,7 +132,7 @@ def test_less_than_whole_ends_with_4_and_says_why(holdall: Terminal, source: Han
     assert done.err.splitlines()[-1] == "incomplete: 2 files missing from 2 assistants"
     assert "sales.csv" in done.err
     report = Path("out/report.md").read_text()
-    assert "- Success: 1\n- Failed: 2\n" in report
+    assert "- Success: 1\n- Partial: 2\n- Failed: 0\n" in report
     assert {f["filename"] for f in copy.everything("/files")} == {"one.md", "two.txt"}
     document = holdall("import", "t.tar.zst", "--json", "--on-conflict", "duplicate").document
     assert document["exit_code"] == 4
@@ -203,7 +205,7 @@ def test_a_quota_that_ends_on_the_way_shows_the_report_and_its_own_exit_code(
     done = holdall("import", bundle)
     assert done.code == 21
     assert [line.split("  ")[0] for line in done.out.splitlines()] == ["success", "failed", "not_attempted"]
-    assert "no quota" in done.err
+    assert "out of quota" in done.err
     rows = json.loads(Path("out/mapping.json").read_text())["mappings"]
     assert [row["status"] for row in rows] == ["success", "failed", "not_attempted"]
 

@@ -67,8 +67,8 @@ def test_a_run_that_was_stopped_is_gone_on_with_and_says_so(terminal: Terminal, 
     box.clear_faults()
     second = terminal(*args, "--json")
     assert second.code == 0, second.err
-    assert "going on with run" in second.err
-    assert "made already: 1 assistant, 1 vector store, 5 files" in second.err
+    assert "resuming run" in second.err
+    assert "created so far: 1 assistant, 1 vector store, 5 files" in second.err
     assert counts(box) == ALL
     assert second.document["result"]["possible_orphans"] == []
     assert len(list(Path("out/runs").iterdir())) == 1

@@ -72,7 +72,7 @@ def test_it_shows_what_it_would_do_then_does_it(holdall: Terminal, bundle: str, 
     assert copy.snapshot() == before
     assert not Path("out/mapping.json").exists()
     again = holdall("undo", str(run), "--yes")
-    assert (again.code, again.out) == (0, f"{run.name} is undone already\n")
+    assert (again.code, again.out) == (0, f"{run.name} is already undone\n")
     # The same import again is a new one.
     assert holdall("import", bundle).code == 0
     assert len(list(Path("out/runs").glob("2*"))) == 2
@@ -102,7 +102,7 @@ def test_what_can_not_be_meant_is_refused_before_anything_is_done(
     stood = copy.snapshot()
     done = holdall("undo", "latest", "--yes", OPENAI_DST_API_KEY="sk-another-0001")
     assert done.code == 2
-    assert "it went to project" in done.err
+    assert "it was imported into project" in done.err
     assert copy.snapshot() == stood
 
 
@@ -194,7 +194,7 @@ def test_values_that_the_server_takes_and_drops_are_not_put_back(
     assert done.code == 3
     left = {(one["kind"], one["name"]): one["left"] for one in done.document["result"]["left"]}
     assert set(left) == {("assistant", "Support"), ("vector_store", "Shared")}
-    assert all(why.endswith("still has it: metadata") for why in left.values())
+    assert all(why.endswith("but nothing changed: metadata") for why in left.values())
     box.behave(oddities=frozenset())
     assert holdall("undo", "latest", "--yes").code == 0
 
@@ -234,7 +234,7 @@ def test_possible_orphans_are_counted_until_they_are_gone(
     for id in left:
         copy.delete(f"/files/{id}")
     assert holdall("undo", "latest", "--yes", "--settle", "0").code == 0
-    assert "is undone already" in holdall("undo", "latest", "--yes").out
+    assert "is already undone" in holdall("undo", "latest", "--yes").out
 
 
 def test_two_servers_in_one_folder_each_have_their_own_latest(
@@ -270,7 +270,7 @@ def test_two_servers_that_name_no_project_are_told_apart_by_their_address(
         assert holdall("undo", "latest", "--yes", "--dry-run").out.splitlines()[0].startswith("delete assistant")
         other = Path("out/mapping.json").read_bytes()
         done = holdall("plan", bundle, "--mapping", "out/mapping.json")
-        assert (done.code, "it is of " in done.err) == (2, True), done.err
+        assert (done.code, "it is for " in done.err) == (2, True), done.err
         assert holdall("undo", "latest", "--yes").code == 0
         assert Path("out/mapping.json").read_bytes() == other
 

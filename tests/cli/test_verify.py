@@ -38,13 +38,13 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     code, out, err = holdall("verify", str(path))
     assert code == 0
     assert out == "INCOMPLETE: 1 file missing (undamaged, as exported)\n"
-    assert err.startswith(f"verifying\n{path}: 7 entries, ")
+    assert err.startswith(f"Verifying {path.name}\n{path}: 7 entries, ")
     for line in ("  1 file missing: gone.pdf", "  1 file as text only", f"Next: holdall supply {path} --originals DIR"):
         assert line in err.splitlines() or os.name == "nt"
     _, _, err = holdall("verify", "-v", str(path))
     assert err.splitlines()[1:3] == [
         "known at export: 1 file as text only",
-        "known at export: the content of file-3 (gone.pdf) could not be got",
+        "known at export: file-3 (gone.pdf): missing",
     ]
     code, out, err = holdall("verify", "--quick", "--quiet", str(path))
     assert (code, err) == (0, "")
@@ -66,12 +66,12 @@ def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> 
     path.write_bytes(forge(**losses(*sorted(lines, key=lambda line: jsonl([line])), declared=counts)))
     _, _, err = holdall("verify", "-v", str(path))
     for said in (
-        "known at export: file file-8 could not be got: No such thing",
-        "known at export: file file-9 could not be got: No such thing",
+        "known at export: file file-8 missing: No such thing",
+        "known at export: file file-9 missing: No such thing",
         "known at export: /files: No such thing",
-        "known at export: vector store vs_9 could not be got",
+        "known at export: vector store vs_9 missing",
         "known at export: the key was in the record of file-1",
-        "known at export: something that holdall.json calls unheard-of",
+        "known at export: unheard-of",
     ):
         assert said in err.splitlines(), err
 

@@ -386,11 +386,11 @@ def test_a_content_at_another_server_that_has_it_not(
     [
         ("http://there.test/x", "http://there.test, which is unencrypted"),
         ("http://10.0.0.1/x", "http://10.0.0.1, which is unencrypted"),
-        ("https://10.0.0.1/x", "https://10.0.0.1, which is in a private network"),
+        ("https://10.0.0.1/x", "https://10.0.0.1, which is a private address"),
         ("https://169.254.169.254/latest/meta-data", "https://169.254.169.254, which is a link-local address"),
         ("https://user:hidden@127.0.0.1/x", "https://127.0.0.1 with a user name or password"),
-        ("file:///etc/passwd", "to what is no web address"),
-        ("", "to what is no web address"),
+        ("file:///etc/passwd", "to an invalid URL"),
+        ("", "to an invalid URL"),
     ],
 )
 def test_a_content_that_is_nowhere_to_be_asked(

@@ -152,7 +152,7 @@ def test_permissions_that_the_key_lacks(server: Running) -> None:
     assert side.key_valid
     assert side.models is None
     assert counted(side) == {**HELD, "files": None, "bytes": None}
-    assert "the key may not read files (api.files.read)" in [finding.message for finding in found.findings]
+    assert "the key can't read files (api.files.read)" in [finding.message for finding in found.findings]
     server.behave(
         missing_scopes=tuple(
             f"api.{name}.read" for name in ("files", "vector_stores", "assistants", "responses", "model")

@@ -68,7 +68,7 @@ def test_destinations(answers: dict[str, EndpointState], codes: list[str]) -> No
 def test_a_destination_without_assistants_says_what_it_takes() -> None:
     absent = dict.fromkeys(("assistants", "responses", "agents"), EndpointState.ABSENT)
     ((_, message),) = messages(Side(side="destination", base_url="u", endpoints=answering(**absent)))
-    assert "it takes files and vector stores;" in message
+    assert "files and vector stores can be imported;" in message
     assert "nothing" not in message
 
 
@@ -90,7 +90,7 @@ def test_sources() -> None:
     found = messages(side)
     assert [code for code, _ in found] == ["list", "no_assistants", "download", "download"]
     assert found[2][1].startswith(
-        "2 files of purpose assistants can't be downloaded: Not allowed; their parsed text can"
+        "2 files of purpose assistants can't be downloaded: Not allowed; an export gets the parsed text"
     )
     assert [
         code for code, _ in messages(Side(side="source", base_url="u", endpoints=answering(), export=Holdings()))
@@ -109,7 +109,7 @@ def test_models_that_somebody_uses() -> None:
         gone=[Model(id="gone", there=False, used_by=["A"])],
     )
     assert messages(Side(side="source", base_url="u", endpoints=answering(), export=HELD, models=models)) == [
-        ("model", "model gone is not there; used by A"),
+        ("model", "model gone not found; used by A"),
         ("model", f"model ends shuts down on 2026-12-11, in {SOON} days; used by A, B, C and 1 more"),
         ("model", "model ended shuts down on 2026-10-23, now; used by A"),
     ]

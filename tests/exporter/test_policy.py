@@ -18,7 +18,7 @@ def lost(fidelity: Fidelity, *, truncated: bool = False) -> ContentLoss:
 GONE_FILE = Absent(kind=Kind.FILE, id="file-1", used_by=[], message="")
 OTHERS: list[Finding] = [
     Absent(kind=Kind.STORE, id="vs_1", used_by=[], message=""),
-    Miscount(id="vs_1", what="files of a vector store", counted=2, found=1),
+    Miscount(id="vs_1", what="files in a vector store", counted=2, found=1),
     Changed(kind=Kind.ASSISTANT, id="asst_1", how="changed"),
     Incomplete(dump="page1.json"),
 ]

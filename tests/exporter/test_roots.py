@@ -80,7 +80,7 @@ def test_as_openai_is_today_stores_and_files_come_out_with_a_word_on_the_sunset(
     box.behave(assistants_api=False)
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0, done.err
-    assert "ended it on 2026-08-26" in done.err
+    assert "shut it down on 2026-08-26" in done.err
     assert "--from-dump" in done.err
     held = Held("b.tar.zst")
     assert held.assistants == set()
@@ -94,7 +94,7 @@ def test_stores_and_files_alone_come_to_life_in_another_project(box: Running, ha
     assert holdall("export", "-o", "b.tar.zst", "--no-assistants").code == 0
     done = holdall("import", "b.tar.zst", OPENAI_DST_API_KEY=DESTINATION)
     assert done.code == 0, done.err + done.out
-    assert "success  files  files that nothing refers to" in done.out
+    assert "success  files  files that no assistant uses" in done.out
     with Hand(box.url, DESTINATION) as copy:
         assert copy.counts() == {"assistants": 0, "vector_stores": 2, "files": 4}
     assert holdall("verify", "b.tar.zst", "--against", "dst", OPENAI_DST_API_KEY=DESTINATION).code == 0
@@ -166,7 +166,7 @@ def test_an_empty_project_without_assistants_makes_no_bundle(box: Running, hand:
     box.behave(assistants_api=False)
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 2
-    assert "nothing exported" in done.err
+    assert "nothing to export" in done.err
     assert "2026-08-26" in done.err
 
 
@@ -205,7 +205,7 @@ def test_a_v1_dump_gets_a_store_of_its_own_and_imports(box: Running, hand: Hand,
     Path("v1.json").write_text(json.dumps([old]))
     done = holdall("export", "-o", "b.tar.zst", "--from-dump", "v1.json")
     assert done.code == 0, done.err
-    assert "lifted from v1" in done.err
+    assert "converted from v1" in done.err
     done = holdall("import", "b.tar.zst", OPENAI_DST_API_KEY=DESTINATION)
     assert done.code in (0, 3), done.err
     with Hand(box.url, DESTINATION) as copy:
@@ -221,7 +221,7 @@ def test_page_one_of_more_is_told_and_ends_with_three(hand: Hand, holdall: Termi
     Path("page.json").write_text(json.dumps({**page, "has_more": True}))
     done = holdall("export", "-o", "b.tar.zst", "--from-dump", "page.json")
     assert done.code == 4
-    assert "page.json says that there are more pages" in done.err
+    assert "page.json is not the last page" in done.err
 
 
 @sweep("shape", SHAPES)

@@ -113,7 +113,7 @@ def test_definitions(
     serve(box, monkeypatch, change, "assistant")
     losses = exported(holdall)["losses"]
     assert [loss["kind"] for loss in losses if loss["loss"] == "unreadable"] == ["assistant"]
-    assert "over the limits of a bundle" in losses[0]["message"]
+    assert "exceeds the limits of a bundle" in losses[0]["message"]
     with open_bundle("b.tar.zst") as bundle:
         assert [json.loads(record.raw)["name"] for record in bundle.assistants()] == ["plain"]
         assert [(line.reason, line.kind) for line in bundle.losses()] == [("records", "assistant")]

@@ -709,16 +709,16 @@ LIMITS: dict[str, tuple[Lies, str]] = {
     "an assistant nested 201 deep": (_assistant(metadata=json.loads("[" * 200 + "]" * 200)), "nested more than 200"),
     "a record of more than 8 MiB": (
         _assistant(instructions=random.Random(1).randbytes(4 << 20).hex()),
-        "more than it may have",
+        "which is too large",
     ),
     "a content of zeros": (
         {"contents": lambda members: [replace(members[0], data=bytes(40 << 20)), *members[1:]]},
-        "more than a file of its size may",
+        "too many for a file of this size",
     ),
-    "more lines than the file is long": (_many(4000), "that a bundle of its size may have"),
+    "more lines than the file is long": (_many(4000), "the limit for a bundle of this size"),
     "more lines than are counted": (
         {**_many(4000), **info(counts={"files": 4})},
-        "more lines than the",
+        "more lines than in the index",
     ),
     "more lines than the index tells": (
         {**_many(4000), **line_of("data/files.jsonl", records=4), **info(counts={"files": 4})},
@@ -730,7 +730,7 @@ LIMITS: dict[str, tuple[Lies, str]] = {
             "index": lambda lines: lines[-8:],
             **joined(),
         },
-        "more members than so small a bundle may have",
+        "too many members for a bundle of this size",
     ),
     "entries that are larger than the bundle": (
         {"index": lambda lines: [{**line, "offset": 0, "size": 10_000} for line in lines]},
@@ -746,7 +746,7 @@ LIMITS: dict[str, tuple[Lies, str]] = {
                 ),
             ]
         },
-        "more tools and references than",
+        "tools and references, the limit",
     ),
     "more values than the file is long": (
         {
@@ -755,7 +755,7 @@ LIMITS: dict[str, tuple[Lies, str]] = {
                 *(record("assistants", f"asst_{number + 2}", metadata={"x": [0] * 20_000}) for number in range(5)),
             ]
         },
-        "more values than a bundle",
+        "too many values for a bundle",
     ),
 }
 """What is over one of the limits of docs/format.md, and what is said of it."""

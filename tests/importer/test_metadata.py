@@ -52,10 +52,10 @@ def test_what_the_destination_puts_in_by_itself_is_left_out_and_the_owners_keys_
     box: Running, holdall: Terminal
 ) -> None:
     plan = holdall("plan", "b.tar.zst")
-    assert "metadata that every vector store of the bundle has: embedding_model, env, provider_id" in plan.err
+    assert "metadata of every vector store in the bundle: embedding_model, env, provider_id" in plan.err
     done = holdall("import", "b.tar.zst", "--verify")
     assert done.code == 0, done.err + done.out
-    assert "puts into each vector store by itself is left out: embedding_model, provider_id" in done.err
+    assert "adds to every vector store itself: embedding_model, provider_id" in done.err
     assert "no differences" in done.out
     copies = [(name, {k: v for k, v in metadata.items() if k not in OWN}) for name, metadata in there(box)]
     assert copies == ENVIRONMENT + ASSISTANTS
@@ -79,7 +79,7 @@ def test_keys_that_are_dropped_or_kept_by_name(box: Running, holdall: Terminal) 
     box.behave(oddities=frozenset())
     flags = ("--drop-metadata", "e*", "--keep-metadata", "env", "--keep-metadata", "provider_id")
     planned = holdall("plan", "b.tar.zst", *flags)
-    assert "metadata left out: embedding_model (--keep-metadata KEY sends it)" in planned.err
+    assert "metadata left out: embedding_model (--keep-metadata KEY imports it)" in planned.err
     assert "of the bundle has" not in planned.err
     done = holdall("import", "b.tar.zst", "--verify", *flags)
     assert done.code == 0, done.err + done.out

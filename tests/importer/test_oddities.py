@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def dropped(what: str, *says: str) -> Outcome:
     """A server that accepts something and doesn't keep it."""
-    return Outcome(page=f"{what} named as not kept", code=EXIT_LOOK, says=(*says, "the destination does not keep it"))
+    return Outcome(page=f"{what} named as not kept", code=EXIT_LOOK, says=(*says, "changed by the destination"))
 
 
 FULL = Outcome()
@@ -58,7 +58,7 @@ SHORT = Outcome(also=frozenset({Oddity.LIST_SHORT_PAGES}))
 # The batch limit and a parameter that a model refuses are told from these words.
 WORDS = Outcome(page="whole; refusals are read by their words")
 
-LOWER = Outcome(page="whole; the ending is in lower case there", says=("so it is there as NOTES.txt",))
+LOWER = Outcome(page="whole; the ending is in lower case there", says=("uploaded as NOTES.txt",))
 
 NO_MATTER = (
     Oddity.LIST_CURSOR_EMPTY,
@@ -116,7 +116,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, FULL) | {
     Oddity.LIST_DESC_SKIPS: SHORT,
     Oddity.BATCH_IGNORES_FILES: Outcome(page="whole: files are attached one by one"),
     Oddity.EXPIRES_AFTER_IGNORED: dropped("expires_after", "vector store books", "expires_after"),
-    Oddity.METADATA_IGNORED: dropped("metadata", "does not keep metadata", "assistant Reader"),
+    Oddity.METADATA_IGNORED: dropped("metadata", "drops metadata", "assistant Reader"),
     Oddity.DESCRIPTION_IGNORED: dropped("description", "assistant Reader", "description"),
     Oddity.REASONING_EFFORT_IGNORED: dropped("reasoning_effort", "reasoning_effort"),
     Oddity.ATTRIBUTES_IGNORED: dropped("attributes", "file Prüfung 0.txt", "attributes"),
@@ -124,7 +124,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, FULL) | {
     Oddity.SAME_BYTES_SAME_ID: Outcome(
         page="one file there for two; what the second had of its own named as not kept",
         code=EXIT_LOOK,
-        says=("file again.txt", "attributes: the destination does not keep it"),
+        says=("file again.txt", "attributes: changed by the destination"),
     ),
     Oddity.ONE_UPLOAD_A_SECOND: Outcome(page="whole: one upload at a time"),
     Oddity.UPLOAD_LOWER_CASE: LOWER,
@@ -368,7 +368,7 @@ def test_all_at_once(box: Running, holdall: Terminal, bundle: Path, source: Proj
     done = truly(box, holdall, bundle, source, "sk-into-all", switches, *FULL.chosen)
     assert len(box.requests()) < 2000
     assert done.code == EXIT_INCOMPLETE, done.err
-    for words in ("does not keep metadata", "partial", "the destination does not keep it"):
+    for words in ("drops metadata", "partial", "changed by the destination"):
         assert words in done.err + lines(done.document)
 
 

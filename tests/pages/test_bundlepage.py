@@ -19,6 +19,7 @@ from holdall.importer.runs.runpage import run_page
 from holdall.importer.runs.runreport import Party
 from holdall.model import SourceId, TargetId
 from holdall.pages.bundlepage import bundle_page
+from holdall.verdict import Reason, Verdict
 from tests.browser import CHROMIUM, browser
 from tests.bundle.packing import File, pack
 from tests.hostile.forge import forge
@@ -52,7 +53,8 @@ def packed(folder: Path, files: list[File], **more: Any) -> str:
 def test_the_verdict_comes_first_then_what_is_missing_and_who_needs_it(tmp_path: Path) -> None:
     files = [File(id="file-1", filename="a.pdf", data=b"x" * 1500), File(id="file-2", filename="b.pdf", data=None)]
     read = Reading(packed(tmp_path, files))
-    assert "acme.tar.zst INCOMPLETE: 1 file missing 1 assistant, 1 vector store, 2 files; " in read.text
+    verdict = Verdict(counts={Reason.FILES: 1})
+    assert f"acme.tar.zst {verdict} 1 assistant, 1 vector store, 2 files; " in read.text
     assert "No original: 1 file" in read.text
     assert "b.pdf file-2missing-used by Helper" in read.text
     assert "Knowledge: 1 vector store Knowledge vs_1" in read.text
@@ -77,11 +79,25 @@ def test_a_card_has_all_that_a_definition_says(tmp_path: Path) -> None:
     }
     read = Reading(packed(tmp_path, [File(id="file-1")], assistants={"asst_1": fields}))
     assert words in "".join(read.texts), "instructions are cut"
-    for said in ("Modelgpt-4o", "Helps.", "Temperature0.25", '{"team": "blue"}', "A new fieldkept", "look_up", '"q"'):
+    for said in ("Modelgpt-4o", "Helps.", "Temperature 0.25", '{"team": "blue"}', "A new field kept", "look_up", '"q"'):
         assert said in read.text, said
     assert "vs_9 not in the bundle" in read.text
     assert "Files of the code interpreter 1" in read.text
-    assert "Used bynobody here" in read.text
+    assert "Used byno assistant in this bundle" in read.text
+
+
+def test_a_model_has_the_day_on_which_it_ends_where_one_is_known(tmp_path: Path) -> None:
+    models = {"asst_1": {"model": "gpt-5-mini"}, "asst_2": {"model": "ours"}}
+    text = Reading(packed(tmp_path, [], assistants=models)).text
+    assert "Modelgpt-5-mini OpenAI shuts it down on 2026-12-11" in text
+    assert text.count("shuts it down") == 1
+
+
+def test_files_that_share_a_reason_stand_below_it() -> None:
+    text = Reading(page(SAMPLE)).text
+    why = "Not allowed to download files of purpose: assistants; it is in no vector store, so there is no parsed text"
+    assert f"{why} Cafés.csv" in text
+    assert text.count(why) == 1
 
 
 def test_a_file_that_nothing_refers_to_is_there_too(tmp_path: Path) -> None:
@@ -135,7 +151,7 @@ def test_it_is_written_for_its_owner_and_replaces_nothing(tmp_path: Path) -> Non
     target.write_text("mine")
     code, _, err = holdall("inspect", str(SAMPLE), "--html", str(target))
     assert code != 0
-    assert "exists already" in err
+    assert "already exists" in err
     assert target.read_text() == "mine"
     code, out, _ = holdall("inspect", str(SAMPLE), "--html", str(target), "--force", "--json")
     assert code == 0

@@ -38,7 +38,7 @@ def test_a_part_of_a_longer_word_is_left_and_said(around: str) -> None:
     assert (found.text, found.count) == (f"one\ntwo {around.format(OLD)}", 0)
     (left,) = found.left
     assert (left.id, left.line, left.count) == (around.format(OLD), 2, 1)
-    assert left.why == f"{OLD} is only a part of it"
+    assert left.why == f"contains {OLD}, but is longer"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_an_escape_is_a_border_like_the_character_that_it_stands_for(around: str
 def test_an_escape_of_a_letter_is_a_part_of_the_word(around: str) -> None:
     found = matcher().rewrite(around.replace("{}", OLD))
     assert (found.text, found.count) == (around.replace("{}", OLD), 0)
-    assert [left.why for left in found.left] == [f"{OLD} is only a part of it"]
+    assert [left.why for left in found.left] == [f"contains {OLD}, but is longer"]
 
 
 def test_an_id_that_could_be_read_as_an_escape_is_taken_for_the_id() -> None:
@@ -122,16 +122,16 @@ def test_what_the_mapping_can_not_say_and_what_it_does_not_know(tmp_path: Path) 
     renaming = read_renaming(path)
     assert renaming.ids == {OLD: NEW, "vs_old12345": "vs_new12345", "file-old12345": "file-new12345"}
     assert {id: why.split(":")[0] for id, why in renaming.unusable.items()} == {
-        several: "the mapping leads to several",
-        nothing: "the mapping leads to nothing",
-        hostile: "its new id has characters that don't belong into a file",
-        "a1": "it is too short, or too odd, to be told from other words",
+        several: "several new ids",
+        nothing: "no new id",
+        hostile: "its new id contains unsafe characters",
+        "a1": "too short or unusual to search for safely",
     }
     unknown = "vs_0123456789abcdef"
     found = Matcher(renaming).rewrite(f"{several} {nothing} {nothing} {hostile} a1 {unknown} {NEW}")
     assert found.count == 0
     assert [(left.id, left.count) for left in found.left] == [(several, 1), (nothing, 2), (hostile, 1), (unknown, 1)]
-    assert found.left[-1].why == "the mapping doesn't have it"
+    assert found.left[-1].why == "not in the mapping"
 
 
 def test_a_folder_stands_for_its_mapping_and_anything_else_is_refused(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_packed_error_is_cut(server: Raw) -> None:
 def test_a_body_packed_more_than_once_is_refused(server: Raw) -> None:
     body = gzip.compress(packed("gzip", 100))
     server.answer = lambda target: iter([head(content_encoding="gzip, gzip", content_length=str(len(body))), body])
-    with pytest.raises(AnswerTooLong, match="packed more than once"):
+    with pytest.raises(AnswerTooLong, match="compressed more than once"):
         use(server, lambda account: account.get("/models"))
 
 
@@ -165,7 +165,7 @@ def test_a_packed_body_of_which_nothing_comes_is_refused(server: Raw) -> None:
     packing = zlib.compressobj(wbits=31)
     start, nothing = packing.compress(b"{") + packing.flush(zlib.Z_FULL_FLUSH), b"\0\0\0\xff\xff" * 10_000
     server.answer = lambda target: endless(head(content_encoding="gzip", **JSON) + start, nothing)
-    with pytest.raises(AnswerTooLong, match="nothing comes out"):
+    with pytest.raises(AnswerTooLong, match="compressed body is empty"):
         use(server, lambda account: account.get("/models"))
 
 
@@ -177,7 +177,7 @@ def test_many_small_pieces_count_for_what_they_cost(server: Raw) -> None:
 
 def test_a_head_of_10_mb_is_no_outage(server: Raw) -> None:
     server.answer = lambda target: endless(b"HTTP/1.1 200 OK\r\n", b"x-a: " + b"a" * 1000 + b"\r\n")
-    with pytest.raises(AnswerTooLong, match="its head is longer than 100 KiB"):
+    with pytest.raises(AnswerTooLong, match="its headers are longer than 100 KiB"):
         use(server, lambda account: account.get("/models"))
     assert len(server.sent) == 1
 
@@ -213,13 +213,13 @@ def trickle(first: bytes, piece: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("first", [head(**JSON), b"HTTP/1.1 200 OK\r\nx-a: "], ids=["body", "head"])
 def test_an_answer_that_trickles_without_end_is_given_up(server: Raw, first: bytes) -> None:
     server.answer = lambda target: trickle(first, b" ")
-    with pytest.raises(Unreachable, match="no answer in time"):
+    with pytest.raises(Unreachable, match="no answer before the timeout"):
         use(server, lambda account: account.get("/models"), silence=0.2)
 
 
 def test_heads_that_say_wait_without_end_are_given_up(server: Raw) -> None:
     server.answer = lambda target: trickle(b"", b"HTTP/1.1 102 Processing\r\n\r\n")
-    with pytest.raises(Unreachable, match="no answer in time"):
+    with pytest.raises(Unreachable, match="no answer before the timeout"):
         use(server, lambda account: account.get("/models"), silence=0.2)
 
 
@@ -245,11 +245,11 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 @sweep(
     "body",
     [DEEP, b'{"a":' * 100_000, b'{"a":tru}', b'"' + b'\\"' * 500_000 + b"[" * 300],
-    ids=["deep", "open", "no word", "a string without end"],
+    ids=["deep", "open", "no word", "unterminated string"],
 )
 def test_json_that_no_decoder_takes_is_unreadable(server: Raw, body: bytes) -> None:
     server.answer = lambda target: iter([head(content_length=str(len(body)), **JSON), body])
-    with pytest.raises(UnexpectedAnswer, match="can't GET /models: the answer can't be read"):
+    with pytest.raises(UnexpectedAnswer, match="can't GET /models: invalid answer"):
         use(server, lambda account: account.get("/models"))
 
 
@@ -318,5 +318,5 @@ def test_records_that_are_too_long_for_one_page_come_in_shorter_ones(server: Raw
 def test_a_packed_body_that_is_damaged_is_no_outage(server: Raw) -> None:
     body = b"no gzip at all"
     server.answer = lambda target: iter([head(content_encoding="gzip", content_length=str(len(body)), **JSON), body])
-    with pytest.raises(UnexpectedAnswer, match="can't be used"):
+    with pytest.raises(UnexpectedAnswer, match="invalid answer"):
         use(server, lambda account: account.get("/models"))

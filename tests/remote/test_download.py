@@ -92,6 +92,6 @@ def test_without_ranges_it_begins_again(box: Running) -> None:
 
 def test_one_that_never_comes_whole_is_one_error(box: Running) -> None:
     file = faulty(box, *[CutBody(after=5)] * 100)
-    with pytest.raises(ServerFailed, match="breaks off after 5 of 2500000 bytes, again and again"):
+    with pytest.raises(ServerFailed, match="ended after 5 of 2500000 bytes, repeatedly"):
         get(box, file)
     assert len(box.requests()) < 60

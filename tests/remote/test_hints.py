@@ -68,14 +68,18 @@ REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
         ([httpx2.ConnectError("x"), certificate(18)], ConnectionMisconfigured, "REQUESTS_CA_BUNDLE"),
         ([httpx2.ConnectError("x"), certificate(10)], ConnectionMisconfigured, "date"),
         ([httpx2.ConnectError("x"), certificate(62)], ConnectionMisconfigured, "OPENAI_SRC_BASE_URL"),
-        ([httpx2.ConnectError("x"), tls("WRONG_VERSION_NUMBER")], ConnectionMisconfigured, "http:// in place of https"),
+        (
+            [httpx2.ConnectError("x"), tls("WRONG_VERSION_NUMBER")],
+            ConnectionMisconfigured,
+            "for a server without TLS use http://",
+        ),
         ([httpx2.ConnectError("x"), tls("UNEXPECTED_EOF_WHILE_READING")], Unreachable, "check the network"),
         ([httpx2.ConnectError("x"), socket.gaierror(-2, "not known")], Unreachable, "check the host"),
         ([httpx2.ConnectError("x"), OSError("all"), REFUSED], Unreachable, "is the server running"),
         ([httpx2.ConnectError("x"), several(REFUSED, REFUSED)], Unreachable, "is the server running"),
         ([httpx2.ConnectError("x"), OSError(errno.ENETUNREACH, "x")], Unreachable, "firewall"),
         ([httpx2.ConnectTimeout("x")], Unreachable, "firewall"),
-        ([httpx2.ReadTimeout("x")], Unreachable, "said nothing"),
+        ([httpx2.ReadTimeout("x")], Unreachable, "did not answer"),
         ([httpx2.ProxyError("407 Proxy Authentication Required")], ConnectionMisconfigured, "USER:PASSWORD@"),
         ([httpx2.ProxyError("503 Service Unavailable")], Unreachable, "NO_PROXY"),
         ([httpx2.RemoteProtocolError("closed")], ConnectionLost, "check the network"),
@@ -89,7 +93,7 @@ def test_where_no_answer_came(
     found = Account(AT).mapped("can't GET /files", from_below(*causes))
     assert type(found) is cls
     assert hint in found.hint
-    assert "api.example can't be reached" in found.message
+    assert "can't reach api.example" in found.message
 
 
 def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,14 +141,14 @@ MISMATCH = "OpenAI-Organization header should match organization for API key"
 def test_an_organisation_that_is_not_the_keys(status: int, text: str, side: str) -> None:
     prefix = "OPENAI_DST" if side == "destination" else "OPENAI_SRC"
     wrong = refused(status, text, side=side, organization="org-x")
-    assert f"{prefix}_ORG_ID from .env says org-x" in wrong.hint
+    assert f"{prefix}_ORG_ID from .env is org-x" in wrong.hint
     missing = refused(status, text, side=side)
     assert f"set {prefix}_ORG_ID" in missing.hint
 
 
 def test_a_project_that_is_not_the_keys() -> None:
     text = body("OpenAI-Project header should match project for API key", "mismatched_project")
-    assert "--src-project-id says proj_x" in refused(401, text, project="proj_x").hint
+    assert "--src-project-id is proj_x" in refused(401, text, project="proj_x").hint
     assert "OPENAI_DST_PROJECT_ID" in refused(401, text, side="destination").hint
     for other in ("project_spend_limit_exceeded", "model_not_found", "missing_scope"):
         assert "PROJECT_ID" not in refused(403, body("no", other), project="proj_x").hint
@@ -188,7 +192,7 @@ def test_azure_with_a_version() -> None:
 )  # fmt: skip
 def test_plain_http_where_tls_is_spoken(text: str) -> None:
     found = refused(400, text, kind="text/html", url="http://x.example/v1")
-    assert "https:// in place of http://" in found.hint
+    assert "use https:// instead of http://" in found.hint
 
 
 PAGE = "<!doctype html><html><head><title>Sign in &amp; go</title></head><body><p>hello</p></body></html>"

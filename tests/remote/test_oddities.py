@@ -97,7 +97,7 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.TOOLS_NULL: FULL,
     Oddity.RESOURCES_NULL: FULL,
     Oddity.EXTRA_KEYS: FULL,
-    Oddity.ECHOES_KEY: Outcome(code=4, says=("records with the key taken out", "[key] stands in its place")),
+    Oddity.ECHOES_KEY: Outcome(code=4, says=("records with your key removed", "[key] stands in its place")),
     Oddity.ID_UNDERSCORE: ANEW,
     Oddity.ID_HEX: ANEW,
     Oddity.ID_UUID: ANEW,

@@ -89,5 +89,5 @@ def test_a_key_in_a_file_stays_and_one_that_the_server_sends_with_it_does_not() 
     assert KEY.encode() in sink.data
     account = Endless(lambda number: [f"my key is {KEY}"], last=1)
     account.around = {"filename": KEY}
-    with pytest.raises(UnexpectedAnswer, match="the key is sent back in it"):
+    with pytest.raises(UnexpectedAnswer, match="it contains your key"):
         read(account, 100)

@@ -95,7 +95,7 @@ def test_an_answer_about_another_store_is_none_about_this_one() -> None:
 
 
 def test_a_record_of_an_unknown_shape_is_an_answer_that_makes_no_sense() -> None:
-    with pytest.raises(UnexpectedAnswer, match=r"can't read assistant a: its record is not of a shape known here"):
+    with pytest.raises(UnexpectedAnswer, match=r"can't read assistant a: its record has an unexpected format"):
         viewed(b'{"id": 7, "metadata": {}}', AssistantView, "assistant a")
 
 

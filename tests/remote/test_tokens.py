@@ -94,7 +94,7 @@ def test_commands_that_fail_say_why_without_secrets() -> None:
     with pytest.raises(AuthenticationFailed, match="no such program"):
         run(["no-such-program-anywhere"])
     code = "import sys; print('log in first: sk-abcdef123456', file=sys.stderr); sys.exit(3)"
-    with pytest.raises(AuthenticationFailed, match=r"ended with 3 \(log in first") as caught:
+    with pytest.raises(AuthenticationFailed, match=r"exited with code 3 \(log in first") as caught:
         run([sys.executable, "-c", code])
     assert "abcdef" not in caught.value.message
 
@@ -150,7 +150,7 @@ def test_nor_one_in_json(field: str, value: object) -> None:
 )
 def test_what_is_no_text_is_no_token(printed: str) -> None:
     tokens, _ = source(Clock(), printed)
-    with pytest.raises(AuthenticationFailed, match=r"no token|neither a token nor JSON"):
+    with pytest.raises(AuthenticationFailed, match=r"not a token|neither a token nor JSON"):
         asyncio.run(tokens.get())
 
 
@@ -164,13 +164,13 @@ TOKEN = "ya29.Opaque" + "aB3" * 20
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        ("sys.stdout.buffer.write(b'\\xff\\xfe\\x00')", "no token"),
+        ("sys.stdout.buffer.write(b'\\xff\\xfe\\x00')", "not a token"),
         ("[sys.stdout.write('x' * 65536) for _ in iter(int, 1)]", "more than 64 KiB"),
-        ("os.kill(os.getpid(), signal.SIGTERM)", "ended by signal 15"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "killed by signal 15"),
         ("time.sleep(3600)", "no token within"),
-        (f"sys.exit(base64.b64encode(b'{TOKEN}').decode())", r"ended with 1 \(\[key\]\)"),
-        (f"sys.exit('no: ' + b'{TOKEN}'.hex())", r"ended with 1 \(no: \[key\]\)"),
-        (f"print('{TOKEN}'); sys.exit('got {TOKEN[:20]}')", r"ended with 1 \(got \[key\]\)"),
+        (f"sys.exit(base64.b64encode(b'{TOKEN}').decode())", r"exited with code 1 \(\[key\]\)"),
+        (f"sys.exit('no: ' + b'{TOKEN}'.hex())", r"exited with code 1 \(no: \[key\]\)"),
+        (f"print('{TOKEN}'); sys.exit('got {TOKEN[:20]}')", r"exited with code 1 \(got \[key\]\)"),
         ("sys.exit('AADSTS700082, trace 5f0b1c3e-1234-4abc-9def-0123456789ab')", "trace 5f0b1c3e-1234-4abc-9def"),
     ],
 )

@@ -15,7 +15,7 @@ from holdall.errors import AnswerTooLong, ConnectionLost, RequestRefused, Server
 from holdall.progress import Progress, Silent
 from holdall.remote import transfer as module
 from holdall.remote.limits import FAILURE_PATIENCE, FIRST_PATIENCE, Limits
-from holdall.remote.transfer import Download, Rest, transfer
+from holdall.remote.transfer import Download, Rest, Unsized, transfer
 
 BODY = random.Random(7).randbytes(700_000)
 OTHER = random.Random(8).randbytes(700_000)
@@ -231,7 +231,7 @@ def test_a_part_that_nobody_asked_for_never_passes_for_the_whole() -> None:
 
 def test_an_end_before_the_announced_length_is_a_cut() -> None:
     server = Server(BODY[:1000], content_length="2000")
-    with pytest.raises(ServerFailed, match="breaks off after 1000 of 2000 bytes, again and again"):
+    with pytest.raises(ServerFailed, match="ended after 1000 of 2000 bytes, repeatedly"):
         server.get()
     assert {sink.state for sink in server.sinks} == {"aborted"}
     assert FIRST_PATIENCE <= server.slept < 2 * FAILURE_PATIENCE
@@ -239,7 +239,7 @@ def test_an_end_before_the_announced_length_is_a_cut() -> None:
 
 def test_a_body_that_always_breaks_off_is_that_file_s_failure_not_the_network_s() -> None:
     server = Server(cuts=(100,) * 1000)
-    with pytest.raises(ServerFailed, match="breaks off after 100 of 700000 bytes"):
+    with pytest.raises(ServerFailed, match="ended after 100 of 700000 bytes"):
         server.get()
     assert len(server.asked) < 100
 
@@ -284,7 +284,7 @@ def test_what_comes_twice_is_the_server_s_word_unless_it_has_to_be_exact() -> No
     assert server.get(1007) == 1000
     assert len(server.asked) == 2
     server = Server(BODY[:1000])
-    with pytest.raises(RequestRefused, match="1000 bytes came, and the file has 1007"):
+    with pytest.raises(RequestRefused, match="received 1000 bytes of 1007"):
         server.get(1007, exact=True)
     assert {sink.state for sink in server.sinks} == {"aborted"}
 
@@ -328,7 +328,7 @@ def test_progress_counts_every_byte_once() -> None:
 
 def too_long(server: Server, declared: int | None, *, exact: bool = False) -> int:
     """How many bytes of a body that is longer than the file can be are taken in before that is said."""
-    with pytest.raises(AnswerTooLong, match="can't download file x: it is longer than the file can be: more than"):
+    with pytest.raises(AnswerTooLong, match="can't download file x: larger than the file can be: more than"):
         server.get(declared, declared=declared, exact=exact)
     assert [sink.state for sink in server.sinks] == ["aborted"]
     assert len(server.asked) == 1
@@ -361,6 +361,90 @@ def test_the_rest_of_a_body_counts_with_what_was_there() -> None:
     server = Server(b"x" * 3_000_000, cuts=(1_000_000,), content_length="")
     with pytest.raises(AnswerTooLong):
         server.get(5, declared=200_000)
+
+
+class Unlimited(Server):
+    """Serves bodies of unknown size to several at once; ``most_long`` is how many of them were long at a time."""
+
+    def __init__(self, body: bytes, limits: Limits, **headers: str) -> None:
+        super().__init__(body, **{"content_length": "", **headers})
+        self.limits, self.read, self._long, self.most_long = limits, 0, 0, 0
+
+    @asynccontextmanager
+    async def begin(self, rest: Rest | None) -> AsyncIterator[Download]:
+        async with self.limits.slots.one(), super().begin(rest) as download:
+            yield download
+
+    async def chunks(self, part: bytes) -> AsyncGenerator[bytes, None]:
+        was_long = False
+        try:
+            for start in range(0, len(part), PIECE):
+                self.read += PIECE
+                yield part[start : start + PIECE]
+                # What is past the bound was written, so it had its turn.
+                if not was_long and len(self.body) - len(part) + start + PIECE > module._TOGETHER:
+                    was_long = True
+                    self._long += 1
+                    self.most_long = max(self.most_long, self._long)
+        finally:
+            self._long -= was_long
+
+    def three(self, unsized: Unsized) -> list[int | AnswerTooLong]:
+        """What became of three downloads at once: their sizes, or why they ended."""
+
+        async def one() -> int | AnswerTooLong:
+            try:
+                got = await transfer(
+                    self.begin,
+                    self.sink,
+                    what="can't download file x",
+                    limits=self.limits,
+                    progress=Silent(),
+                    unsized=unsized,
+                )
+            except AnswerTooLong as error:
+                return error
+            return got.size
+
+        async def main() -> list[int | AnswerTooLong]:
+            return await asyncio.gather(one(), one(), one())
+
+        return asyncio.run(main())
+
+
+@pytest.fixture
+def smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("MAX_CONTENT", 2_000_000), ("_TOGETHER", 100_000), ("_MORE", 50_000)):
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.parametrize("ranges", ["bytes", "none"])
+@pytest.mark.usefixtures("smaller")
+def test_long_contents_of_unknown_size_come_whole_one_after_another(slots: int, ranges: str) -> None:
+    server = Unlimited(BODY, Limits(slots), accept_ranges=ranges)
+    assert server.three(Unsized()) == [len(BODY)] * 3
+    assert server.most_long == 1
+    assert [sink.data for sink in server.sinks if sink.state == "committed"] == [BODY] * 3
+
+
+@pytest.mark.usefixtures("smaller")
+def test_contents_without_end_cost_little_more_than_one_of_them() -> None:
+    server = Unlimited(b"x" * 10_000_000, Limits(3), accept_ranges="none")
+    unsized = Unsized()
+    found = server.three(unsized)
+    assert sorted(str(each) for each in found if isinstance(each, AnswerTooLong)) == [
+        "can't download file x: larger than the file can be: more than 200000 bytes, after another file of unknown "
+        "size that had no end",
+        "can't download file x: larger than the file can be: more than 2000000 bytes",
+        "can't download file x: larger than the file can be: more than 50000 bytes, after another file of unknown "
+        "size that had no end",
+    ]
+    assert server.read < 2_000_000 + 1_000_000
+    assert {sink.state for sink in server.sinks} == {"aborted"}
+    # What is short, and what a head tells the length of, comes all the same.
+    assert Unlimited(BODY[:50_000], Limits(3)).three(unsized) == [50_000] * 3
+    assert Unlimited(BODY, Limits(3), content_length=str(len(BODY))).three(unsized) == [len(BODY)] * 3
 
 
 def test_a_head_of_absurd_lengths_says_nothing() -> None:

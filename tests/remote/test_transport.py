@@ -23,8 +23,8 @@ HEADERS = {
     "range": "bytes=5-",
 }
 NETWORKS = {
-    "inside": "in a private network",
-    "10.0.0.1": "in a private network",
+    "inside": "a private address",
+    "10.0.0.1": "a private address",
     "169.254.169.254": "a link-local address",
 }
 
@@ -112,19 +112,19 @@ def test_nothing_else_goes_to_another_origin(method: str, path: str, status: int
         ("https://api.example/v1", "https://127.0.0.1/x", "this machine"),
         ("https://api.example/v1", "https://localhost/x", "this machine"),
         ("https://api.example/v1", "https://169.254.169.254/latest", "link-local"),
-        ("https://api.example/v1", "https://inside/x", "private network"),
-        ("http://127.0.0.1:1/v1", "https://10.0.0.1/x", "private network"),
+        ("https://api.example/v1", "https://inside/x", "private address"),
+        ("http://127.0.0.1:1/v1", "https://10.0.0.1/x", "private address"),
         ("http://inside/v1", "http://127.0.0.1/x", "this machine"),
         ("http://inside/v1", "http://169.254.169.254/x", "link-local"),
         ("https://api.example/v1", "https://user:hidden@blob.example/x", "user name or password"),
         ("https://api.example/v1", "https://user@api.example/x", "user name or password"),
-        ("https://api.example/v1", "file:///etc/passwd", "no web address"),
-        ("https://api.example/v1", "ftp://blob.example/x", "no web address"),
-        ("https://api.example/v1", "https://[::1/x", "no web address"),
-        ("https://api.example/v1", "https://blob.example:port/x", "no web address"),
-        ("https://api.example/v1", "https://xn--/\x7f", "no web address"),
-        ("https://api.example/v1", "", "no web address"),
-        ("https://api.example/v1", "  ", "no web address"),
+        ("https://api.example/v1", "file:///etc/passwd", "to an invalid URL"),
+        ("https://api.example/v1", "ftp://blob.example/x", "to an invalid URL"),
+        ("https://api.example/v1", "https://[::1/x", "to an invalid URL"),
+        ("https://api.example/v1", "https://blob.example:port/x", "to an invalid URL"),
+        ("https://api.example/v1", "https://xn--/\x7f", "to an invalid URL"),
+        ("https://api.example/v1", "", "to an invalid URL"),
+        ("https://api.example/v1", "  ", "to an invalid URL"),
     ],
 )
 def test_a_content_stays_outside(base: str, location: str, why: str) -> None:
@@ -172,9 +172,9 @@ def test_within_one_origin() -> None:
     network.ask("/files", "POST")
     assert [request.method for request in network.seen] == ["POST", "POST"]
     for status in (301, 302, 303):
-        with pytest.raises(BadRedirect, match=f"with {status}, which would make a GET of a POST"):
+        with pytest.raises(BadRedirect, match=f"with {status}, which would turn POST into GET"):
             to("/v1/files/", path="/files", status=status).ask("/files", "POST")
-        with pytest.raises(BadRedirect, match="would make a GET of a DELETE"):
+        with pytest.raises(BadRedirect, match="would turn DELETE into GET"):
             to("/v1/files/", path="/files", status=status).ask("/files", "DELETE")
 
 
@@ -221,10 +221,10 @@ def test_who_answered_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
         ("fe80::1%eth0", "a link-local address"),
         ("::ffff:169.254.169.254", "a link-local address"),
         *(
-            (address, "in a private network")
+            (address, "a private address")
             for address in ("10.1.1.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1")
         ),
-        *((address, "in a private network") for address in ("224.0.0.1", "255.255.255.255", "ff02::1")),
+        *((address, "a private address") for address in ("224.0.0.1", "255.255.255.255", "ff02::1")),
     ],
 )
 def test_the_network_of_an_address(address: str, network: str) -> None:

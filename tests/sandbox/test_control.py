@@ -1,4 +1,4 @@
-"""The control door does over HTTP what the methods of Running do, and is closed unless it was opened."""
+"""The control endpoint does over HTTP what the methods of Running do, and is closed unless it was opened."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class AppendLog:
         try:
             if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
                 # Written to a file that has no name any more, all would be lost with the process.
-                raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
+                raise FileNotFoundError(errno.ENOENT, "it was deleted during writing")
             write_all(self._file, lines)
             if sync:
                 self._sync(cast(BinaryIO, self._file))

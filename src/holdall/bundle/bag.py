@@ -127,16 +127,16 @@ def parse_header(data: bytes | memoryview) -> Header | None:
     try:
         name = path or "/".join(part.decode() for part in (_text(block, 345, 155), _text(block, 0, 100)) if part)
     except UnicodeDecodeError:
-        raise TarError("a member whose name isn't UTF-8") from None
+        raise TarError("member name is not UTF-8") from None
     size = _number(block, _SIZE_AT) if big is None else big
     found = Header(path=name, size=size, mtime=header_time(block), length=length)
     if not is_safe(name):
-        raise TarError(f"a member with an unsafe name: {name!r}")
+        raise TarError(f"unsafe member name: {name!r}")
     if found.size > MAX_SIZE:
-        raise TarError(f"{name}: a member larger than there can be")
+        raise TarError(f"{name}: impossible member size")
     # Whatever else a header may say, a link, a device or an owner, makes it another one.
     if header(name, found.size, found.mtime) != bytes(data[:length]):
-        raise TarError(f"{name}: not the header of a regular file as this format writes it")
+        raise TarError(f"{name}: unexpected tar header")
     return found
 
 
@@ -147,7 +147,7 @@ def header_length(block: bytes) -> int:
     records = _number(block, _SIZE_AT)
     # Before anything of that length is read.
     if not 0 < records <= _MAX_PAX:
-        raise TarError(f"a pax header of {records} bytes")
+        raise TarError(f"pax header too large ({records} bytes)")
     return 2 * BLOCK + records + len(padding(records))
 
 
@@ -163,7 +163,7 @@ def _text(block: bytes, start: int, length: int) -> bytes:
 def _number(block: bytes, start: int) -> int:
     digits = block[start : start + 11]
     if not re.fullmatch(rb"[0-7]{11}", digits):
-        raise TarError("a header with a size or time that isn't octal")
+        raise TarError("header with an invalid size or time")
     return int(digits, 8)
 
 
@@ -173,14 +173,14 @@ def _parse_pax(data: bytes) -> tuple[str | None, int | None]:
         match = re.match(rb"([1-9][0-9]{0,4}) (path|size)=", data)
         length = int(match[1]) if match else 0
         if not match or match[2] in found or length > len(data) or data[length - 1 : length] != b"\n":
-            raise TarError("a pax header with other than a path and a size")
+            raise TarError("pax header with unexpected fields")
         found[match[2]] = data[match.end() : length - 1]
         data = data[length:]
     try:
         path, size = found.get(b"path"), found.get(b"size")
         return path.decode() if path else None, int(size) if size else None
     except ValueError:
-        raise TarError("a pax header that can't be read") from None
+        raise TarError("invalid pax header") from None
 
 
 def manifest_line(sha256: str, path: str) -> bytes:
@@ -192,7 +192,7 @@ def parse_manifest_line(line: bytes) -> tuple[str, str]:
     """(sha256, path) of one line; ValueError where it isn't one."""
     match = _MANIFEST_LINE.fullmatch(line.decode())
     if not match:
-        raise ValueError("not a manifest line")
+        raise ValueError("invalid manifest line")
     return match[1], match[2]
 
 
@@ -241,7 +241,7 @@ def parse_bag_info(data: bytes) -> Iterator[tuple[str, str]]:
     for line in lines:
         label, colon, value = line.partition(": ")
         if not colon or not label or label != label.strip() or one_line(value) != value:
-            raise ValueError("bag-info.txt has a line that is not LABEL: VALUE")
+            raise ValueError("bag-info.txt: a line is not LABEL: VALUE")
         yield label, value
     if rest:
-        raise ValueError("bag-info.txt has a line without end")
+        raise ValueError("bag-info.txt: unterminated line")

@@ -64,7 +64,7 @@ def replace(source: Path, target: Path, *, wait: Callable[[float], None] = time.
     """
     with suppress(FileNotFoundError):
         if not (stat.S_ISREG(mode := os.stat(target).st_mode) or stat.S_ISDIR(mode)):
-            raise OSError(errno.EINVAL, "it is not a regular file")
+            raise OSError(errno.EINVAL, "not a regular file")
     _retried(os.replace, source, target, wait)
 
 
@@ -156,7 +156,9 @@ def rename_durably(source: Path, target: Path, *, force: bool) -> None:
 
 
 def already_exists(target: Path) -> AlreadyExists:
-    return AlreadyExists(f"can't write {target}: it exists already", hint="another name, or --force to replace it")
+    return AlreadyExists(
+        f"can't write {target}: it already exists", hint="choose another name, or use --force to replace it"
+    )
 
 
 class reporting:
@@ -188,9 +190,9 @@ def reading(path: Path) -> Iterator[None]:
 def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
     """The error for an OSError on writing ``target``; ``hint`` is used unless the disk is full."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        hint = "make room and run the same command again: it goes on where it stopped"
+        hint = "free disk space, then run the same command again to resume"
     elif short := exhausted(error):
         hint = short.hint
     elif isinstance(error, PermissionError) and sys.platform == "win32":
-        hint = hint or "if another program has it open, close it there and run the same command again"
+        hint = hint or "close it in other programs, then run the same command again"
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)

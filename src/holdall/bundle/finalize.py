@@ -185,7 +185,7 @@ def require_readable(written: Path, target: Path) -> None:
         report("index", None, str(error))
     if found:
         raise CannotWrite(
-            f"can't write {target}: it could not be read back: {found[0]}",
-            hint=f"--no-resume exports all of it again; what was written stays in {target.name}.partial until then. "
-            "If that fails too, look at the disk, or report a bug",
+            f"can't write {target}: reading it back failed: {found[0]}",
+            hint=f"use --no-resume to export it again ({target.name}.partial is kept until then); if that fails "
+            f"too, check the disk, or report a bug",
         )

@@ -97,7 +97,7 @@ class FullScan:
     def _watched(self, source: Iterator[Piece]) -> Iterator[Piece]:
         for piece in source:
             if piece.data is None:
-                self._find("frame", None, f"frame {piece.number} can't be decoded: {piece.error}")
+                self._find("frame", None, f"can't decode frame {piece.number}: {piece.error}")
             self._progress.advance(bytes=piece.size)
             yield piece
 
@@ -108,13 +108,12 @@ class FullScan:
                 self.followed = member.offset + member.size
         except BrokenTar as error:
             self.followed = error.position
-            self._find("tar", None, f"the tar can't be followed from byte {error.position} on: {error.why}")
+            self._find("tar", None, f"can't read the tar from byte {error.position} on: {error.why}")
         else:
             self.followed = _TO_THE_END
 
     def _read(self, member: Member) -> None:
         path = self._in_bag(member.path)
-        self._progress.advance(files=1)
         keeping = path in _LOOKED_INTO and member.size <= MAX_JSON
         text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
         digest, lines, kept = hashlib.sha256(), 0, bytearray()
@@ -127,7 +126,7 @@ class FullScan:
             if keeping:
                 kept += data
         if not member.whole:
-            self._find("damaged", path, f"{path}: its bytes are lost")
+            self._find("damaged", path, f"{path}: unreadable")
         elif text:
             self._read_text(path, text, None)
         sha256 = digest.hexdigest() if member.whole else None
@@ -144,9 +143,9 @@ class FullScan:
         elif path in layout.TAG_FILES:
             self.tags[path] = found
             if path in _LOOKED_INTO and found.size > MAX_JSON:
-                self._find("tar", path, f"{path}: {found.size} bytes, more than it may have")
+                self._find("tar", path, f"{path}: too large ({found.size} bytes)")
         else:
-            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
+            self._find("unlisted", path, f"{path}: unknown tag file")
 
     def _read_text(self, path: str, text: StoredText, data: memoryview | None) -> StoredText | None:
         """``text`` with ``data`` fed to it, None for its end; None where it is no parsed text."""
@@ -168,7 +167,7 @@ class FullScan:
         if self._bag is None:
             self._bag = bag
         if bag != self._bag or not inside:
-            self._find("name", path, f"{path}: not in the bag's folder")
+            self._find("name", path, f"{path}: outside the bag's folder")
         return inside or path
 
     def _check_folded(self) -> None:
@@ -176,16 +175,16 @@ class FullScan:
         for name, _ in self._folded:
             path = name.decode().replace("\0", "/")
             if name == previous:
-                self._find("name", path, f"{path}: twice in the tar, as some systems compare names")
+                self._find("name", path, f"{path}: duplicate in the tar (on systems that ignore case)")
             elif name.startswith(previous + b"\0"):
-                self._find("name", path, f"{path}: in a folder that is a file, as some systems compare names")
+                self._find("name", path, f"{path}: its folder is also a file (on systems that ignore case)")
             previous = name
 
     def _check_order(self, path: str) -> None:
         """The opening tag files come first, the closing ones last, each in their order."""
         stage = _STAGES.get(path, _PAYLOAD)
         if stage < self._stage:
-            self._find("tar", path, f"{path}: not in its place among the tag files")
+            self._find("tar", path, f"{path}: tag file in the wrong place")
         self._stage = max(stage, self._stage)
 
 
@@ -199,14 +198,14 @@ def check_tail(file: BinaryIO, frames: FrameTable, digest: bytes | None, report:
     seal = encode_seal(found[_SEAL_HEAD:] if digest is None else digest)
     listed = after[: len(table)] == table
     if not listed and (found[:_SEAL_HEAD] != seal[:_SEAL_HEAD] or len(after) < len(table)):
-        report("cut-short", None, f"the frames end at byte {end}, and not in seal and seek table")
+        report("cut-short", None, f"the frames end at byte {end}, without seal and seek table")
         return
     if found != seal:
-        report("seal", None, "the seal is not the sha256 of what stands before it")
+        report("seal", None, "the seal does not match the sha256 of the data before it")
     if not listed:
-        report("seek-table", None, "the seek table is not the one that belongs to the frames")
+        report("seek-table", None, "the seek table does not match the frames")
     elif len(after) > len(table):
-        report("trailing", None, "bytes follow the end of the bundle")
+        report("trailing", None, "extra bytes after the end of the bundle")
 
 
 class Inventory:
@@ -231,9 +230,9 @@ class Inventory:
                 self._find("damaged", path, f"{path}: {error}")
                 continue
             if sha256 != part.sha256:
-                self._find("damaged", path, f"{path}: its bytes are not those that holdall.json was made with")
+                self._find("damaged", path, f"{path}: does not match holdall.json")
             elif scanned and scanned[:3] != (part.offset, part.size, part.sha256):
-                self._find("index", path, f"{path}: holdall.json and the tar differ about it")
+                self._find("index", path, f"{path}: holdall.json and the tar disagree")
             else:
                 proven.add(path)
         return proven
@@ -282,13 +281,13 @@ class Inventory:
             for fault in entry_faults(line, entry, self._bundle.info.format):
                 self._find("index", entry.path, f"{entry.path}: {fault}")
             if path <= previous:
-                self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")
+                self._find("index", entry.path, f"{entry.path}: out of order or duplicate in the index")
             previous = path
             self._entries += 1
             self._bytes += entry.size
             self._payload_end = max(self._payload_end, entry.offset + entry.size)
             if not path.startswith(b"data/") or not is_safe(entry.path):
-                self._find("name", entry.path, f"{entry.path}: not a name that a bundle may have")
+                self._find("name", entry.path, f"{entry.path}: name not allowed in a bundle")
             yield path, entry
         self._counted = True
 
@@ -298,25 +297,25 @@ class Inventory:
     def _compare(self, entry: IndexEntry, place: Scanned) -> None:
         offset, size, sha256, lines = place
         if (offset, size) != (entry.offset, entry.size):
-            self._find("index", entry.path, f"{entry.path}: index and tar differ about where it is or its size")
+            self._find("index", entry.path, f"{entry.path}: index and tar disagree on its position or size")
         elif sha256 is None:
             pass  # that its bytes are lost was found when they were read
         elif sha256 != entry.sha256:
-            self._find("damaged", entry.path, f"{entry.path}: its bytes are not those that were written (sha256)")
+            self._find("damaged", entry.path, f"{entry.path}: sha256 mismatch")
         elif entry.path.endswith(layout.LINES) and entry.records not in (None, lines):
-            self._find("count", entry.path, f"{entry.path}: {entry.records} lines declared, {lines} there")
+            self._find("count", entry.path, f"{entry.path}: {entry.records} lines declared, {lines} found")
 
     def _check_unread(self, entry: IndexEntry) -> None:
         """An entry beyond what could be followed: by its place in the index alone."""
         if entry.offset + entry.size > self._bundle.frames.frames.size:
-            self._find("index", entry.path, f"{entry.path}: it lies past the end")
+            self._find("index", entry.path, f"{entry.path}: past the end of the tar")
         elif self._scan:
             try:
                 place = Scanned(entry.offset, entry.size, *self._read(entry))
                 # Its header too: without that no tar program finds it.
                 self._bundle.frames.read(max(entry.offset - BLOCK, 0), BLOCK)
             except FrameError:
-                self._find("damaged", entry.path, f"{entry.path}: its bytes or its header are lost")
+                self._find("damaged", entry.path, f"{entry.path}: unreadable")
             else:
                 self._compare(entry, place)
 
@@ -326,7 +325,7 @@ class Inventory:
         for entry, line in zip_longest(self._bundle.entries(""), lines):
             if entry is None or line is None or manifest_line(entry.sha256, entry.path) != line + b"\n":
                 path = entry.path if entry else parse_manifest_line((line or b"") + b"\n")[1]
-                self._find("index", path, f"{path}: index and manifest differ from here on")
+                self._find("index", path, f"{path}: index and manifest disagree from here on")
                 return
 
     def check_tags(self) -> None:
@@ -341,20 +340,20 @@ class Inventory:
             reached = (*layout.OPENING, *([layout.BAG_INFO] if self._followed >= self._payload_end else []))
             for path in reached:
                 if path not in tags:
-                    self._find("damaged", path, f"{path}: it is lost, or the way to it")
+                    self._find("damaged", path, f"{path}: unreadable")
         self._check_kept(tags, kept)
 
     def _check_kept(self, tags: dict[str, Scanned], kept: dict[str, bytes]) -> None:
         if kept.get(layout.BAGIT, BAGIT_TXT) != BAGIT_TXT:
-            self._find("damaged", layout.BAGIT, "bagit.txt is not that of BagIt 1.0 in UTF-8")
+            self._find("damaged", layout.BAGIT, "bagit.txt: not BagIt 1.0 in UTF-8")
         if kept.get(layout.INFO, self._bundle.raw_info) != self._bundle.raw_info:
-            self._find("index", layout.INFO, "holdall.json is not what the last frame begins with")
+            self._find("index", layout.INFO, "holdall.json: differs from the start of the last frame")
         elif layout.INFO in tags and tags[layout.INFO].offset != self._bundle.info_offset:
-            self._find("index", layout.INFO, "the last frame does not begin with holdall.json")
+            self._find("index", layout.INFO, "holdall.json: not at the start of the last frame")
         if layout.TAG_MANIFEST in kept and self._followed == _TO_THE_END:
             listed = sorted(tags.keys() - {layout.TAG_MANIFEST})
             if kept[layout.TAG_MANIFEST] != b"".join(manifest_line(str(tags[path].sha256), path) for path in listed):
-                self._find("index", layout.TAG_MANIFEST, "the tag manifest does not list the tag files as they are")
+                self._find("index", layout.TAG_MANIFEST, "the tag manifest does not match the tag files")
         if layout.BAG_INFO in kept:
             self._check_bag_info(kept[layout.BAG_INFO])
 
@@ -363,7 +362,7 @@ class Inventory:
             for fault in bag_faults(raw, self._bundle.info):
                 self._find("count", layout.BAG_INFO, fault)
         except ValueError as error:
-            self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
+            self._find("tar", layout.BAG_INFO, f"can't read bag-info.txt: {error}")
 
     def check_info(self) -> None:
         """Check what can be checked in holdall.json alone."""
@@ -371,7 +370,7 @@ class Inventory:
             for fault in info_faults(self._bundle.raw_info, self._bundle.info):
                 self._find("index", layout.INFO, f"holdall.json: {fault}")
         except ValueError as error:
-            self._find("index", layout.INFO, f"holdall.json can be read in two ways: {error}")
+            self._find("index", layout.INFO, f"holdall.json is ambiguous: {error}")
 
     def check_totals(self) -> None:
         """Number and size of the entries, which ``check_index`` has counted; none where it couldn't read on."""
@@ -380,7 +379,7 @@ class Inventory:
         counts = self._bundle.info.counts
         for name, count in (("entries", self._entries), ("bytes", self._bytes)):
             if counts.get(name) != count:
-                self._find("count", layout.INFO, f"{name}: {counts.get(name)} declared, {count} there")
+                self._find("count", layout.INFO, f"{name}: {counts.get(name)} declared, {count} found")
 
 
 def _numbered(items: Iterable[tuple[bytes, T]]) -> Iterator[tuple[tuple[bytes, int], T]]:

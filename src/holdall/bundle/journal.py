@@ -94,7 +94,7 @@ class Partial:
         self.target, self.folder = target, partial_folder(target)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         busy = BundleInUse(
-            f"can't write {target}: another process is writing it", hint="wait for it, or choose another name"
+            f"can't write {target}: another process is writing it", hint="wait for it to end, or choose another name"
         )
         self._lock = FileLock(self.folder / "lock", busy=busy)
         self.stream = self.folder / _STREAM

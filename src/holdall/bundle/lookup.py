@@ -87,7 +87,7 @@ class FrameFile:
         if len(frame) < length:
             raise FrameError("the file ends inside a frame")
         if self._proven is not None and frame_digest(frame) != self._proven[_DIGEST * number : _DIGEST * (number + 1)]:
-            raise FrameError("the file is not the one that was proved: something was written into it since")
+            raise FrameError("the file has changed since it was verified")
         return frame, size
 
     def chunks(self, position: int, size: int) -> Iterator[memoryview]:
@@ -176,7 +176,7 @@ class SortedLines:
                 return end - step + found + 1
             end -= step
         if end:
-            raise FrameError("a line without end")
+            raise FrameError("unterminated line")
         return 0
 
     def _line(self, start: int) -> bytes:
@@ -189,16 +189,16 @@ class SortedLines:
                 return bytes(line + more[:end])
             line += more
             step = min(2 * step, _PIECE)
-        raise FrameError("a line without end")
+        raise FrameError("unterminated line")
 
     def _lines(self, start: int) -> Iterator[bytes]:
         chunks = self._frames.chunks(self._offset + start, self._size - start)
         pieces = (bytes(chunk[at : at + _PIECE]) for chunk in chunks for at in range(0, len(chunk), _PIECE))
         for number, line in enumerate(split_lines(pieces)):
             if line is None:
-                raise FrameError("a line without end")
+                raise FrameError("unterminated line")
             if number == self._most:
-                raise FrameError("more lines than there may be")
+                raise FrameError("too many lines")
             yield line
 
     def _read(self, start: int, size: int) -> bytes:

@@ -96,7 +96,7 @@ class BundleReader(Closing):
                 if size > self.frames.frames.size:
                     raise ValueError("its entries are larger than the bundle")
                 if lines > self._most_lines:
-                    raise ValueError(f"more lines than the {self._most_lines} that a bundle of its size may have")
+                    raise ValueError(f"more than {self._most_lines} lines, the limit for a bundle of this size")
                 yield entry
 
     def find(self, path: str) -> IndexEntry | None:
@@ -121,7 +121,7 @@ class BundleReader(Closing):
         """All bytes of an entry, proved; DamagedBundle where it declares more than ``limit``."""
         if entry.size > limit:
             raise DamagedBundle(
-                f"can't read {entry.path}: it declares {entry.size} bytes, more than it may have", entry=entry.path
+                f"can't read {entry.path}: it declares {entry.size} bytes, which is too large", entry=entry.path
             )
         with self._guarding(entry.path):
             data = self.frames.read(entry.offset, entry.size)
@@ -229,9 +229,9 @@ class BundleReader(Closing):
             while line := stream.readline(MAX_JSON + 1):
                 count += 1
                 if not line.endswith(b"\n"):
-                    raise ValueError("a line without end")
+                    raise ValueError("unterminated line")
                 if count > most:
-                    raise ValueError(f"more lines than the {most} that the index counts")
+                    raise ValueError(f"more lines than in the index ({most})")
                 yield line[:-1]
 
     def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:
@@ -242,13 +242,13 @@ class BundleReader(Closing):
                 self._values += found.values
                 self._record_bytes += len(raw)
                 if self._record_bytes > most_records(self._size):
-                    raise ValueError("longer records than a bundle of its size may have")
+                    raise ValueError("records too long for a bundle of this size")
                 self._uses += found.uses if kind in DEFINITIONS else 0
                 if self._values > most_values(self._size):
-                    raise ValueError("more values than a bundle of its size may have")
+                    raise ValueError("too many values for a bundle of this size")
                 if self._uses > self._most_lines:
                     raise ValueError(
-                        f"more tools and references than the {self._most_lines} that a bundle of its size may have"
+                        f"more than {self._most_lines} tools and references, the limit for a bundle of this size"
                     )
             return Record(kind=kind, id=SourceId(found.id), raw=raw)
 
@@ -266,8 +266,8 @@ class BundleReader(Closing):
         except (FrameError, TarError, ValueError, RecursionError) as error:
             raise DamagedBundle(
                 f"can't read {path} in {self.path}: {error}",
-                hint=f"holdall verify {pasteable(self.path)} names all that is damaged; "
-                "holdall extract --salvage saves the rest",
+                hint=f"holdall verify {pasteable(self.path)} lists the damage; holdall extract --salvage recovers the "
+                f"rest",
                 entry=path,
             ) from None
 
@@ -276,14 +276,14 @@ class BundleReader(Closing):
         frames = self.frames.frames
         with self._guarding(layout.INFO):
             if not len(frames):
-                raise FrameError("there is no whole frame")
+                raise FrameError("no intact frame")
             # Before the first frame is decoded.
             require_expansion(frames, self._size)
             data = self.frames.frame(len(frames) - 1)
             found = parse_header(data)
             bag, _, path = found.path.partition("/") if found else ("", "", "")
             if not found or path != layout.INFO or found.length + found.size > len(data):
-                raise FrameError("the last frame does not begin with it")
+                raise FrameError("not at the start of the last frame")
             raw = data[found.length : found.length + found.size]
             require_plain(raw)
             _require_format(self.path, msgspec.json.decode(raw, type=_Format).format)
@@ -293,7 +293,7 @@ class BundleReader(Closing):
             lines += sum(fidelity.files for fidelity in info.fidelities.values())
             if lines > self._most_lines:
                 raise ValueError(
-                    f"it counts {lines} lines, more than the {self._most_lines} that a bundle of its size may have"
+                    f"it declares {lines} lines, more than {self._most_lines}, the limit for a bundle of this size"
                 )
             return bag, info, raw
 
@@ -342,8 +342,8 @@ class _EntryStream(io.RawIOBase):
 
 def _wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
     return DamagedBundle(
-        f"can't read {entry} in {bundle}: its bytes are not those that were written (sha256)",
-        hint=f"holdall verify {pasteable(bundle)} names all that is damaged",
+        f"can't read {entry} in {bundle}: sha256 mismatch",
+        hint=f"holdall verify {pasteable(bundle)} lists the damage",
         entry=entry,
     )
 
@@ -356,11 +356,12 @@ def _frames(path: Path, file: BinaryIO) -> FrameTable:
         file.seek(0)
         if file.read(4) != FRAME_MAGIC:
             raise NotABundle(
-                f"can't read {path}: it is not a holdall bundle", hint="give the file that holdall export wrote"
+                f"can't read {path}: not a holdall bundle", hint="name a file that `holdall export` wrote"
             ) from None
         raise DamagedBundle(
             f"can't read {path}: {error}",
-            hint="is it cut short? compare its size with the original; holdall extract --salvage saves what is whole",
+            hint="it may be truncated: compare its size with the original; holdall extract --salvage recovers "
+            "what is intact",
         ) from None
 
 
@@ -370,6 +371,6 @@ def _require_format(path: Path, found: str) -> None:
         raise FrameError(f"unknown format {found[:20]!r}")
     if int(match[1]) != layout.MAJOR:
         raise NewerFormat(
-            f"can't read {path}: it has format {found}, this version reads {layout.MAJOR}.x",
+            f"can't read {path}: its format is {found}, and this version of holdall reads {layout.MAJOR}.x",
             hint="install a newer version of holdall",
         )

@@ -97,7 +97,7 @@ class References:
         previous = b""
         for raw, line in self._bundle.lines(layout.LEDGER, ledger_line):
             for fault in _read_whole(ledger_line_faults(raw, line)):
-                self._report("record", layout.LEDGER, f"the ledger's line of {line.id}: {fault}")
+                self._report("record", layout.LEDGER, f"{line.id} in the ledger: {fault}")
             if line.id.encode() < previous:
                 self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
             previous = line.id.encode()
@@ -111,11 +111,9 @@ class References:
         previous = b""
         for raw, line in self._bundle.lines(layout.LOSSES, loss_line):
             for fault in _read_whole(loss_faults(raw, line)):
-                self._report("record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason}: {fault}")
+                self._report("record", layout.LOSSES, f"{layout.LOSSES}: {line.id or line.reason}: {fault}")
             if raw < previous:
-                self._report(
-                    "record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason} is out of order"
-                )
+                self._report("record", layout.LOSSES, f"{layout.LOSSES}: {line.id or line.reason}: out of order")
             previous = raw
             self._totals.loss(line.reason)
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
@@ -136,8 +134,8 @@ class References:
 
     def _check_lost(self, reason: str, kind: Kind, id: str, *, there: bool) -> None:
         if reason in (_HELD if not there else _GONE):
-            how = "there" if there else "not there"
-            self._report("reference", layout.LOSSES, f"a loss of the reason {reason}, and {kind} {id} is {how}")
+            how = "in the bundle" if there else "not in the bundle"
+            self._report("reference", layout.LOSSES, f"loss of {reason} declared, but {kind} {id} is {how}")
 
     def _records(self, kind: Kind) -> Iterator[Record]:
         """The records of a kind, each counted and there once."""
@@ -146,7 +144,11 @@ class References:
             if entry.path.endswith(layout.RECORD):
                 record = self._bundle.record(kind, entry)
                 if record.id != entry.id:
-                    self._report("index", entry.path, f"{entry.path}: {entry.id} by the index, and {record.id} in it")
+                    self._report(
+                        "index",
+                        entry.path,
+                        f"{entry.path}: its id is {entry.id} in the index, {record.id} in the record",
+                    )
                 self._once(record.id, there)
                 there[record.id] = entry.path.removesuffix(layout.RECORD)
                 self._count(kind, record.id, record.raw)
@@ -168,34 +170,40 @@ class References:
             listed.add(f"memberships of {entry.id}")
             beside = entry.path.removesuffix(layout.MEMBERSHIPS)
             if entry.id not in found:
-                self._report("reference", entry.path, f"memberships of {entry.id}, a store that isn't there")
+                self._report(
+                    "reference", entry.path, f"memberships of {entry.id}, a vector store that is not in the bundle"
+                )
             elif found[entry.id] != beside:
-                self._report("reference", entry.path, f"memberships of {entry.id} beside the record of another store")
+                self._report(
+                    "reference", entry.path, f"memberships of {entry.id} in the folder of another vector store"
+                )
             self._read_members(entry)
             # An old bundle has no losses to say so.
             if (entry.records or 0) < totals.get(entry.id or "", 0) and self._bundle.info.losses is not None:
                 self._lacking.add(entry.id or "")
         for id in sorted(id for id in found if f"memberships of {id}" not in listed):
-            self._report("reference", None, f"the memberships of store {id} are not there")
+            self._report("reference", None, f"memberships of vector store {id} missing")
 
     def _read_members(self, entry: IndexEntry) -> None:
         for member in self._bundle.records(Kind.MEMBERSHIP, entry):
             self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
             self._uses.add(member.id, _Use(by="membership", path=entry.path))
             if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
-                self._report("reference", entry.path, f"{entry.path}: the membership of {member.id} in another store")
+                self._report(
+                    "reference", entry.path, f"{entry.path}: membership of {member.id} in another vector store"
+                )
 
     def _once(self, id: str, seen: Container[str]) -> None:
         """Ids must be unique: readers go by them."""
         if id in seen:
-            self._report("index", None, f"{id}: there twice")
+            self._report("index", None, f"{id}: duplicate")
 
     def _read_definitions(self) -> None:
         for record in (record for kind in ASSISTANT_KINDS for record in self._records(kind)):
             view = read(record)
             for id in view.store_ids:
                 if id not in self._there[Kind.STORE]:
-                    self._lose("no-store", id, None, f"{record.id} refers to store {id}, which isn't in the bundle")
+                    self._lose("no-store", id, None, f"{record.id} uses vector store {id}, which is not in the bundle")
             for id in dict.fromkeys(view.file_ids):
                 self._uses.add(id, _Use(by="assistant", path=str(record.id)))
 
@@ -230,10 +238,10 @@ class References:
     def _check_once(self, id: str, uses: dict[str, list[_Use]]) -> None:
         for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
             if len(uses[by]) > 1:
-                self._report("reference", path, f"{len(uses[by])} in place of one for file {id}: {by}")
+                self._report("reference", path, f"file {id}: {len(uses[by])} entries instead of one: {by}")
         for store, count in Counter(use.path for use in uses["membership"]).items():
             if count > 1:
-                self._report("reference", store, f"{store}: file {id} {count} times")
+                self._report("reference", store, f"{store}: file {id} listed {count} times")
 
     def _check_losses(self, id: str, uses: dict[str, list[_Use]]) -> None:
         """What losses say of a file and of its memberships."""
@@ -251,7 +259,9 @@ class References:
         """Bytes of another size than was declared are a loss, where the bundle lists losses."""
         differs = line.fidelity.is_bytes and line.expected not in (None, line.size)
         if differs and Reason.COUNTS not in losses and self._bundle.info.losses is not None:
-            self._report("count", layout.LEDGER, f"{line.id}: another size than was declared, and no loss says so")
+            self._report(
+                "count", layout.LEDGER, f"{line.id}: size differs from the declared one, without a declared loss"
+            )
 
     def _check_place(self, line: LedgerLine, memberships: set[str]) -> None:
         """A text's folder is that of the store it was read from: the one in its route, else one that holds the file."""
@@ -266,79 +276,81 @@ class References:
             fits = route.store not in self._there[Kind.STORE]
             fits = fits and is_name_of(name, route.store, suffix=layout.MEMBERSHIPS)
         if not fits:
-            self._report("reference", layout.LEDGER, f"{line.id}: its text is not that of the store that it lies under")
+            self._report("reference", layout.LEDGER, f"{line.id}: its text is in the folder of another vector store")
 
     def _check_said(self, line: LedgerLine, file: _Use) -> None:
         """Name and size are those that the file object says; none may stand for a size of 0."""
         size = file.size if line.expected is not None else file.size or None
         for name, ours, theirs in (("filename", line.filename, file.filename), ("expected", line.expected, size)):
             if ours != theirs:
-                self._report("reference", layout.LEDGER, f"{line.id}: {name} is not that of the file object")
+                self._report("reference", layout.LEDGER, f"{line.id}: {name} differs from the file object's")
 
     def _check_line(self, line: LedgerLine, contents: dict[str, _Use]) -> None:
         self._totals.ledger(line)
         reason = f"{line.id} ({line.filename})"
         if line.fidelity is Fidelity.UNAVAILABLE:
             why = ", ".join(str(part) for part in (line.status, line.code, line.message) if part is not None)
-            message = f"the content of {reason} could not be got" + (f": {why}" if why else "")
+            message = f"{reason}: missing" + (f": {why}" if why else "")
             self._lose("unavailable", line.id, line.filename, message)
             if line.path or contents:
-                self._report("reference", layout.LEDGER, f"{reason} is called unavailable, yet has a content")
+                self._report("reference", layout.LEDGER, f"{reason}: declared unavailable, but has content")
             return
         if line.truncated:
-            self._lose("truncated", line.id, line.filename, f"the text of {reason} stops short")
+            self._lose("truncated", line.id, line.filename, f"{reason}: text incomplete")
         if line.doubt:
-            message = f"the text of {reason} is joined doubtfully: {line.doubt}"
+            message = f"{reason}: uncertain text: {line.doubt}"
             self._lose("doubtful", line.id, line.filename, message)
         self._check_content(line, reason, contents.get(line.path or ""))
 
     def _check_content(self, line: LedgerLine, reason: str, found: _Use | None) -> None:
         if found is None or found.entry is None:
-            self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")
+            self._report("reference", line.path or layout.LEDGER, f"{reason}: content not in the index")
             return
         entry = found.entry
         if (entry.fidelity, entry.size) != (line.fidelity, line.size):
-            self._report("reference", entry.path, f"ledger and index differ in fidelity or size of {reason}")
+            self._report("reference", entry.path, f"{reason}: ledger and index disagree on fidelity or size")
         if entry.filename is not None and entry.filename != line.filename:
-            self._report("reference", entry.path, f"ledger and index differ in the filename of {reason}")
+            self._report("reference", entry.path, f"{reason}: ledger and index disagree on the filename")
         if line.fidelity is Fidelity.TEXT and found.cut not in (None, line.truncated):
-            self._report("reference", entry.path, f"ledger and text differ in whether that of {reason} stops short")
+            self._report("reference", entry.path, f"{reason}: ledger and text disagree on whether the text is complete")
 
     def _unlisted(self, id: str, uses: dict[str, list[_Use]]) -> None:
         """A file without a line in the ledger."""
         paths = sorted({use.path for by in ("content", "membership", "file") for use in uses[by]})
         for path in paths:
-            self._report("reference", path, f"file {id} has no line in the ledger")
+            self._report("reference", path, f"file {id} is not in the ledger")
         for use in uses["assistant"] if not paths else ():
-            self._lose("no-file", id, None, f"{use.path} refers to file {id}, which isn't in the bundle")
+            self._lose("no-file", id, None, f"{use.path} uses file {id}, which is not in the bundle")
 
     def _check_info(self) -> None:
         info = self._bundle.info
         for id in sorted(self._lacking):
-            self._report("count", None, f"store {id} counts more files than it has, and no loss says so")
+            self._report("count", None, f"vector store {id} has fewer files than it counts, without a declared loss")
         for name, count in self._totals.counts().items():
             # That one of the others is missing was found in holdall.json already.
             if count != info.counts.get(name, 0 if name in layout.LATER else count):
-                self._report("count", layout.INFO, f"{name}: {info.counts.get(name, 'none')} declared, {count} there")
+                self._report("count", layout.INFO, f"{name}: {info.counts.get(name, 'none')} declared, {count} found")
         fidelities = self._totals.fidelities()
         for fidelity in Fidelity:
             if fidelities.get(fidelity) != info.fidelities.get(fidelity):
-                self._report("count", layout.INFO, f"files of fidelity {fidelity} are not those declared")
+                self._report(
+                    "count", layout.INFO, f"number of files with fidelity {fidelity} differs from the declared one"
+                )
         if info.losses is not None and self._totals.losses() != info.losses:
-            self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
+            self._report("count", layout.INFO, "losses differ from those in the ledger and losses.jsonl")
         digests = self._totals.digests()
         for name in digests.__struct_fields__:
             if getattr(digests, name) != getattr(info.digests, name):
-                self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
+                self._report("digest", layout.INFO, f"the {name} don't match their digest")
 
 
 def _told(line: LossLine) -> str:
     """What is lost, and why. A server's message alone may not name it."""
     what = " ".join(part for part in (line.kind and noun(line.kind), line.id) if part)
     if not what or (line.id and line.id in line.message):
-        return line.message or f"something that holdall.json calls {line.reason}"
+        return line.message or f"{line.reason}"
     if line.kind and known_reason(line.reason) in (Reason.FILES, Reason.RECORDS):
-        what = f"{what} could not be got"
+        what = f"{what} missing"
     return f"{what}: {line.message}" if line.message else what
 
 

@@ -57,7 +57,7 @@ class Salvage(Closing):
         frames = choose_frames(self._file)
         if not len(frames):
             self._file.close()
-            raise NotABundle(f"can't salvage {path}: there is no frame of a bundle in it")
+            raise NotABundle(f"can't salvage {path}: it contains no frame of a bundle")
         self._size = self._file.seek(0, 2)
         try:
             require_expansion(frames, self._size)
@@ -92,13 +92,13 @@ class Salvage(Closing):
         for entry in listed:
             if entry.offset < end:
                 # No accident does that, and a few kilobytes could be saved as anything.
-                self.notes.append(f"{entry.path}: the index has it lie over another entry")
+                self.notes.append(f"{entry.path}: overlaps another entry")
                 continue
             end = entry.offset + entry.size
             yield Find(entry=entry, sha256=entry.sha256, pieces=self._pieces(entry))
         listed.close()
         if not complete:
-            self.notes.append("the index is damaged: entries it alone could name may be missing here")
+            self.notes.append("the index is damaged: some entries may be missing from this list")
             yield from self._follow()
 
     def _index_place(self) -> tuple[int, int] | None:
@@ -151,7 +151,7 @@ class Salvage(Closing):
                     entry = IndexEntry(path=path, offset=member.offset, size=member.size, sha256="")
                     yield Find(entry=entry, sha256=None, pieces=_whole(member, path))
         except BrokenTar as error:
-            self.notes.append(f"the tar can't be followed beyond byte {error.position}: {error.why}")
+            self.notes.append(f"can't read the tar beyond byte {error.position}: {error.why}")
 
 
 def _inside(member: Member) -> str:
@@ -162,7 +162,7 @@ def _inside(member: Member) -> str:
 def _whole(member: Member, path: str) -> Iterator[memoryview]:
     yield from member
     if not member.whole:
-        raise _lost(path, "some of its bytes are lost")
+        raise _lost(path, "parts of it are unreadable")
 
 
 def _whole_or_remains(frame: bytes, size: int) -> bytes:

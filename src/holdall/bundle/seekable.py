@@ -100,9 +100,9 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
     """The content of exactly one frame of ``size`` bytes, checksum proved. Releases the GIL; safe from any thread."""
     length, declared = _frame_at(io.BytesIO(frame), 0)
     if declared != size:
-        raise FrameError("frame declares another size than the seek table")
+        raise FrameError("frame and seek table disagree on its size")
     if length != len(frame):
-        raise FrameError("frame has another length than the seek table says")
+        raise FrameError("frame and seek table disagree on its length")
     try:
         data = _codecs.decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
@@ -110,7 +110,7 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
             raise MemoryError from None
         raise FrameError(str(error)) from None
     if len(data) != size:
-        raise FrameError("frame holds another number of bytes than it declares")
+        raise FrameError("frame size does not match its header")
     return data
 
 
@@ -210,7 +210,7 @@ def _frame_at(file: BinaryIO, offset: int) -> tuple[int, int]:
         block = file.read(3)
         # No longer than any frame is: else a few bytes could have us read blocks without end.
         if not length or length > _MAX_COMPRESSED or len(block) < 3:
-            raise FrameError("frame without end")
+            raise FrameError("unterminated frame")
         last, block_length = _block(int.from_bytes(block, "little"))
         length += 3 + block_length
     return length + _CHECKSUM, size
@@ -219,7 +219,7 @@ def _frame_at(file: BinaryIO, offset: int) -> tuple[int, int]:
 def require_expansion(frames: FrameTable, file_size: int) -> None:
     """Raises FrameError if so small a file may not expand that much."""
     if frames.size > most_bytes(file_size):
-        raise FrameError(f"it decodes to {frames.size} bytes, more than a file of its size may")
+        raise FrameError(f"it decodes to {frames.size} bytes, too many for a file of this size")
 
 
 def encode_seal(digest: bytes) -> bytes:
@@ -254,19 +254,19 @@ def read_table(file: BinaryIO) -> FrameTable:
         raise FrameError("no seek table at the end of the file")
     length = 8 + 8 * count + _FOOTER_SIZE
     if descriptor or not count >= 2 or length > min(file_size, 1 << 32):
-        raise FrameError("the seek table's last bytes contradict the file")
+        raise FrameError("seek table footer does not match the file")
     file.seek(file_size - length)
     if file.read(8) != TABLE_MAGIC + struct.pack("<I", length - 8):
-        raise FrameError("the seek table's first bytes contradict its last")
+        raise FrameError("seek table header does not match its footer")
     frames = FrameTable()
     for number, (compressed, size) in enumerate(_entries(file, count - 1)):
         if not 0 < size <= MAX_FRAME or not _MIN_COMPRESSED <= compressed <= _MAX_COMPRESSED:
             raise FrameError(f"the seek table lists an impossible frame {number}")
         frames.append(compressed, size)
     if struct.unpack("<II", file.read(8)) != (SEAL_SIZE, 0):
-        raise FrameError("the seek table lists no seal")
+        raise FrameError("no seal in the seek table")
     if frames.length + SEAL_SIZE + length != file_size:
-        raise FrameError("the seek table does not add up to the length of the file")
+        raise FrameError("the seek table does not match the length of the file")
     return frames
 
 

@@ -205,7 +205,7 @@ class Member:
         filling, position = -self.size % BLOCK, self._tape.position
         # Filling that is lost says nothing about the member before it or the one behind it.
         if (self._tape.read(filling) or bytes(filling)) != bytes(filling):
-            raise BrokenTar(position, "a member is not filled up with zeros")
+            raise BrokenTar(position, "a member is not padded with zeros")
 
 
 def _header(tape: _Tape) -> Header | None:
@@ -234,10 +234,10 @@ def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
             break
         left_over -= 1
         if left_over < 0:
-            raise BrokenTar(position, "more members than so small a bundle may have")
+            raise BrokenTar(position, "too many members for a bundle of this size")
         member = Member(header, tape)
         yield member
         member.finish()
     rest = len(END_OF_TAR) - BLOCK  # of which the first block was read as a header
     if tape.read(rest) != bytes(rest) or tape.take(1)[1]:
-        raise BrokenTar(position, "the tar does not end as it must")
+        raise BrokenTar(position, "the tar does not end correctly")

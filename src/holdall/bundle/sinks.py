@@ -141,48 +141,63 @@ class Sink(Closing):
 class LineSink(Closing):
     """Takes records, a line of JSON each. They are spooled, because records follow the contents."""
 
-    def __init__(self, file: Path, path: str, kind: Kind | None, store_id: str | None, *, target: Path) -> None:
+    def __init__(
+        self, new_path: Callable[[], Path], path: str, kind: Kind | None, store_id: str | None, *, target: Path
+    ) -> None:
+        """``new_path`` gives the path of the spool file, once there is a line: a server may list many empty stores."""
         self.path, self.kind, self.store_id = path, kind, store_id
-        self._name, self._target = file, target
+        self._new_path, self._target = new_path, target
         self.size = 0
         self.committed = False
-        self._ends_in_newline = True
-        with reporting(target):
-            self._file: BinaryIO | None = os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        self._ends_in_newline = self._is_open = True
+        self._name: Path | None = None
+        self._file: BinaryIO | None = None
 
     def write(self, data: bytes) -> None:
         """Write whole lines or parts of lines. A record's JSON has no newline inside, and one at its end."""
-        assert self._file is not None
+        self._require_open()
         if data:
+            with reporting(self._target):
+                if self._file is None:
+                    self._name = self._new_path()
+                    self._file = os.fdopen(open_private(self._name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+                self._file.write(data)
             self.size += len(data)
             self._ends_in_newline = data.endswith(b"\n")
-            with reporting(self._target):
-                self._file.write(data)
 
     def commit(self) -> None:
         """Mark the lines as complete. Raises ValueError if the last has no newline."""
-        if self._file is None:
-            raise ValueError("this sink is closed")
+        self._require_open()
         if not self._ends_in_newline:
-            raise ValueError(f"{self.path}: the last line has no end")
+            raise ValueError(f"{self.path}: unterminated last line")
         with reporting(self._target):
-            self._file.close()
-        self._file = None
+            self._close()
         self.committed = True
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._name.unlink(missing_ok=True)
+        if self._is_open:
+            self._close()
+            self.remove()
 
     close = abort
 
     def lines(self) -> Iterator[bytes]:
         """The lines, each with its newline. After ``commit``."""
-        with open_regular(self._name) as file:
-            yield from file
+        if self._name:
+            with open_regular(self._name) as file:
+                yield from file
 
     def remove(self) -> None:
-        self._name.unlink(missing_ok=True)
+        """Delete the spool file."""
+        if self._name:
+            self._name.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        self._is_open = False
+        if self._file:
+            self._file.close()
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise ValueError("this sink is closed")

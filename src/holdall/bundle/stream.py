@@ -205,7 +205,7 @@ class Stream:
         self._file.truncate(end)
         self.frames = walk(self._file, end)
         if (self.frames.length, self.frames.size) != (end, self.journal.cut.size):
-            raise Unrecoverable("the stream is not what its journal says")
+            raise Unrecoverable("the stream does not match its journal")
         self._file.seek(0)
         self._hash = hashlib.file_digest(self._file, "sha256")
 

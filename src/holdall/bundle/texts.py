@@ -65,7 +65,7 @@ def join(
                 write(data)
                 written += len(data)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise DamagedBundle(f"can't read a parsed text of the bundle: {error}") from None
+        raise DamagedBundle(f"can't read a parsed text in the bundle: {error}") from None
     exact = written == size
     return Joined(size=written, exact=exact, truncated=pages.truncated, doubt=reading.doubt, room=pages.room)
 

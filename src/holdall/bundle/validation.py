@@ -85,7 +85,7 @@ def salvaged_line(raw: bytes) -> IndexEntry:
 
 def _of_payload(entry: IndexEntry) -> IndexEntry:
     if not entry.path.startswith("data/") or not is_safe(entry.path):
-        raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
+        raise ValueError(f"{entry.path[:200]!r} is not allowed as a name in a bundle")
     return entry
 
 
@@ -96,24 +96,24 @@ def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     if None in fields.values():
         yield "a field without a value"
     if not _SHA256.fullmatch(entry.sha256):
-        yield "its sha256 is none"
+        yield "not a sha256"
     place = layout.place_of(entry.path)
     if place is None:
         if layout.is_known(version):
-            yield f"nothing has that place in format {version}"
+            yield f"unknown place in format {version}"
         return
     if (entry.id is not None) != place.has_id:
-        yield "it has no id" if place.has_id else "an id where there is no object"
+        yield "no id" if place.has_id else "unexpected id"
     if (entry.records is not None) != place.has_records:
-        yield "the number of its lines is missing" if place.has_records else "a number of lines, and it is no .jsonl"
+        yield "no number of lines" if place.has_records else "unexpected number of lines"
     if entry.path == layout.LOSSES and not entry.records:
-        yield "an empty list, which is left out"
+        yield "an empty list must be left out"
     if entry.fidelity is None and place.fidelities:
-        yield "a content without a fidelity"
+        yield "no fidelity"
     elif entry.fidelity is not None and entry.fidelity not in place.fidelities:
-        yield f"fidelity {entry.fidelity} doesn't belong here"
+        yield f"fidelity {entry.fidelity} not allowed here"
     if entry.filename is not None and not place.fidelities:
-        yield "a filename, and it is no content"
+        yield "unexpected filename"
 
 
 def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
@@ -121,29 +121,29 @@ def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
     # The rules of docs/format.md one after another: more functions would hide them.
     fields = read_unique(raw, values=_LINE_VALUES)
     if "truncated" not in fields:
-        yield "it doesn't say whether it is truncated"
+        yield "no truncated field"
     _, arrow, origin = (line.route or "").partition(" -> ")
     if arrow and not _ORIGIN.fullmatch(origin):
-        yield "its route leads to what is no origin"
+        yield "invalid origin in its route"
     if line.fidelity is Fidelity.SUPPLIED and not _is_inside(line.route):
-        yield "its original is not one inside of a folder"
+        yield "invalid path of its original"
     if (line.path is None) != (line.fidelity is Fidelity.UNAVAILABLE):
-        yield "a path if and only if it is unavailable"
+        yield "path and fidelity disagree on whether it is unavailable"
     if (line.size is None) != (line.path is None):
-        yield "a size without a content, or none with one"
+        yield "path and size disagree on whether it has content"
     if line.status is not None and not 100 <= line.status <= 999:
-        yield f"{str(line.status)[:30]} is no HTTP status"
+        yield f"{str(line.status)[:30]} is not an HTTP status"
     if line.fidelity is not Fidelity.TEXT and (line.truncated or line.doubt):
-        yield "it stops short or is in doubt, and is no text"
+        yield "truncated or uncertain, but not a text"
     if line.doubt == "":
-        yield "a doubt that says nothing"
+        yield "empty doubt"
     if line.fidelity is Fidelity.ORIGINAL and ((line.status or 0) >= 400 or line.code is not None):
-        yield "its bytes were refused, and they are there"
+        yield "declared refused, but has content"
     route = parse_route(line.route)
     if route and line.fidelity is not Fidelity.SUPPLIED and route.file != line.id:
-        yield "its route is that of another file"
+        yield "route of another file"
     if route and {Fidelity.ORIGINAL: True, Fidelity.TEXT: False}.get(line.fidelity) is (route.store is not None):
-        yield f"its route doesn't fit fidelity {line.fidelity}"
+        yield f"route does not match fidelity {line.fidelity}"
 
 
 class Route(NamedTuple):
@@ -171,14 +171,14 @@ def loss_faults(raw: bytes, line: LossLine) -> Iterator[str]:
     """A line of the losses. Raises ValueError as ``read_unique`` does."""
     fields = read_unique(raw, values=_LINE_VALUES)
     if not line.reason:
-        yield "a loss without a reason"
+        yield "no reason"
     if "kind" in fields and fields["kind"] is None:
-        yield "a kind that is null, and may be left out only"
+        yield "kind is null; it must be left out instead"
     if line.reason in _IN_LEDGER:
-        yield f"a loss of the reason {line.reason}, which is for the ledger to say"
+        yield f"reason {line.reason} belongs in the ledger"
     kinds = _KINDS.get(line.reason)  # of what a newer writer knows, none
     if kinds and (line.kind not in kinds or line.id is None):
-        yield f"a loss of the reason {line.reason}, and not of which of the objects that can have it"
+        yield f"reason {line.reason} without a matching object"
 
 
 def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
@@ -187,24 +187,24 @@ def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     fields = read_unique(raw, values=_INFO_VALUES)
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
-            yield f"{name} is null, and may be left out only"
+            yield f"{name} is null; it must be left out instead"
     if None in fields["digests"].values():
-        yield "a digest is null, and may be left out only"
+        yield "a digest is null; it must be left out instead"
     if info.ended < info.started:
-        yield "it ended before it started"
+        yield "its end is before its start"
     if info.min_fidelity is not None and info.min_fidelity not in _MINIMA:
-        yield f"min_rung is {info.min_fidelity[:30]!r}, which can't be asked for"
+        yield f"min_rung is {info.min_fidelity[:30]!r}, which is not a valid minimum"
     for name in sorted(_COUNTS - info.counts.keys()):
-        yield f"counts lacks {name}"
+        yield f"counts has no {name}"
     if not layout.is_known(info.format):
         return
     for name in sorted(info.counts.keys() - _COUNTS - layout.LATER):
-        yield f"counts of {name[:100]!r}, which format {info.format} doesn't know"
+        yield f"unknown count {name[:100]!r} for format {info.format}"
     for name in sorted(info.fidelities.keys() - set(Fidelity)):
-        yield f"fidelity {name[:100]!r}, which format {info.format} doesn't know"
+        yield f"unknown fidelity {name[:100]!r} for format {info.format}"
     if info.format != layout.format_of(info.counts) or any(info.counts.get(name) == 0 for name in layout.LATER):
         said = ", ".join(f"{info.counts.get(name)} {name}" for name in sorted(layout.LATER))
-        yield f"format {info.format}, and {said} counted"
+        yield f"format {info.format} does not match its counts ({said})"
 
 
 def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
@@ -212,8 +212,8 @@ def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     fields = list(parse_bag_info(raw))
     oxums = [value for label, value in fields if label.lower() == _OXUM]
     if oxums != [f"{info.counts.get('bytes')}.{info.counts.get('entries')}"]:
-        yield "Payload-Oxum is not the payload's"
+        yield "Payload-Oxum does not match the payload"
     known = {label.lower(): value for label, value in repeated_fields(info.tool, info.source, info.ended)}
     for label, value in fields:
         if known.get(label.lower(), value) != value:
-            yield f"{label} is another than in holdall.json"
+            yield f"{label} differs from holdall.json"

@@ -103,12 +103,12 @@ class BundleWriter:
             self._open(resume=False)
 
     def _another(self, begin: Begin) -> AlreadyExists:
-        what, same = "with another source, selection or options", "the same settings to go on with it"
+        what, same = "with another source, selection or options", "use the same settings to resume it"
         if begin.format != JOURNAL:
-            what, same = f"that another version ({begin.capture.tool}) began", "that version to go on with it"
+            what, same = f"of another version ({begin.capture.tool})", "use that version to resume it"
         return AlreadyExists(
-            f"can't write {self.target}: {self._partial.folder} holds an unfinished bundle {what}",
-            hint=f"{same}, another name, or --no-resume or --force to throw it away",
+            f"can't write {self.target}: {self._partial.folder} contains an unfinished bundle {what}",
+            hint=f"{same}, choose another name, or discard it with --no-resume or --force",
         )
 
     def _open(self, *, resume: bool) -> None:
@@ -309,7 +309,7 @@ class BundleWriter:
                             self.add_ledger(line.ledger)
         except FrameError as error:
             raise CannotWrite(
-                f"can't write {self.target}: what an earlier run left in {self._partial.folder} is damaged: {error}",
+                f"can't write {self.target}: the unfinished bundle {self._partial.folder} is damaged: {error}",
                 hint="--no-resume deletes it and starts again",
             ) from None
         self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
@@ -332,7 +332,7 @@ class BundleWriter:
         )
 
     def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
-        sink = LineSink(self._partial.new_spool(), path, kind, store_id, target=self.target)
+        sink = LineSink(self._partial.new_spool, path, kind, store_id, target=self.target)
         with self._lock:
             self._line_sinks.append(sink)
         return sink

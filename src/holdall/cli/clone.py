@@ -29,16 +29,15 @@ if TYPE_CHECKING:
 @click.option(
     "--same-project",
     is_flag=True,
-    help="Copy a project into itself: everything is made anew, under --prefix. Refused without this.",
+    help="Allow copying a project into itself: creates everything again, under --prefix.",
 )
 @options.accounts("src", "dst")
 @options.output
 def command(console: Console, /, **given: Any) -> Outcome:
-    """Export one project and import it into another, through a bundle that stays in archives/.
+    """Export one project and import it into another; the bundle is kept in archives/.
 
-    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first what it can take, so that
-    nothing is exported in vain. With --dry-run the bundle is not kept. Exits with 4 where either half says that
-    something is missing, with 3 where there is something to look at.
+    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. Checks first that the destination can take the import. With
+    --dry-run the bundle is not kept. Exits 4 if anything is missing after the export or the import, 3 on warnings.
     """
     mistakes = Mistakes()
     with mistakes.noted():

@@ -6,9 +6,11 @@ failure. Names and messages come from servers and bundles, so every line passes 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,23 +18,23 @@ from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
 import msgspec
 
+from holdall.cli.progress_lines import ProgressLines
+from holdall.cli.subprocesses import on_signal
 from holdall.cli.wrapping import wrapped
-from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError
+from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError, Interrupted
 from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from holdall.cli.progress_bars import ProgressBars
+    from holdall.cli.progress_bar import ProgressBar
 
 
 __all__ = ["JSON_SCHEMA", "Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
-
-# Seconds between two log lines where no terminal shows a bar.
-_LOG_EVERY = 10.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +90,7 @@ class Console:
         self._warned: set[str] = set()
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bars: ProgressBars | None = None
+        self._bar: ProgressBar | None = None
         self._is_written = False
 
     def result(self, text: str = "") -> None:
@@ -152,20 +154,30 @@ class Console:
             self.warn(text)
 
     def progress(self) -> Progress:
-        """What the engines report to: bars on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
+        """What the engines report to: a bar on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
         if self.quiet:
             return Silent()
         if self._draws:
-            from holdall.cli.progress_bars import ProgressBars  # tqdm takes longer to import than --help may take
+            from holdall.cli.progress_bar import ProgressBar  # tqdm takes longer to import than --help may take
 
-            self._bars = self._bars or ProgressBars(self.stderr, self.say)
-            return self._bars
-        return _Lines(self, self._clock)
+            self._bar = self._bar or ProgressBar(self.stderr, self.say, self._clock)
+            return self._bar
+        return ProgressLines(self.say, self._clock)
 
     def close_progress(self) -> None:
-        """Take the bars off the screen; called before the last lines are printed."""
-        if self._bars:
-            self._bars.close()
+        """Take the bar off the screen; called before the last lines are printed."""
+        if self._bar:
+            self._bar.close()
+
+    def confirm(self, question: str) -> bool:
+        """Ask on stderr; no where nothing is typed. Raises click.Abort for Ctrl-C, also out of a running event loop."""
+        with on_signal(signal.SIGINT, signal.default_int_handler):
+            return click.confirm(question, default=False, err=True)
+
+    def fresh_line(self) -> None:
+        """After Ctrl-C: blank the ^C that a terminal has printed where the next line begins."""
+        if self._draws:
+            self._put(self.stderr, f"\r{' ' * 8}\r", end="")
 
     def finish(self, outcome: Outcome) -> int:
         """Print the document if ``--json`` asks for it, and return the exit code.
@@ -179,6 +191,8 @@ class Console:
     def fail(self, error: HoldallError, exit_code: int | None = None) -> int:
         """Print one error with its hint, and return its exit code."""
         self.close_progress()
+        if isinstance(error, Interrupted):
+            self.fresh_line()
         code = error.exit_code if exit_code is None else exit_code
         errors = error.mistakes or [error]
         for each, following in zip(errors, [*(other.hint for other in errors[1:]), ""], strict=True):
@@ -211,8 +225,9 @@ class Console:
             **_listed("losses", losses),
             "error": error,
         }
-        # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.
-        pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=msgspec.to_builtins).iterencode(document)
+        # In pieces, as it may be long. What can't be printed or encoded has an escape of JSON's own inside its strings.
+        is_plain = not codecs.lookup(self.stdout.encoding or "utf-8").name.startswith("utf")
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=is_plain, default=msgspec.to_builtins).iterencode(document)
         while some := "".join(islice(pieces, _AT_ONCE)):
             self._put(self.stdout, json_printable(some), end="")
         self._put(self.stdout, "")
@@ -223,7 +238,7 @@ class Console:
         lines = wrapped(safe, self._width(stream)) if wrap else [safe]
         if color and self._colors(stream):
             lines = [f"{color}{line}{_PLAIN}" for line in lines]
-        with self._bars.aside() if self._bars else nullcontext():
+        with self._bar.aside() if self._bar else nullcontext():
             self._put(stream, "\n".join(lines))
 
     def _width(self, stream: TextIO) -> int | None:
@@ -247,35 +262,3 @@ class Console:
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
         # Flushed, so that a pipe or a log shows each line immediately.
         print(fitting(text, stream), end=end, file=stream, flush=True)
-
-
-class _Lines:
-    """Progress where there is no terminal: a line per stage, then at most one every ten seconds."""
-
-    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
-        self._console, self._clock = console, clock
-        self._title, self._last = "", clock()
-        self._files = self._files_due = self._bytes = self._bytes_due = 0
-
-    def stage(self, title: str) -> None:
-        if title != self._title:
-            self._title = title
-            self._console.say(title)
-
-    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files_due += files
-        self._bytes_due += bytes
-
-    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files += files
-        self._bytes += bytes
-        now = self._clock()
-        if now - self._last >= _LOG_EVERY:
-            self._last = now
-            self._console.say(
-                f"{self._title}: {self._files} of {self._files_due} files, "
-                f"{human_size(self._bytes)} of {human_size(max(self._bytes, self._bytes_due))}"
-            )
-
-    def note(self, text: str) -> None:
-        self._console.say(text)

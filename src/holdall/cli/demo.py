@@ -15,7 +15,7 @@ import click
 from holdall.cli import options, subprocesses
 from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome
-from holdall.errors import AlreadyExists, CannotWrite
+from holdall.errors import AlreadyExists, CannotWrite, Interrupted
 
 if TYPE_CHECKING:
     from holdall.sandbox.sample.definition import Sample
@@ -33,19 +33,24 @@ _DESTINATION = {"OPENAI_DST_API_KEY": "sk-demo-destination"}
     "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help=f"Folder to work in, new or empty. Default: ./{_FOLDER}, or {_FOLDER}-2 … if that exists.",
+    help=f"Folder to work in, new or empty. Default: ./{_FOLDER}, or {_FOLDER}-2 … if it exists.",
 )
 @options.output
 def command(console: Console, folder: Path | None) -> Outcome:
-    """Export a sample project, import it into another one, and compare the two, all on this machine.
+    """Export a sample project, import it into another project and compare the two, all on this machine.
 
-    Needs no account and no key, and reads no .env: a sandbox on a free port stands for OpenAI. Everything is written
-    into one new folder. Ends with 0 only if the comparison found no differences.
+    Needs no account and no key, and reads no .env: it uses a sandbox on a free port. Writes everything into one new
+    folder. Exits 0 only if the comparison found no differences.
     """
     import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is written
     from holdall.sandbox.sample.definition import sample
 
-    return _Demo(console, _empty(folder) if folder else _new_folder()).play(sample())
+    demo = _Demo(console, _empty(folder) if folder else _new_folder())
+    try:
+        return demo.play(sample())
+    except KeyboardInterrupt:
+        kept = f"interrupted: what was made so far is in {demo.folder}"
+        raise Interrupted(kept, hint="holdall demo starts over in a new folder") from None
 
 
 def _new_folder() -> Path:

@@ -39,11 +39,10 @@ _VALID = {True: "valid", False: "not accepted", None: "not known"}
 @options.accounts("src", "dst")
 @options.output
 def command(console: Console, /, **given: Any) -> Outcome:
-    """Look at each account that has a key: is the key valid, which project is it, which endpoints answer and which
-    permissions are missing, which files can be downloaded, which models end, what an export would contain.
+    """Check each account that has a key: whether the key is valid, its project, endpoints and missing permissions,
+    which files can be downloaded, which models shut down, and what an export would contain.
 
-    Only reads: nothing is written, so whether the key may write is not known afterwards. Exit code 3: there is
-    something to look at.
+    Only reads, so it can't tell whether the key may write. Exits 3 on warnings.
     """
     from holdall.doctor.examination import diagnose
 

@@ -40,26 +40,28 @@ _SUFFIX = ".tar.zst"
 
 
 @click.command(cls=options.Command)
-@options.output_file("The bundle to write. Default: archives/<label>-<UTC time>.tar.zst")
+@options.output_file("Bundle to write. Default: archives/<label>-<UTC time>.tar.zst")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.what_to_export
 @options.how_to_export
-@click.option("--dry-run", is_flag=True, help="Show what would be exported and is certain to be lost; write nothing.")
-@click.option("--skip-if-unchanged", is_flag=True, help="Write no bundle where it would equal its parent.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be exported and what would certainly be missing; write nothing."
+)
+@click.option("--skip-if-unchanged", is_flag=True, help="Write no bundle if nothing has changed since the parent.")
 @click.option(
     "--accept-known-losses",
     is_flag=True,
-    help="Exit with 0 where nothing is missing but what the parent lacked already.",
+    help="Exit 0 if nothing is missing that the parent had.",
 )
 @options.accounts("src")
 @options.output
 def command(console: Console, /, **given: Any) -> Outcome:
-    """Pack a project's assistants, agents, vector stores and files into one bundle file.
+    """Back up a project's assistants, agents, vector stores and files into one bundle file.
 
-    Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. Where the project has no Assistants API, all its
-    vector stores and files are packed; --from-dump adds definitions that you saved. The only line on stdout is the path
-    of the bundle. Exits with 4 where something of the project is missing or below --min-fidelity, with 3 where there is
-    something to look at; the bundle is valid all the same. After a stop the same command resumes.
+    Needs OPENAI_SRC_API_KEY. Only reads from the project, except with --via-container. If the project has no Assistants
+    API, exports all vector stores and files; --from-dump adds definitions that you saved. Prints only the path of the
+    bundle to stdout. Exits 4 if anything is missing or below --min-fidelity, 3 on warnings; the bundle is valid in both
+    cases. To resume an interrupted export, run the same command again.
     """
     mistakes = Mistakes()
     with mistakes.noted():
@@ -124,7 +126,8 @@ def _interrupted(chosen: list[Path]) -> Interrupted:
     if not chosen or unfinished(chosen[0]) is None:
         return Interrupted("interrupted: nothing was written")
     return Interrupted(
-        f"interrupted: what was fetched is kept in {partial_folder(chosen[0])}", hint="the same command goes on with it"
+        f"interrupted: what was fetched is kept in {partial_folder(chosen[0])}",
+        hint="run the same command again to resume",
     )
 
 

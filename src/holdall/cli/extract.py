@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 @click.command("extract", cls=options.Command)
 @options.bundle
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
-@click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to.")
-@click.option("-o", "--output", metavar="FILE", help="Write the one entry that matches to FILE; - is stdout.")
-@click.option("--force", is_flag=True, help="Replace files that exist already.")
-@click.option("--text", is_flag=True, help="Parsed texts as plain text, NAME.txt, joined as an import joins them.")
-@click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
+@click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write to.")
+@click.option("-o", "--output", metavar="FILE", help="Write the only matching entry to FILE; - is stdout.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
+@click.option("--text", is_flag=True, help="Write parsed text as plain text (NAME.txt).")
+@click.option("--salvage", is_flag=True, help="Recover what is intact from a damaged bundle.")
 @options.output
 def command(console: Console, /, bundle: Path, patterns: tuple[str, ...], to: Path | None, **given: Any) -> Outcome:
-    """Take files out of a bundle, under their original names as far as those are safe.
+    """Extract files from a bundle, under their original names where those are safe.
 
-    A PATTERN is a path in the bundle, an id, or an original filename, with * ? […] if you like (quoted). Without one,
-    everything is taken out. Records go to DIR/data/…, parsed text to NAME.text.json, or NAME.txt with --text. Exits
-    with 3 if something is lost, or if a plain text stops short or its parts may be joined wrongly.
+    A PATTERN is a path in the bundle, an id, or an original filename, and may contain * ? […] (quoted). Without a
+    PATTERN, extracts everything. Records go to DIR/data/…, parsed text to NAME.text.json, or to NAME.txt with
+    --text. Exits 3 if something is lost, or if a plain text is incomplete or uncertain.
     """
     output, force, salvage, text = given["output"], given["force"], given["salvage"], given["text"]
     if (to is None) == (output is None):

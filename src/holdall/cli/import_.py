@@ -15,20 +15,27 @@ from holdall.errors import Mistakes, UsageFault
 
 @click.command(cls=options.Command)
 @options.bundle
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Carry out exactly what this plan says.")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path),
+    help="Apply this plan (written by plan -o), and nothing else.",
+)
 @options.what_to_import
 @options.how_to_import
-@click.option("--verify", is_flag=True, help="Compare the copy with the bundle at the end, as verify --against dst.")
+@click.option(
+    "--verify", is_flag=True, help="Compare the result with the bundle at the end, like verify --against dst."
+)
 @options.accounts("dst")
 @options.output
 def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: bool, **given: Any) -> Outcome:
-    """Replay BUNDLE into a project: one assistant with its files and vector stores, then the next.
+    """Restore BUNDLE into a project, one assistant with its files and vector stores after the other.
 
-    Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. What is in the
-    project already is used where it is equal; where it differs nothing is written, unless --on-conflict says what to
-    do. Where the project has no Assistants API, assistants are written down as requests for the Responses API. Exits
-    with 4 where something that the source had is missing in the copy, with 3 where something is not as it was; after a
-    stop the same command resumes.
+    Needs OPENAI_DST_API_KEY. Verifies the bundle first, and imports nothing from a damaged one. Objects that the
+    project already has are reused if equal; if one differs, nothing is written unless --on-conflict says what to do. If
+    the project has no Assistants API, assistants are written to files as requests for the Responses API. Exits 4 if
+    anything is missing at the destination, 3 if anything differs. To resume an interrupted import, run the same command
+    again.
     """
     from holdall.cli.runs import run_import
     from holdall.importer.verbs.plan_import import read_plan

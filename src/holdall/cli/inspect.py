@@ -48,14 +48,14 @@ _PLAIN = [kind for kind in ASSISTANT_KINDS if kind is not Kind.ASSISTANT]
 
 @click.command("inspect", cls=options.Command)
 @options.bundle
-@click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
-@click.option("--html", metavar="FILE", type=options.OutputFile(), help="Write a page about it to FILE, too.")
-@click.option("--force", is_flag=True, help="Replace FILE if it exists already.")
+@click.option("--all", "everything", is_flag=True, help="List every assistant and every file.")
+@click.option("--html", metavar="FILE", type=options.OutputFile(), help="Also write an HTML page to FILE.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @options.output
 def command(console: Console, bundle: Path, everything: bool, html: Path | None, force: bool) -> Outcome:
-    """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.
+    """Show the contents of a bundle: source, time, sizes, files by fidelity, assistants with their files.
 
-    Reads only what it shows; verify is what proves a bundle.
+    Reads only what it shows; to check a bundle for damage use verify.
     """
     from holdall.bundle.reader import open_bundle
     from holdall.bundle.totals import declared_verdict
@@ -304,7 +304,7 @@ def _print_store(console: Console, store: dict[str, Any]) -> None:
 def _print_files(console: Console, holder: dict[str, Any]) -> None:
     for file in holder["files"]:
         size = human_size(file["size"]) if file["size"] is not None else "-"
-        how = f"{file['fidelity'] or 'unknown'}{', joined doubtfully' if file['doubt'] else ''}"
+        how = f"{file['fidelity'] or 'unknown'}{', uncertain' if file['doubt'] else ''}"
         console.result(f"    {file['filename'] or '(no name)'}  {file['id']}  {how}, {size}")
     left = holder["file_count"] - len(holder["files"])
     if holder.get("files_above"):

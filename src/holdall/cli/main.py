@@ -6,6 +6,7 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -35,25 +36,25 @@ from holdall.version import __version__
 # Section -> command -> (module that has the click command as `command`, one line of help). The line stands here so
 # that --help opens no command's module: the SDK alone takes longer to import than --help may take.
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
-    "Move and keep": {
-        "export": ("holdall.cli.export", "Pack a project into one bundle file."),
+    "Backup and restore": {
+        "export": ("holdall.cli.export", "Back up a project into one bundle file."),
         "plan": ("holdall.cli.plan", "Show what an import would do."),
-        "import": ("holdall.cli.import_", "Replay a bundle into a project."),
-        "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
-        "runs": ("holdall.cli.run_list", "List the imports so far."),
-        "undo": ("holdall.cli.undo", "Take back what an import did."),
-        "remap": ("holdall.cli.remap", "Rewrite old ids in your own code and settings."),
-        "doctor": ("holdall.cli.doctor", "Look at the accounts: keys, endpoints, permissions, models."),
+        "import": ("holdall.cli.import_", "Restore a bundle into a project."),
+        "clone": ("holdall.cli.clone", "Copy a project: export, then import."),
+        "runs": ("holdall.cli.run_list", "List past imports."),
+        "undo": ("holdall.cli.undo", "Undo an import."),
+        "remap": ("holdall.cli.remap", "Replace old ids in your code and settings."),
+        "doctor": ("holdall.cli.doctor", "Check keys, endpoints, permissions and models."),
     },
-    "Look at a bundle": {
-        "inspect": ("holdall.cli.inspect", "Show what is inside a bundle."),
-        "verify": ("holdall.cli.verify", "Prove a bundle whole, or a copy equal to it."),
-        "extract": ("holdall.cli.extract", "Take files out of a bundle."),
-        "supply": ("holdall.cli.supply", "Put your own originals where a bundle has only texts."),
+    "Bundles": {
+        "inspect": ("holdall.cli.inspect", "Show the contents of a bundle."),
+        "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
+        "extract": ("holdall.cli.extract", "Extract files from a bundle."),
+        "supply": ("holdall.cli.supply", "Add your own originals to a bundle."),
     },
-    "Try it": {
-        "sandbox": ("holdall.cli.sandbox", "Serve an OpenAI-compatible project on this machine."),
-        "demo": ("holdall.cli.demo", "See the whole way, without an account."),
+    "Sandbox": {
+        "sandbox": ("holdall.cli.sandbox", "Run an OpenAI-compatible test server on this machine."),
+        "demo": ("holdall.cli.demo", "Try export and import without an account."),
     },
 }
 
@@ -88,6 +89,12 @@ class LazyGroup(click.Group):
         ctx.ensure_object(Console).command = name
         return name, command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would end the line, and with it a bar, before it is taken off the screen
+            raise Interrupted("interrupted before the end", hint="run the same command again") from None
+
     def get_help(self, ctx: click.Context) -> str:
         return fitting(super().get_help(ctx), sys.stdout)
 
@@ -110,10 +117,10 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="holdall")
 @output
 def cli(console: Console) -> None:
-    """Pack OpenAI assistants, vector stores and files into one bundle; replay it into any project.
+    """Back up OpenAI assistants, vector stores and files into one bundle, and restore it into any project.
 
-    OpenAI ended Assistants on 2026-08-26. Their vector stores and files live on there, and export packs them, with the
-    definitions that you saved as JSON (--from-dump). doctor says what your key can still get.
+    OpenAI shut down the Assistants API on 2026-08-26. Vector stores and files still exist: export saves them, together
+    with assistant definitions that you kept as JSON (--from-dump). doctor shows what your key can still read.
     """
 
 
@@ -132,7 +139,7 @@ def run(argv: Sequence[str], console: Console) -> int:
             return UsageFault.exit_code
         except BrokenPipeError:
             raise
-        except (Exception, KeyboardInterrupt) as error:  # the one broad except
+        except Exception as error:  # the one broad except
             return console.fail(*_as_ours(error, console))
         if isinstance(returned, Outcome):
             return console.finish(returned)
@@ -164,9 +171,8 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
         case click.ClickException():
             return UsageFault(error.format_message()), None
         case click.Abort():
+            console.warn("")  # the question had no line end
             return Interrupted("interrupted: nothing more was done"), None
-        case KeyboardInterrupt():
-            return Interrupted("interrupted: stopped at once"), None
         case Exception() if short := exhausted(error):
             return short, None
         case SandboxError():
@@ -174,7 +180,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
             return ours(error.message, hint=error.hint), None
         case OSError():
             where = f" {error.filename}" if error.filename else ""
-            hint = "make room, also for passing files (TMPDIR), and run the same command again"
+            hint = "free disk space, also for temporary files (TMPDIR), then run the same command again"
             return CannotWrite(
                 f"can't read or write{where}: {error.strerror or error}",
                 hint=hint if error.errno == errno.ENOSPC else "",
@@ -214,4 +220,10 @@ def main() -> None:
     logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     streams.repair()
-    sys.exit(run(sys.argv[1:], Console()))
+    try:
+        code = run(sys.argv[1:], Console())
+    except KeyboardInterrupt:  # once more, while the first was being told of
+        code = Interrupted.exit_code
+    # What is left is the interpreter's, which answers Ctrl-C with a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)

@@ -158,7 +158,7 @@ def _flag(*names: str, help: str) -> Callable[[Any], Any]:
 
 
 output = together(
-    _flag("--json", help="One JSON document on stdout."),
+    _flag("--json", help="Print one JSON document to stdout."),
     _flag("--quiet", "-q", help="Print the verdict and the result only."),
     _flag("--verbose", "-v", help="List every item instead of counts."),
     click.option(
@@ -174,7 +174,9 @@ output = together(
 
 
 env_file = click.option(
-    "--env-file", metavar="FILE|none", help="Read this .env instead of looking for one; none reads none."
+    "--env-file",
+    metavar="FILE|none",
+    help="Read settings from this file instead of the nearest .env; none: read no file.",
 )
 
 
@@ -185,7 +187,7 @@ def accounts(*sides: str) -> Callable[[F], F]:
     """
     return together(
         *(option for side in sides for option in _account(side, alone=len(sides) == 1)),
-        click.option("--concurrency", metavar="N", help="Requests at once, 1 to 256, default 3 (MAX_CONCURRENCY)."),
+        click.option("--concurrency", metavar="N", help="Parallel requests, 1 to 256, default 3 (MAX_CONCURRENCY)."),
         click.option("--log-level", metavar="LEVEL", help="debug | info | warning | error (LOG_LEVEL)."),
         env_file,
     )
@@ -206,7 +208,7 @@ def _account(side: str, *, alone: bool) -> Iterator[Callable[[Any], Any]]:
         is_flag=True,
         # None where it isn't given: then the environment has the word. So with all flags that are settings too.
         default=None,
-        help=f"Allow http:// to another machine, which sees no encryption ({variable}_INSECURE_HTTP).",
+        help=f"Allow unencrypted http:// to another machine ({variable}_INSECURE_HTTP).",
     )
     if side == "src":
         short = ("--token-command",) if alone else ()
@@ -215,7 +217,7 @@ def _account(side: str, *, alone: bool) -> Iterator[Callable[[Any], Any]]:
             *short,
             "src_token_command",
             metavar="CMD",
-            help="A command that prints a bearer token, run again before it ends (OPENAI_SRC_TOKEN_COMMAND).",
+            help="Command that prints a bearer token; rerun before expiry (OPENAI_SRC_TOKEN_COMMAND).",
         )
 
 
@@ -224,40 +226,45 @@ bundle = click.argument("bundle", type=click.Path(path_type=Path))
 accept_known = click.option(
     "--accept-known-losses",
     is_flag=True,
-    help="Exit with 0 where nothing is missing but what the bundle records as lost.",
+    help="Exit 0 if nothing is missing that the bundle has.",
 )
 
 what_to_import = together(
-    _several("--only", "[KIND:]ID|GLOB", f"Only this, with all it needs; KIND is {KIND_NAMES}."),
-    _several("--exclude", "[KIND:]ID|GLOB", "Not this."),
+    _several("--only", "[KIND:]ID|GLOB", f"Only matching objects and what they use; KIND is {KIND_NAMES}."),
+    _several("--exclude", "[KIND:]ID|GLOB", "Leave out matching objects."),
 )
 
 what_to_export = together(
     click.option("--all", is_flag=True, default=None, help="Every assistant (the default)."),
-    click.option("--id", multiple=True, metavar="ID", help="Only this assistant; repeatable (CLONE_IDS)."),
-    click.option("--name", multiple=True, metavar="GLOB", help="Only names that fit; repeatable (CLONE_NAMES)."),
+    click.option("--id", multiple=True, metavar="ID", help="Only this assistant (CLONE_IDS). Repeatable."),
+    click.option(
+        "--name", multiple=True, metavar="GLOB", help="Only assistants with a matching name (CLONE_NAMES). Repeatable."
+    ),
     what_to_import,
     click.option(
-        "--no-assistants", is_flag=True, help="All vector stores and files instead; so where there is no API."
+        "--no-assistants",
+        is_flag=True,
+        help="Export all vector stores and files only (automatic without an Assistants API).",
     ),
-    click.option("--unused", is_flag=True, help="Also stores and files that nothing refers to."),
+    click.option("--unused", is_flag=True, help="Also vector stores and files that no assistant uses."),
     click.option(
         "--from-dump",
         multiple=True,
         metavar="FILE",
-        help="Assistants out of a dump (JSON, prints, logs, CSV) instead of the API. Repeatable; - is stdin.",
+        help="Read assistants from a file (JSON, printed objects, logs, CSV) instead of the API; - is stdin. "
+        "Repeatable.",
     ),
     click.option(
         "--file-search/--no-file-search",
         default=None,
-        help="Vector stores and their files; included by default (INCLUDE_FILE_SEARCH).",
+        help="Include vector stores and their files; on by default (INCLUDE_FILE_SEARCH).",
     ),
     click.option(
         "--code-interpreter/--no-code-interpreter",
         default=None,
-        help="The code interpreter's files; included by default (INCLUDE_CODE_INTERPRETER).",
+        help="Include code interpreter files; on by default (INCLUDE_CODE_INTERPRETER).",
     ),
-    click.option("--label", metavar="NAME", help="A name for the source, used in file names (OPENAI_SRC_LABEL)."),
+    click.option("--label", metavar="NAME", help="Name of the source in file names (OPENAI_SRC_LABEL)."),
 )
 
 how_to_export = together(
@@ -265,34 +272,34 @@ how_to_export = together(
         "--originals",
         metavar="DIR",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Take your own files from here, with all below it, where the server refuses theirs: same name, "
-        "same size, same words.",
+        help="Search DIR recursively for your own copies of files that can't be downloaded; name, size and "
+        "words must match.",
     ),
     click.option(
         "--via-container",
         is_flag=True,
-        help="Read what is refused through containers. Costs money, needs a key that may write; they are "
-        "deleted at the end.",
+        help="Read files that can't be downloaded through containers. Costs money and needs a key that may "
+        "write; the containers are deleted afterwards.",
     ),
     click.option(
         "--min-fidelity",
         type=click.Choice(["original", "container", "text", "any"]),
         default="text",
         show_default=True,
-        help="Exit with 4 if a file falls below this fidelity.",
+        help="Exit 4 if a file falls below this fidelity.",
     ),
-    _several("--allow-missing", "ID", "This file or store may be missing without exit code 4."),
+    _several("--allow-missing", "ID", "Don't exit 4 if this file or vector store is missing."),
     click.option(
         "--parent",
         metavar="BUNDLE|auto|none",
         default="auto",
-        help="Take unchanged contents from this bundle; auto (the default): the newest of the same project "
+        help="Reuse unchanged files from this bundle; auto (default): the newest bundle of the same project "
         "in the same folder.",
     ),
     click.option(
         "--resume/--no-resume",
         default=None,
-        help="Go on with an unfinished export however old it is, or throw it away. Default: go on with it for 7 days.",
+        help="Resume an unfinished export of any age, or discard it. Default: resume if less than 7 days old.",
     ),
 )
 
@@ -302,51 +309,62 @@ how_to_plan = together(
         "form",
         type=click.Choice(["auto", "assistants", "responses"]),
         default="auto",
-        help="What becomes of assistants: what the destination can keep (default), assistants, or requests for "
-        "the Responses API, written to OUTPUT_DIR/responses.",
+        help="Import assistants as assistants, or as Responses API requests in OUTPUT_DIR/responses; auto "
+        "(default): whichever the destination supports.",
     ),
     click.option(
         "--max-loss",
         type=click.Choice(["none", "minor", "any"]),
         default="any",
-        help="Write nothing where more than this would be lost; default any.",
+        help="Write nothing if more than this would be lost; default any.",
     ),
-    click.option("--prefix", metavar="TEXT", help="Put before each assistant's and agent's name (CLONE_NAME_PREFIX)."),
-    _several("--map-model", "OLD=NEW", "Give assistants of model OLD (or a GLOB) the model NEW."),
-    click.option("--skip-unmapped", is_flag=True, help="Leave out assistants whose model isn't there."),
-    _several("--keep-metadata", "KEY", "Send this metadata key, though it seems to be the server's own."),
-    _several("--drop-metadata", "GLOB", "Leave out these metadata keys."),
+    click.option("--prefix", metavar="TEXT", help="Prefix for the names of assistants and agents (CLONE_NAME_PREFIX)."),
+    _several("--map-model", "OLD=NEW", "Use model NEW for assistants whose model is OLD (or a GLOB)."),
+    click.option(
+        "--skip-unmapped", is_flag=True, help="Leave out assistants whose model the destination does not have."
+    ),
+    _several("--keep-metadata", "KEY", "Import this metadata key even if it looks like the server's own."),
+    _several("--drop-metadata", "GLOB", "Leave out matching metadata keys."),
     click.option(
         "--on-conflict",
         type=click.Choice(["stop", "skip", "update", "duplicate"]),
         default="stop",
-        help="Where something is there already and differs: write nothing (default), leave it, make it equal, "
-        "or make everything anew beside it.",
+        help="If an object exists and differs: stop and write nothing (default), skip it, update it, or "
+        "duplicate everything.",
     ),
     click.option(
         "--mapping",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="A mapping.json that says what is a copy of what.",
+        help="A mapping.json of source ids to existing objects.",
     ),
-    click.option("--delete", is_flag=True, help="With update: take files out of stores that shouldn't be there."),
-    click.option("--even-if-changed", is_flag=True, help="With update: also what others have changed since."),
-    click.option("--output-dir", metavar="DIR", help="For mapping and report, default ./out (OUTPUT_DIR)."),
+    click.option(
+        "--delete",
+        is_flag=True,
+        help="With --on-conflict update: remove files from vector stores that the bundle does not have there.",
+    ),
+    click.option(
+        "--even-if-changed",
+        is_flag=True,
+        help="With --on-conflict update: also update what others have changed since the last import.",
+    ),
+    click.option("--output-dir", metavar="DIR", help="Folder for mapping and report, default ./out (OUTPUT_DIR)."),
 )
 
 how_to_import = together(
     how_to_plan,
-    click.option("--dry-run", is_flag=True, default=None, help="Show what would be done, write nothing (DRY_RUN)."),
+    click.option("--dry-run", is_flag=True, default=None, help="Show what would be done; write nothing (DRY_RUN)."),
     click.option(
         "--settle",
         metavar="SECONDS",
-        help="How long to look for something whose answer was lost, before a second try; default 60 (HOLDALL_SETTLE).",
+        help="How long to look for an object whose creation got no answer before retrying; default 60 "
+        "(HOLDALL_SETTLE).",
     ),
     click.option(
         "--force",
         is_flag=True,
-        help="Go on although another import made copies of the same within the last hour.",
+        help="Import even if another import created the same objects within the last hour.",
     ),
-    click.option("--yes", "-y", is_flag=True, help="Don't ask before something that is there is changed."),
+    click.option("--yes", "-y", is_flag=True, help="Don't ask before changing existing objects."),
     accept_known,
 )

@@ -15,18 +15,18 @@ from holdall.errors import pasteable
 
 @click.command("plan", cls=options.Command)
 @options.bundle
-@options.output_file("Write the plan, for import --plan.")
+@options.output_file("Save the plan to FILE, for import --plan.")
 @options.what_to_import
 @options.how_to_plan
 @options.accept_known
 @options.accounts("dst")
 @options.output
 def command(console: Console, /, bundle: Path, output: Path | None, **given: Any) -> Outcome:
-    """Show what importing BUNDLE would do: create, adopt, update, skip, or what it can't; it only reads.
+    """Show what importing BUNDLE would create, reuse, update or skip, and what can't be imported. Only reads.
 
-    Needs OPENAI_DST_API_KEY. Asks the destination which endpoints answer, which models it has and when they shut down,
-    and what of the bundle is there already. Exits with 3 where there is something to do, with 4 where there isn't and
-    something that the source had is missing, else with 0.
+    Needs OPENAI_DST_API_KEY. Checks the destination's endpoints, its models with their shutdown dates, and which
+    objects of the bundle it already has. Exits 3 if there is something to do; if not, 4 if anything is missing at the
+    destination, else 0.
     """
     settings, asked = parameters.read_import(console, given)
     from holdall.cli.runs import TerminalObserver, open_verified

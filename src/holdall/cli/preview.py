@@ -78,7 +78,7 @@ async def _preview(console: Console, settings: SourceSettings, options: ExportOp
         ahead = await preview(account, options, progress=progress)
         held, downloads, gone, doubts = counted_in(ahead.definitions), [], set[str](), dict[str, str]()
         if account:
-            progress.stage("counting files")
+            progress.stage(f"Counting files in {account.endpoint.host}")
             absent = ahead.surveyor.absent if ahead.surveyor else []
             there = [
                 EndpointCheck(name=name, answer=EndpointState.YES)

@@ -26,14 +26,14 @@ _DIFF = 8
 @click.command("remap", cls=options.Command)
 @click.argument("mapping", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
-@click.option("--write", "really", is_flag=True, help="Rewrite the files; without it a diff is printed.")
+@click.option("--write", "really", is_flag=True, help="Change the files; without this, only print a diff.")
 @options.output
 def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bool) -> Outcome:
-    """Rewrite old ids in your own files as MAPPING says: an import's mapping.json, or the folder that has one.
+    """Replace old ids in your own files. MAPPING is an import's mapping.json, or a folder that contains one.
 
-    Prints a unified diff, and changes nothing without --write. Folders are looked through with all that is in them, but
-    for version control, installed packages, symlinks, binary files and what an import wrote. Only whole ids count. Ends
-    with 3 where changes are pending, or an id was left because the mapping leads to nothing or to several.
+    Prints a unified diff; changes files only with --write. Searches folders recursively, except version control,
+    installed packages, symlinks, binary files and files written by an import. Replaces whole ids only. Exits 3 if
+    changes are pending, or if an old id has no new id or several.
     """
     from holdall.remap.files import Change, Passed, scan, write
     from holdall.remap.renaming import mapping_file, read_renaming

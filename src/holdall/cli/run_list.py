@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @click.command("runs", cls=options.Command)
-@click.option("--output-dir", metavar="DIR", help="Where imports left their runs, default ./out (OUTPUT_DIR).")
+@click.option("--output-dir", metavar="DIR", help="Folder with the imports' runs, default ./out (OUTPUT_DIR).")
 @options.env_file
 @options.output
 def command(console: Console, /, **given: Any) -> Outcome:
-    """List the imports in OUTPUT_DIR, the newest last: when, the bundle, the destination, the state.
+    """List the imports in OUTPUT_DIR, newest last: time, bundle, destination and state.
 
-    States are complete, incomplete, unfinished (the same import resumes it), undone and partly undone. A run of an
-    earlier version is finished: its verdict wasn't kept. Exits with 3 if a run can't be read. `holdall undo` takes the
-    ids.
+    States: complete, incomplete, unfinished (run the same import again to resume), undone, partly undone, and finished
+    (imported by an earlier version, which kept no verdict). Exits 3 if a run can't be read. Pass an id to `holdall
+    undo`.
     """
     from holdall.cli.parameters import read_output_dir
     from holdall.importer.verbs.list_runs import Standing, list_runs

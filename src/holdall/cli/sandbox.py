@@ -28,51 +28,52 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("sandbox"),
     show_default=True,
-    help="Folder that keeps the projects; made if it isn't there.",
+    help="Folder for the projects; created if missing.",
 )
 @click.option(
     "--profile",
     type=click.Choice(_PROFILES),
     default="openai-2025",
     show_default=True,
-    help="The server to stand as: OpenAI with and without assistants, Azure AI Foundry, or a self-hosted one.",
+    help="Server to imitate: OpenAI with or without assistants, Azure AI Foundry, or a self-hosted one.",
 )
 @click.option(
     "--index-delay",
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Seconds that indexing a file takes.",
+    help="Seconds to index a file.",
 )
-@click.option(
-    "--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds by which every answer is held back."
-)
+@click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds to delay every answer.")
 @click.option(
     "--serve-assistants-files",
     is_flag=True,
-    help="Hand out files of purpose assistants and user_data, which OpenAI refuses.",
+    help="Allow downloads of files with purpose assistants or user_data, which OpenAI refuses.",
 )
 @click.option(
     "--rate-limits",
     is_flag=True,
-    help="Keep OpenAI's limits on writing to stores: 300 writes a store and 2,000 files a minute.",
+    help="Apply OpenAI's limits per minute: 300 writes to a store, 2,000 files.",
 )
 @click.option(
     "--oddity",
     multiple=True,
     metavar="NAME",
-    help="Do as some server did that calls itself compatible; repeatable, or all. The names: docs/sandbox.md.",
+    help="Imitate a quirk of self-hosted servers; NAME is listed in docs/sandbox.md, or all. Repeatable.",
 )
 @click.option(
     "--storm",
     type=int,
     metavar="SEED",
-    help="Let three of ten requests fail, in ways that SEED chooses: a rehearsal of bad days.",
+    help="Make three of ten requests fail, in ways chosen by SEED.",
 )
 @click.option(
-    "--max-file-bytes", type=click.IntRange(min=1), default=512 * 1024 * 1024, help="The largest upload.  [512 MiB]"
+    "--max-file-bytes",
+    type=click.IntRange(min=1),
+    default=512 * 1024 * 1024,
+    help="Largest upload accepted.  [512 MiB]",
 )
-@click.option("--control", is_flag=True, help="Open the control door /_sandbox (faults, request log).")
+@click.option("--control", is_flag=True, help="Enable the control endpoint /_sandbox (faults, request log).")
 @options.output
 def command(
     console: Console,
@@ -86,10 +87,10 @@ def command(
     control: bool,
     **behaving: Any,
 ) -> Outcome:
-    """Serve OpenAI-compatible projects on this machine, until Ctrl-C.
+    """Run an OpenAI-compatible test server on this machine, until Ctrl-C.
 
-    Every API key that looks like one (sk- and six or more letters) is a project of its own, made when it is first
-    used. Only this machine can reach it, and nothing it is told leaves this machine.
+    Every API key (sk- and at least six letters) is a project of its own, created on first use. The server is reachable
+    from this machine only, and sends nothing elsewhere.
     """
     from holdall.sandbox.behaviour import Storm
     from holdall.sandbox.entra import token
@@ -121,6 +122,7 @@ def command(
 
     fault = None if storm is None else Storm(seed=storm)
     serve(data, port=port, behaviour=behaviour, control=control, fault=fault, ready=ready)
+    console.fresh_line()
     console.say("The sandbox has stopped.")
     return Outcome()
 

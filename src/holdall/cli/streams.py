@@ -42,7 +42,7 @@ class _Stdout(io.FileIO):
                 raise BrokenPipeError from None
             raise CannotWrite(
                 f"can't write to standard output: {'it is closed' if error.errno == errno.EBADF else error.strerror}",
-                hint="make room, and run the same command again" if error.errno == errno.ENOSPC else "",
+                hint="free disk space, then run the same command again" if error.errno == errno.ENOSPC else "",
             ) from None
 
 

@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 @click.command(cls=options.Command)
 @options.bundle
 @click.option(
-    "--originals", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Searched with all below it."
+    "--originals",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with your originals, searched recursively.",
 )
-@options.output_file("The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE")
+@options.output_file("Bundle to write. Default: NAME_supplied.tar.zst next to BUNDLE")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.output
 def command(console: Console, bundle: Path, originals: Path, output: Path | None, force: bool) -> Outcome:
-    """Make a new bundle out of BUNDLE, with your own originals where it has only texts or nothing.
+    """Write a new bundle from BUNDLE that also has your own originals, where BUNDLE has only text or nothing.
 
-    No network, no key. A file is taken where its name and its size are exactly those of the file that is wanted, and
-    its words those of the parsed text; where these agree, the name may differ in case or folder. The only line on
-    stdout is the path of the new bundle. Exits with 4 where something is still missing, with 3 where an original came
-    near and was not taken.
+    Needs no network and no key. An original is used if its name and size match exactly and its words match the
+    extracted text; if size and words match, the name may differ in case or folder. Prints only the path of the new
+    bundle to stdout. Exits 4 if files are still missing, 3 if an original nearly matched and was not used.
     """
     from holdall.add_originals import supply
     from holdall.originals import Originals

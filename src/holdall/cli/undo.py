@@ -12,7 +12,7 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome, counted, flat
 from holdall.cli.views import show_first
-from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 
 if TYPE_CHECKING:
     from holdall.importer.verbs import undo_import as verb
@@ -23,24 +23,24 @@ DRY_RUN = "DRY RUN: nothing undone"
 
 @click.command("undo", cls=options.Command)
 @click.argument("run")
-@click.option("--dry-run", is_flag=True, default=None, help="Show what would be undone, undo nothing (DRY_RUN).")
-@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
-@click.option("--even-if-changed", is_flag=True, help="Also what others have changed, or use, by now.")
+@click.option("--dry-run", is_flag=True, default=None, help="Show what would be undone; change nothing (DRY_RUN).")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
+@click.option("--even-if-changed", is_flag=True, help="Also undo what others have changed or now use.")
 @click.option(
     "--settle",
     metavar="SECONDS",
-    help="How long after a run was cut off what was in flight may still come; default 60 (HOLDALL_SETTLE).",
+    help="How long to wait for requests that an interrupted run left in flight; default 60 (HOLDALL_SETTLE).",
 )
-@click.option("--output-dir", metavar="DIR", help="Where the import left its runs, default ./out (OUTPUT_DIR).")
+@click.option("--output-dir", metavar="DIR", help="Folder with the import's runs, default ./out (OUTPUT_DIR).")
 @options.accounts("dst")
 @options.output
 def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **given: Any) -> Outcome:
-    """Undo an import: RUN is its id (`holdall runs` lists them), the beginning of one, its folder, or `latest`.
+    """Undo an import. RUN is a run id (see `holdall runs`), the start of one, a run's folder, or `latest`.
 
-    Goes by the run's journal alone. What it created is deleted, in reverse order; what it updated gets the values that
-    it had; what it found there and only used is not touched. Left as they are, and listed, are things that others have
-    changed or use by now (then it ends with 3), and files that may be the run's by their looks alone. Asks first. After
-    an interruption the same command goes on.
+    Uses only the run's journal. Deletes what the run created, in reverse order, and restores the previous values of
+    what it updated; objects that it only reused are not touched. Keeps and lists anything others have changed or now
+    use (exit 3), and files that only look like the run's. Asks before it deletes anything. To resume an interrupted
+    undo, run the same command again.
     """
     from holdall.importer.verbs import undo_import as verb
 
@@ -61,11 +61,19 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
         even_if_changed=even_if_changed,
     )
 
-    def confirm(planned: verb.UndoPlan) -> bool:
-        _show(console, planned)
-        return yes or not planned.due() or click.confirm(f"Undo these {len(planned.due())}?", default=False, err=True)
+    is_begun = False
 
-    came = parameters.at_destination(console, settings, verb.undo_import, wanted, confirm, now=time.time)
+    def confirm(planned: verb.UndoPlan) -> bool:
+        nonlocal is_begun
+        _show(console, planned)
+        is_begun = yes or not planned.due() or console.confirm(f"Undo these {len(planned.due())}?")
+        return is_begun
+
+    try:
+        came = parameters.at_destination(console, settings, verb.undo_import, wanted, confirm, now=time.time)
+    except KeyboardInterrupt:
+        kept = f"the undo of {folder.name} is not finished" if is_begun else "nothing was undone"
+        raise Interrupted(f"interrupted: {kept}", hint="run the same command again to resume") from None
     _show_report(console, came)
     return _outcome(came)
 

@@ -34,28 +34,33 @@ _REASONS = {
 
 @click.command("verify", cls=options.Command)
 @options.bundle
-@click.option("--quick", is_flag=True, help="Structure and completeness only; reads no content.")
-@click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
-@click.option("--against", type=click.Choice(["dst"]), help="Compare the destination with the bundle, too.")
-@click.option("--rehearse", is_flag=True, help="Restore into a sandbox on this machine and compare; needs no account.")
+@click.option("--quick", is_flag=True, help="Check structure and completeness only; read no file contents.")
+@click.option("--sha256", metavar="HEX", help="Expected sha256 of the bundle file, as export printed it.")
+@click.option("--against", type=click.Choice(["dst"]), help="Also compare the destination with the bundle.")
+@click.option("--rehearse", is_flag=True, help="Test a restore into a sandbox on this machine; needs no account.")
 @options.accept_known
-@click.option("--complete", is_flag=True, help="Exit with 4 where the bundle lacks something that the source had.")
-@click.option("--search", is_flag=True, help="With either: each store's search must find each of its files.")
-@click.option("--output-dir", metavar="DIR", help="Where import left its mapping, default ./out (OUTPUT_DIR).")
-@click.option("--prefix", metavar="TEXT", help="Of the copies' names, if there is no mapping (CLONE_NAME_PREFIX).")
+@click.option("--complete", is_flag=True, help="Exit 4 if the bundle lacks anything that the source had.")
+@click.option(
+    "--search", is_flag=True, help="Also search each store for each of its files (with --against or --rehearse)."
+)
+@click.option("--output-dir", metavar="DIR", help="Folder with the import's mapping, default ./out (OUTPUT_DIR).")
+@click.option(
+    "--prefix", metavar="TEXT", help="Name prefix of the imported objects, if there is no mapping (CLONE_NAME_PREFIX)."
+)
 @options.accounts("dst")
 @options.output
 def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **given: Any) -> Outcome:
-    """Prove a bundle whole: seal, every checksum, the BagIt rules, index against entries, every reference.
+    """Check a bundle for damage: seal, checksums, BagIt rules, index and references.
 
-    All findings are listed at once. What the bundle itself records as lost is not damage: it is listed, and --complete
-    makes it exit with 4. With --against dst every imported assistant, vector store and membership is compared, field by
-    field, and the text of each file that is indexed; that needs OPENAI_DST_API_KEY and exits with 4 where something
-    that the source had is missing, with 3 where something differs. So does a whole bundle that isn't
-    the file of --sha256.
+    Lists all findings. Losses that the bundle itself records are not damage: they are listed, and with --complete the
+    exit code is 4. Exits 3 if the bundle is intact but is not the file of --sha256.
 
-    With --rehearse the bundle is restored into a sandbox on this machine and compared there: a restore test that needs
-    no account, reads no key and no .env, and leaves nothing behind. It prints one line, and exits with 0, 3 or 4.
+    With --against dst, also compares every imported assistant, vector store and store file with the bundle, field by
+    field, and the text of every indexed file. Needs OPENAI_DST_API_KEY. Exits 4 if something is missing at the
+    destination, 3 if something differs.
+
+    With --rehearse, restores the bundle into a temporary sandbox on this machine and compares it there. Needs no
+    account, reads no key and no .env, and leaves nothing behind. Prints one line and exits 0, 3 or 4.
     """
     destination, rehearse, sha256 = _checked(console, given), given["rehearse"], given["sha256"]
     if rehearse:

@@ -150,7 +150,7 @@ def _wanted(wanted: Wanted) -> str:
     size = human_size(wanted.size) if wanted.size is not None else "size unknown"
     has = "missing" if wanted.fidelity != "text" else "its text stops short" if wanted.truncated else "only its text"
     if wanted.doubt:
-        has += f" (text, joined doubtfully: {flat(wanted.doubt)})"
+        has += f" (uncertain text: {flat(wanted.doubt)})"
     gone = ", gone from the project" if wanted.gone else ""
     return f"{name}, {size}, {wanted.id}: {has}{gone}{_users(wanted.used_by)}"
 

@@ -154,7 +154,9 @@ def assistant(
     body = fields(reading, table.fields)
     for field, value in refusing(reading, body).items():
         if value is not None and value == DEFAULTS[field]:
-            reading.lose(Why.DEFAULT_LEFT_OUT, field, value, "left out: the model refuses it, and it is the default")
+            reading.lose(
+                Why.DEFAULT_LEFT_OUT, field, value, "left out: the model does not accept it (it had the default value)"
+            )
     # An update has to empty it, and takes no null for that.
     if body.get("tools", ()) is None:
         body["tools"] = []
@@ -197,7 +199,7 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
         if static is not ABSENT:
             # Each is within its own limits, and the two may still not go together.
             if not as_is and static["chunk_overlap_tokens"] > (most := static["max_chunk_size_tokens"] // 2):
-                text = f"it may be half of the chunk, and is {most} now"
+                text = f"reduced to {most}, half of the chunk size, which is the maximum"
                 field = "chunking_strategy.static.chunk_overlap_tokens"
                 reading.lose(Why.VALUE_CHANGED, field, static["chunk_overlap_tokens"], text)
                 static["chunk_overlap_tokens"] = most
@@ -227,7 +229,11 @@ def refusing(reading: Reading, body: dict[str, Any]) -> dict[str, Any]:
     taken = {field: body.pop(field) for field in refused(model) if field in body}
     for field, value in taken.items():
         if value is not None and value != DEFAULTS[field]:
-            why = "does not reason, and refuses it" if field == "reasoning_effort" else "reasons, and refuses it"
+            why = (
+                "is not a reasoning model and does not accept it"
+                if field == "reasoning_effort"
+                else "is a reasoning model and does not accept it"
+            )
             reading.lose(Why.MODEL_REFUSES, field, value, f"left out: {model} {why}")
     return taken
 

@@ -45,7 +45,7 @@ def marked(
     losses = []
     inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
     if inherited is not None:
-        text = f"was {inherited}, is the id in the bundle now"
+        text = f"was {inherited}; set to the id in the bundle"
         losses.append(said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text))
     marks = {CLONED_FROM: str(source), OPERATION: operation}
     room = METADATA_KEYS - len(marks)
@@ -61,9 +61,6 @@ def marked(
     else:
         left_out.insert(0, CLONED_FROM)
     verb = "is" if len(left_out) == 1 else "are"
-    text = (
-        f"has {len(own)} keys of its own, so {' and '.join(left_out)} {verb} not kept: "
-        f"created with {len(own) - room} of its keys displaced, then set to its true metadata"
-    )
+    text = f"full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed after creation"
     losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
     return Marked(create={**kept, **marks}, final=final), losses

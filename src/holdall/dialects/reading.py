@@ -28,7 +28,7 @@ def read_fields(record: Record) -> dict[str, Any]:
     try:
         return msgspec.convert(read_json(record.raw), dict[str, Any])
     except (ValueError, msgspec.MsgspecError) as error:
-        raise DamagedBundle(f"can't read the {record.kind} {record.id} of the bundle: {error}") from None
+        raise DamagedBundle(f"can't read {record.kind} {record.id} in the bundle: {error}") from None
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -62,7 +62,7 @@ class Reading:
         """``value`` if it is of ``kind``, None for null. Another kind is lost; ``text`` says what it should be."""
         if value is None or isinstance(value, kind):
             return value
-        self.lose(Why.UNFIT_VALUE, field, value, text)
+        self.lose(Why.UNFIT_VALUE, field, value, f"left out: {text}")
         return None
 
     def lose(self, why: Why, field: str, value: object, text: str) -> None:
@@ -83,7 +83,7 @@ class Reading:
         for field, value in islice(fields.items(), _FEW):
             self._note(why, field, value, text)
         if len(fields) > _FEW:
-            text = f"{text}; so are {len(fields) - _FEW} more"
+            text = f"{text}; same for {len(fields) - _FEW} more"
             self.losses[-1] = msgspec.structs.replace(self.losses[-1], text=text)
             self.left_out.update(fields)
 
@@ -96,7 +96,7 @@ class Reading:
                     Why.VALUE_CHANGED,
                     str(read_json(field)),
                     read_json(value),
-                    "half a character, which can't be sent, becomes U+FFFD",
+                    "unpaired surrogate replaced by U+FFFD",
                 )
 
     def _has_parts(self, field: str) -> bool:
@@ -112,4 +112,4 @@ class Reading:
         dot."""
         for field, value in fields.items():
             if field not in known and value not in (None, [], {}):
-                self._note(Why.UNKNOWN_FIELD, where + field, value, "the destination's API has no such field")
+                self._note(Why.UNKNOWN_FIELD, where + field, value, "left out: not in the destination's API")

@@ -77,7 +77,7 @@ def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
     """The owner's own keys."""
     # What a request has here, every response to it has: no place for our marks.
     if (was := metadata.get(CLONED_FROM)) is not None:
-        text = f"was {was}; its id in the bundle is kept beside"
+        text = f"was {was}; its id in the bundle is in the file next to it"
         reading.lose(Why.MARKS_REPLACED, f"metadata.{CLONED_FROM}", was, text)
     return unmarked(metadata)
 
@@ -100,7 +100,7 @@ def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> 
         else:
             asked = reading.fields["tools"]
             number = next(n for n, one in enumerate(asked) if isinstance(one, dict) and one.get("type") == kind)
-            text = "it is a file_search, which needs a vector store, and has none"
+            text = "left out: file_search without a vector store"
             reading.lose(Why.UNUSABLE, f"tools[{number}]", asked[number], text)
     return found
 
@@ -118,7 +118,7 @@ def containers(request: Mapping[str, Any]) -> list[str]:
 
 def _lose_unused(reading: Reading, kinds: Collection[str]) -> None:
     """Record as lost the ``tool_resources`` that no tool of these ``kinds`` uses."""
-    asked = "it has to be an object"
+    asked = "must be an object"
     resources = reading.fit("tool_resources", reading.fields.get("tool_resources"), dict, asked) or {}
     reading.lose_unknown(resources, USES, "tool_resources.")
     for tool, field in USES.items():
@@ -126,7 +126,7 @@ def _lose_unused(reading: Reading, kinds: Collection[str]) -> None:
         resource = reading.fit(where, resources.get(tool), dict, asked) or {}
         reading.lose_unknown(resource, {field}, f"{where}.")
         if tool not in kinds and resource.get(field):
-            text = f"there is no {tool} tool that would use it"
+            text = f"left out: no {tool} tool uses it"
             reading.lose(Why.UNUSABLE, f"{where}.{field}", resource[field], text)
 
 

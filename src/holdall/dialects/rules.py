@@ -23,11 +23,11 @@ from holdall.untrusted import require_plain
 ABSENT: Any = object()
 """What stands for a value that isn't sent."""
 
-NOT_AN_OBJECT = "it has to be an object"
+NOT_AN_OBJECT = "must be an object"
 
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*", re.A)
 _FLAGS = {"true": True, "false": False}
-_TEXT, _FLAG = "it has to be a text", "it has to be true or false"
+_TEXT, _FLAG = "must be a string", "must be true or false"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -55,12 +55,12 @@ class Text(Rule, frozen=True, kw_only=True):
         text = value
         if is_number(value):
             text = msgspec.json.encode(value).decode()
-            reading.lose(Why.VALUE_CHANGED, where, value, f"{_TEXT}, and is one now")
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{_TEXT}; converted")
         if not isinstance(text, str):
             return unfit(reading, value, where, _TEXT)
         if self.most is not None and len(text) > self.most:
             why = Why.TRUNCATED if self.weighs else Why.OVER_LIMIT
-            reading.lose(why, where, value, f"cut to {self.most} characters: it has {len(text)}")
+            reading.lose(why, where, value, f"cut from {len(text)} to {self.most} characters")
             return text[: self.most]
         return text
 
@@ -76,13 +76,13 @@ class Number(Rule, frozen=True, kw_only=True):
     clamped: bool = False
 
     def repair(self, reading: Reading, value: Any, where: str) -> Any:
-        said = f"it has to be a {'whole number' if self.whole else 'number'} from {self.least} to {self.most}"
+        said = f"must be a {'whole number' if self.whole else 'number'} from {self.least} to {self.most}"
         number = self._read(value)
         number = None if number is None else self._in_range(number)
         if number is None:
             return unfit(reading, value, where, said)
         if number != value or isinstance(value, str):
-            reading.lose(Why.VALUE_CHANGED, where, value, f"{said}, and is {number} now")
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{said}; changed to {number}")
         return number
 
     def _read(self, value: Any) -> int | float | None:
@@ -114,7 +114,7 @@ class Flag(Rule, frozen=True):
         if isinstance(value, bool):
             return value
         if isinstance(value, str) and value.strip().lower() in _FLAGS:
-            reading.lose(Why.VALUE_CHANGED, where, value, f"{_FLAG}, and is no text now")
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{_FLAG}; converted from a string")
             return _FLAGS[value.strip().lower()]
         return unfit(reading, value, where, _FLAG)
 
@@ -129,10 +129,10 @@ class Choice(Rule, frozen=True, kw_only=True):
         if isinstance(value, str) and value in self.words:
             return value
         if self.otherwise is None:
-            return unfit(reading, value, where, f"it has to be one of {', '.join(self.words)}")
+            return unfit(reading, value, where, f"must be one of {', '.join(self.words)}")
         said = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         what = where.rpartition(".")[2]
-        reading.lose(Why.VALUE_CHANGED, where, value, f"there is no {what} {said}; it is {self.otherwise} now")
+        reading.lose(Why.VALUE_CHANGED, where, value, f"unknown {what} {said}; changed to {self.otherwise}")
         return self.otherwise
 
 
@@ -150,7 +150,7 @@ class Free(Rule, frozen=True):
             except ValueError:  # which msgspec's error is, too
                 found = None
             if isinstance(found, dict):
-                reading.lose(Why.VALUE_CHANGED, where, value, f"{NOT_AN_OBJECT}, and is no text now")
+                reading.lose(Why.VALUE_CHANGED, where, value, f"{NOT_AN_OBJECT}; converted from a string")
         return found if isinstance(found, dict) else unfit(reading, value, where, NOT_AN_OBJECT)
 
 
@@ -176,16 +176,16 @@ class Pairs(Rule, frozen=True, kw_only=True):
             made = item if self._stays(item) else msgspec.json.encode(item).decode()
             inside = f"{where}.{key}"
             if len(key) > self.key or (isinstance(made, str) and len(made) > self.value):
-                text = f"left out: a key may have {self.key} characters and a value {self.value}"
+                text = f"left out: more than {self.key} characters in the key or {self.value} in the value"
                 reading.lose(Why.OVER_LIMIT, inside, item, text)
             elif len(found) == self.keys:
                 spare[inside] = item
             else:
                 if made is not item:
-                    reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}, and is one now")
+                    reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}; converted")
                 found[key] = made
         if spare:
-            reading.lose_each(Why.OVER_LIMIT, spare, f"left out: {self.keys} keys are allowed")
+            reading.lose_each(Why.OVER_LIMIT, spare, f"left out: more than {self.keys} keys")
         return {**found, **marks}
 
     def _stays(self, item: Any) -> bool:
@@ -205,7 +205,7 @@ class Members(Rule, frozen=True, kw_only=True):
         found = repair_members(reading, self.members, value, f"{where}.")
         reading.lose_unknown(value, self.members, f"{where}.")
         if lacking := [key for key in self.needs if key not in found]:
-            reading.lose(why, where, value, f"it has no {' and no '.join(lacking)} that fits")
+            reading.lose(why, where, value, f"left out: no valid {' or '.join(lacking)}")
             return ABSENT
         # Of an object that is empty or all wrong, defaults alone would say what nobody said.
         if not found and self.defaults:
@@ -231,7 +231,7 @@ class Each(Rule, frozen=True):
 
     def repair(self, reading: Reading, value: Any, where: str) -> Any:
         if not isinstance(value, list):
-            return unfit(reading, value, where, "it has to be a list")
+            return unfit(reading, value, where, "must be a list")
         made = [self.rule.repair(reading, item, f"{where}[{n}]") for n, item in enumerate(value) if item is not None]
         return [item for item in made if item is not ABSENT]
 
@@ -244,7 +244,7 @@ class Tagged(Rule, frozen=True, kw_only=True):
     def repair(self, reading: Reading, value: Any, where: str) -> Any:
         kind = value.get("type") if isinstance(value, dict) else None
         if not isinstance(kind, str) or kind not in self.kinds:
-            return unfit(reading, value, where, f"its type has to be one of {', '.join(self.kinds)}")
+            return unfit(reading, value, where, f"its type must be one of {', '.join(self.kinds)}")
         made = self.kinds[kind].repair(reading, without_type(value), where)
         return made if made is ABSENT else {"type": kind, **made}
 
@@ -266,5 +266,5 @@ def fields(reading: Reading, rules: Mapping[str, Rule]) -> dict[str, Any]:
 
 
 def unfit(reading: Reading, value: Any, where: str, text: str) -> Any:
-    reading.lose(Why.UNFIT_VALUE, where, value, text)
+    reading.lose(Why.UNFIT_VALUE, where, value, f"left out: {text}")
     return ABSENT

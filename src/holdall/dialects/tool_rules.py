@@ -30,7 +30,7 @@ NAME = 64
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{NAME}}}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NOT_STRICT = (
-    "strict is false now: it takes only a schema in which each object requires all its properties and allows no others"
+    "changed to false: strict needs a schema in which every object requires all its properties and allows no others"
 )
 _SCHEMA = Members(members={"description": Text(), "schema": Free(), "strict": Flag()})
 
@@ -42,7 +42,7 @@ class Format(Rule, frozen=True):
         if value == "auto":
             return value
         if value in ("text", "json_object"):
-            reading.lose(Why.VALUE_CHANGED, where, value, f"{NOT_AN_OBJECT}, and is one now")
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{NOT_AN_OBJECT}; converted")
             return {"type": value}
         kind = value.get("type") if isinstance(value, dict) else None
         schema = value.get("json_schema") if isinstance(value, dict) else None
@@ -52,14 +52,14 @@ class Format(Rule, frozen=True):
         if kind == "json_schema" and isinstance(schema, dict):
             reading.lose_unknown(value, {"type", "json_schema"}, f"{where}.")
             return {"type": kind, "json_schema": _json_schema(reading, schema, f"{where}.json_schema.")}
-        return unfit(reading, value, where, "there is no such format")
+        return unfit(reading, value, where, "unknown format")
 
 
 def _json_schema(reading: Reading, asked: dict[str, Any], where: str) -> dict[str, Any]:
     name = asked.get("name")
     plain = _NOT_IN_NAMES.sub("_", name)[:NAME] if isinstance(name, str) and name else "response"
     if plain != name:
-        text = f"it is {plain} now: at most {NAME} letters, digits, _ and - are allowed"
+        text = f"changed to {plain}: only letters, digits, _ and -, at most {NAME}"
         reading.lose(Why.VALUE_CHANGED, f"{where}name", name, text)
     found = {"name": plain, **repair_members(reading, _SCHEMA.members, asked, where)}
     if found.get("strict"):
@@ -77,7 +77,7 @@ def _tell_strict(
         found["strict"] = False
         reading.lose(Why.VALUE_CHANGED, f"{where}strict", True, _NOT_STRICT)
     elif closed != found.get(field):
-        text = "strict wants an object that says so, and no other properties in it"
+        text = "changed to an object schema with additionalProperties false, for strict"
         if field in found:
             reading.lose(Why.VALUE_CHANGED, f"{where}{field}", found[field], text)
         found[field] = closed
@@ -96,7 +96,7 @@ class Function(Rule, frozen=True, kw_only=True):
     def repair(self, reading: Reading, tool: Any, where: str) -> Any:
         asked = tool.get("function") if self.nested else without_type(tool)
         if not isinstance(asked, dict) or not isinstance(name := asked.get("name"), str) or not _NAME.fullmatch(name):
-            text = f"it is a function without a name of 1 to {NAME} letters, digits, _ and -"
+            text = f"left out: the function's name must be 1 to {NAME} letters, digits, _ or -"
             reading.lose(Why.UNKNOWN_TOOL, where, tool, text)
             return ABSENT
         inside = f"{where}.function." if self.nested else f"{where}."
@@ -117,10 +117,10 @@ class Function(Rule, frozen=True, kw_only=True):
             made = as_parameters(asked or {})
             if made is None:
                 found.pop("parameters")
-                reading.lose(Why.UNFIT_VALUE, f"{where}parameters", asked, "they have to be of an object")
+                reading.lose(Why.UNFIT_VALUE, f"{where}parameters", asked, "must be the schema of an object")
                 made = as_parameters({})
             elif asked is not None and made != asked:
-                text = "they have to be an object with properties, and lists have to say what is in them"
+                text = "changed to a schema with properties, and items in arrays"
                 reading.lose(Why.VALUE_CHANGED, f"{where}parameters", asked, text)
             found["parameters"] = made
         if strict:
@@ -143,7 +143,7 @@ class Tools(Rule, frozen=True, kw_only=True):
 
     def repair(self, reading: Reading, value: Any, where: str) -> Any:
         if not isinstance(value, list):
-            return unfit(reading, value, where, "tools have to be a list")
+            return unfit(reading, value, where, "must be a list")
         found: list[dict[str, Any]] = []
         for number, tool in enumerate(value):
             inside = f"{where}[{number}]"
@@ -153,9 +153,9 @@ class Tools(Rule, frozen=True, kw_only=True):
             if again := self._again(made, found):
                 # The very same once more does nothing; another function of that name is lost.
                 why = Why.OVER_LIMIT if made in found or made["type"] in self.once else Why.LEFT_OUT
-                reading.lose(why, inside, tool, f"left out: there is {again} already, and only one is allowed")
+                reading.lose(why, inside, tool, f"left out: only one is allowed, and there is already {again}")
             elif len(found) == self.most:
-                reading.lose(Why.LEFT_OUT, inside, tool, f"left out: {self.most} tools are allowed")
+                reading.lose(Why.LEFT_OUT, inside, tool, f"left out: more than {self.most} tools")
             else:
                 found.append(made)
         return found
@@ -163,11 +163,11 @@ class Tools(Rule, frozen=True, kw_only=True):
     def _tool(self, reading: Reading, tool: Any, where: str) -> Any:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if not isinstance(kind, str):
-            reading.lose(Why.UNKNOWN_TOOL, where, tool, "it has no type")
+            reading.lose(Why.UNKNOWN_TOOL, where, tool, "left out: no type")
             return ABSENT
         known = self.kinds.get(kind, Anything() if self.others else None)
         if known is None:
-            reading.lose(Why.UNKNOWN_TOOL, where, tool, f"it is {kind}, which the destination has not")
+            reading.lose(Why.UNKNOWN_TOOL, where, tool, f"left out: the destination has no {kind}")
             return ABSENT
         if not isinstance(known, Members):
             return known.repair(reading, tool, where)

@@ -104,7 +104,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``memberships`` are those that the stores list, or where these are too many to read, what the stores count.
     ``files`` are different files and ``bytes`` their sizes as the server says them; both are None where finding out
-    would take a long time or the lists can't be had.
+    would take a long time or the lists can't be fetched.
     """
 
     assistants: int | None = None
@@ -182,7 +182,7 @@ def findings(sides: Sequence[Side], *, same_project: bool | None) -> list[Doctor
             DoctorFinding(
                 side=None,
                 code="same_project",
-                message="source and destination are the same project: an import would add copies beside the originals",
+                message="source and destination are the same project: an import would add copies to the originals",
             )
         )
     return found
@@ -194,7 +194,7 @@ def _of_side(side: Side) -> Iterator[tuple[str, str]]:
         return
     yield from _endpoints(side)
     for where, why in side.doubts.items():
-        yield "list", f"the list {where} may lack something: {why}"
+        yield "list", f"the list {where} may be incomplete: {why}"
     if side.side == "source":
         yield from _source(side)
     else:
@@ -211,34 +211,33 @@ def _endpoints(side: Side) -> Iterator[tuple[str, str]]:
             continue
         if each.answer is EndpointState.DENIED:
             what = f" ({', '.join(each.scopes)})" if each.scopes else f": {each.message}"
-            yield "permission", f"the key may not read {each.name}{what}"
+            yield "permission", f"the key can't read {each.name}{what}"
         elif each.answer in (EndpointState.FAILS, EndpointState.UNKNOWN):
-            yield "endpoint", f"{each.name} can't be read: {each.message}"
+            yield "endpoint", f"can't read {each.name}: {each.message}"
 
 
 def _source(side: Side) -> Iterator[tuple[str, str]]:
     if side.answer("assistants") is EndpointState.ABSENT:
         yield (
             "no_assistants",
-            "it has no Assistants API: an export takes all vector stores and files, and definitions from a JSON that "
-            "you saved (--from-dump FILE)",
+            "no Assistants API: an export gets vector stores and files; add saved definitions with --from-dump FILE",
         )
     for each in side.downloads:
         if each.purpose in KNOWLEDGE and each.answer is not EndpointState.YES:
             yield "download", _download(each, side.text)
     held = side.export
     if held and not any((held.assistants, held.agents, held.vector_stores, held.files)) and not side.doubts:
-        yield "empty", "it holds nothing that an export would take"
+        yield "empty", "nothing to export"
 
 
 def _download(each: DownloadCheck, text: EndpointState | None) -> str:
     then = (
-        "; their parsed text can be had where they are in a vector store, the originals with --originals DIR"
+        "; an export gets the parsed text of those in a vector store; add originals with --originals DIR"
         if text is EndpointState.YES
-        else "; the originals with --originals DIR"
+        else "; add originals with --originals DIR"
     )
     several = "files" if each.files > 1 else "file"
-    why = each.message or "nothing came"
+    why = each.message or "no content"
     return f"{each.files} {several} of purpose {each.purpose} can't be downloaded: {why}{then}"
 
 
@@ -247,18 +246,21 @@ def _destination(side: Side) -> Iterator[tuple[str, str]]:
     there = (EndpointState.YES, EndpointState.DENIED)
     if side.answer("assistants") in there or side.answer("responses") in there:
         return
-    neither = "it has neither an Assistants API nor a Responses API"
+    neither = "neither an Assistants API nor a Responses API"
     takes = [name.replace("_", " ") for name in _TAKEN if side.answer(name) in there]
     if not takes:
-        yield "no_way_in", f"{neither}: there is nothing to import into"
+        yield "no_way_in", f"{neither}: nothing can be imported"
         return
     taken = " and ".join(filter(None, (", ".join(takes[:-1]), takes[-1])))
-    yield "no_assistants", f"{neither}: it takes {taken}; assistants are written as requests to be sent elsewhere"
+    yield (
+        "no_assistants",
+        f"{neither}: {taken} can be imported; assistants are written to files as Responses API requests",
+    )
 
 
 def _model(model: Model) -> str:
     who = ", ".join(model.used_by[:3]) + (f" and {len(model.used_by) - 3} more" if len(model.used_by) > 3 else "")
     if not model.there:
-        return f"model {model.id} is not there; used by {who}"
+        return f"model {model.id} not found; used by {who}"
     when = f"in {model.days} days" if model.days else "now"
     return f"model {model.id} shuts down on {model.shutdown}, {when}; used by {who}"

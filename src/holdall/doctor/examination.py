@@ -52,7 +52,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
         in_clear=account.endpoint.is_in_clear,
     )
     ids: frozenset[str] = frozenset()
-    progress.stage(f"asking the {account.side} what it has")
+    progress.stage(f"Checking the {account.side}, {account.endpoint.host}")
     try:
         side = replace(side, endpoints=await ask(account))
         _require_an_answer(account, side.endpoints)
@@ -60,7 +60,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
         failure = Failure(exit_code=error.exit_code, message=error.message, hint=error.hint)
         side = replace(side, failure=failure, key_valid=False if isinstance(error, AuthenticationFailed) else None)
     else:
-        progress.stage(f"counting what the {account.side} holds")
+        progress.stage(f"Counting objects in the {account.side}, {account.endpoint.host}")
         look = holdings.Look(account, side.endpoints)
         side = replace(
             side,
@@ -115,10 +115,10 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
             return replace(found, answer=EndpointState.ABSENT)
         return found
     except msgspec.DecodeError:
-        return EndpointCheck(name=name, answer=EndpointState.FAILS, message="what it answers is no list")
+        return EndpointCheck(name=name, answer=EndpointState.FAILS, message="the answer is not a list")
     if listing.data is msgspec.UNSET and listing.value is msgspec.UNSET:
         return EndpointCheck(
-            name=name, answer=EndpointState.FAILS, status=answer.status, message="there is no list in its answer"
+            name=name, answer=EndpointState.FAILS, status=answer.status, message="the answer contains no list"
         )
     return EndpointCheck(name=name, answer=EndpointState.YES, status=answer.status)
 
@@ -142,30 +142,30 @@ def _require_an_answer(account: Account, answers: Sequence[EndpointCheck]) -> No
         return
     if EndpointState.DENIED in states:
         raise _denial(account, [each for each in answers if each.answer is EndpointState.DENIED])
-    look = f"can't look at the {account.side} at {account.endpoint.base_url}"
+    look = f"can't check the {account.side} at {account.endpoint.base_url}"
     if EndpointState.FAILS in states:
         first = next(each for each in answers if each.answer is EndpointState.FAILS)
         raise RemoteError(
-            f"{look}: every endpoint fails ({first.name}: {first.message})",
+            f"{look}: all endpoints fail ({first.name}: {first.message})",
             hint=first.hint or f"is {_variable(account)}_BASE_URL an OpenAI-compatible API?",
         )
     raise NotFound(
-        f"{look}: no endpoint answers there",
+        f"{look}: no API found there",
         hint=next((each.hint for each in answers if each.hint), "the base URL usually ends in /v1"),
     )
 
 
 def _denial(account: Account, denied: Sequence[EndpointCheck]) -> RemoteError:
-    look, variable, first = f"can't look at the {account.side}", _variable(account), denied[0]
+    look, variable, first = f"can't check the {account.side}", _variable(account), denied[0]
     # A key that is known, and lacks permissions, is told 403, or 401 with the scopes that it lacks.
     if all(each.status in (401, None) and not each.scopes for each in denied):
         return AuthenticationFailed(
-            f"{look}: its key is not accepted ({first.message})",
-            hint=first.hint or f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
+            f"{look}: the key is not accepted ({first.message})",
+            hint=first.hint or f"check {variable}_API_KEY; if the key is for another server, set {variable}_BASE_URL",
         )
     return PermissionDenied(
-        f"{look}: its key may read nothing ({first.message})",
-        hint="give the key the permissions that docs/commands.md lists, or use a key that has them",
+        f"{look}: the key has no read permission ({first.message})",
+        hint="add the permissions listed in docs/settings.md to the key, or use another key",
     )
 
 
@@ -204,21 +204,21 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     # One function, because the order is the rule: from what is sure to what only suggests it; the first one decides.
     left, right = one.side, other.side
     if left.failure or right.failure:
-        return None, "one of them could not be looked at"
+        return None, "one of them could not be checked"
     if one.endpoint.is_same(other.endpoint):
-        return True, "it is the same key for the same address"
+        return True, "same key and address"
     if one.ids & other.ids:
-        return True, "they list the same ids"
+        return True, "both list the same ids"
     if left.base_url == right.base_url and left.project and right.project:
         same = (left.organization, left.project) == (right.organization, right.project)
-        return same, f"the server calls them {left.project} and {right.project}"
+        return same, f"the projects are {left.project} and {right.project}"
     if left.organization and right.organization and left.organization != right.organization:
-        return False, f"they are of the organisations {left.organization} and {right.organization}"
+        return False, f"the organisations are {left.organization} and {right.organization}"
     if not one.ids and not other.ids:
-        return None, "both are empty, and no answer names a project"
+        return None, "both are empty, and the server does not name its projects"
     if left.doubts or right.doubts or _readable(left) != _readable(right):
-        return None, "no answer names a project, and the two keys don't see the same lists whole"
-    return False, "they list no id in common"
+        return None, "the server does not name its projects, and the two keys can read different lists"
+    return False, "no common ids"
 
 
 def _readable(side: Side) -> set[str]:

@@ -25,8 +25,8 @@ _STRINGS_DEEP = 4
 _ID = re.compile(r"\bid\W{1,12}(asst_\w+)")
 # Without one of these there is no assistant in a string.
 _TELLING = re.compile(rb"asst_|\bassistant\b|\binstructions\b")
-_IN_PART = "only part of it could be read"
-_NEEDED = 'it should hold objects with "object": "assistant", as the API listed them'
+_IN_PART = "only part of its definition could be read"
+_NEEDED = 'it must contain objects with "object": "assistant", as listed by the API'
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
             mistakes.add(why)
     mistakes.raise_all()
     if not dump.assistants:
-        raise UsageFault("can't use the dumps: there is no assistant in them", hint=_NEEDED)
+        raise UsageFault("can't use the dumps: no assistant found", hint=_NEEDED)
     return dump
 
 
@@ -121,9 +121,9 @@ class _Found:
         text = DumpText(name, string)
         definitions = list(rows(string))
         if definitions:
-            self._note(f"{name} is a table: {len(definitions)} rows")
+            self._note(f"{name}: read as a table with {len(definitions)} rows")
         elif written := definition(string):
-            self._note(f"{name} is Markdown: the text in it is the instructions")
+            self._note(f"{name}: read as Markdown; its text becomes the instructions")
             definitions.append(written)
         for fields in definitions:
             self._walk(msgspec.json.encode(fields), None, 0, _Source(dump=name, exact=False))
@@ -136,25 +136,25 @@ class _Found:
             if ident not in self._records[Kind.ASSISTANT] and ident not in self._others:
                 self._unread.setdefault(ident, Unread(dump=name, id=ident, message=why))
         if text.cut is not None:
-            self._truncated[name] = f"ends inside the value that begins in line {text.cut}"
+            self._truncated[name] = f"ends in the middle of the value that starts in line {text.cut}"
         if self.taken == taken:
             message, hint = self._why_useless(name, text, string)
             return UsageFault(f"can't use dump {name}: {message}", hint=hint)
         if text.error:
-            around = f"; {text.passed} characters of text around it were passed over" if text.passed else ""
-            self._note(f"{name} was read though it is {text.error}{around}")
+            around = f"; skipped {text.passed} characters of other text" if text.passed else ""
+            self._note(f"{name}: {text.error}; read anyway{around}")
         return None
 
     def _why_useless(self, name: str, text: DumpText, string: str) -> tuple[str, str]:
         unread = next((one for one in self.unread if one.dump == name), None)
         if text.cut is not None:
-            return f"it is {text.error}; it {self._truncated[name]}", "was the download cut off?"
+            return f"{text.error}; the file {self._truncated[name]}", "check that the file was downloaded completely"
         hint = looks_like(string) if text.error else ""
         if unread and unread.message != _IN_PART:
-            return f"assistant {unread.id} can't be read: {unread.message}", hint
+            return f"can't read assistant {unread.id}: {unread.message}", hint
         if text.error:
-            return f"it is {text.error}", hint
-        return "there is no assistant in it", _NEEDED
+            return text.error, hint
+        return "no assistant found", _NEEDED
 
     def _values(self, text: DumpText, source: _Source) -> None:
         for raw, exact in text.values():
@@ -164,12 +164,9 @@ class _Found:
     def dump(self) -> Dump:
         pages = [name for name in self._pages if name not in self._truncated]
         if pages and self._last_page:
-            self._note(
-                f"{', '.join(pages)} and the last page are in the dumps; that no page between is missing, "
-                "they can't tell"
-            )
+            self._note(f"found {', '.join(pages)} and the last page; check that no page in between is missing")
         elif pages:
-            why = "says that there are more pages (has_more)"
+            why = "is not the last page (has_more)"
             self._truncated.update(dict.fromkeys(pages, why))
         return Dump(
             assistants=with_callees_by_id(list(self._records[Kind.ASSISTANT].values())),
@@ -188,7 +185,7 @@ class _Found:
         """Look for objects in a value; ``key`` is its key in a map of such values."""
         start = raw[:1]
         if depth > DEEPEST:
-            self._note(f"{source.dump}: what lies more than {DEEPEST} deep is passed over")
+            self._note(f"{source.dump}: skipped values nested more than {DEEPEST} deep")
         elif start == b'"':
             self._string(raw, source)
         elif start == b"[":
@@ -229,7 +226,7 @@ class _Found:
         if text.error:
             self._named.update(dict.fromkeys(_ID.findall(said), _IN_PART))
         if text.cut is not None and self.taken > before:
-            self._truncated[source.dump] = "has a string in it that ends inside a value"
+            self._truncated[source.dump] = "contains a string that ends in the middle of a value"
 
     # -- taking --------------------------------------------------------------------------------------
 
@@ -245,7 +242,7 @@ class _Found:
                 self._guesses.append((raw, key, source))
                 return True
             case Likeness.NAMED:
-                self._named.setdefault(head.assistant_id or "", f"{source.dump} names it and does not define it")
+                self._named.setdefault(head.assistant_id or "", f"{source.dump} names it, but does not define it")
             case Likeness.NONE:
                 if head.object is not None and head.assistant_id:
                     self._others.add(head.assistant_id)
@@ -278,7 +275,7 @@ class _Found:
                 self._assistant(raw, key, source)
         if passed:
             self._note(
-                f"{name}: {passed} definitions without an id passed over: requests for assistants that are there"
+                f"{name}: skipped {passed} definitions without an id; they are requests for assistants that were read"
             )
 
     def _assistant(self, raw: bytes, key: str | None, source: _Source) -> None:
@@ -298,11 +295,9 @@ class _Found:
         else:
             ident = invented("asst", _canonical(raw))
             found["id"] = ident
-            self._note(f"an assistant in {source.dump} has no id: it is called {ident} here")
+            self._note(f"an assistant in {source.dump} has no id; using {ident}")
         if renamed := [field for field in fields if field not in found]:
-            self._note(
-                f"{source.dump} has other names of fields than the API, which are read: {', '.join(renamed)[:200]}"
-            )
+            self._note(f"{source.dump}: read fields that the API names differently: {', '.join(renamed)[:200]}")
         found, made, notes = from_v1(found, ident)
         for note in notes:
             self._note(note)
@@ -317,7 +312,7 @@ class _Found:
     def _keep(self, record: Record) -> None:
         known = self._records[record.kind].get(record.id)
         if known is not None and _canonical(known.raw) != _canonical(record.raw):
-            self._note(f"{record.kind} {record.id} is in the dumps more than once and not the same: the last is taken")
+            self._note(f"{record.kind} {record.id} occurs in the dumps in different versions; using the last")
         self._records[record.kind][record.id] = record
         self.taken += 1
 

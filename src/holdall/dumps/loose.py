@@ -46,13 +46,13 @@ _CONSTANTS: Mapping[str, Any] = {
 }  # fmt: skip
 # What a printer writes for a value that it leaves out, and how that printer is told to write everything.
 _LEFT_OUT: Mapping[str, re.Pattern[str]] = {
-    "console.log shows no deeper: print JSON.stringify(value, null, 2) instead": re.compile(
+    "cut by console.log: print JSON.stringify(value, null, 2) instead": re.compile(
         r"<unread \[.*|\[(?:Object|Array|object Object|Circular.*)\]", re.DOTALL
     ),
-    "PowerShell cut it: write it with ConvertTo-Json -Depth 100": re.compile(
+    "cut by PowerShell: use ConvertTo-Json -Depth 100": re.compile(
         r"@\{.*\}|System\.(?:Object|Collections|Management)[\w.\[\]]*", re.DOTALL
     ),
-    "Python's print left it out: print value.model_dump_json() or json.dumps(value) instead": re.compile(
+    "left out by Python's print: print value.model_dump_json() or json.dumps(value) instead": re.compile(
         r"<unread .*|<[\w.]+ object at 0x\w+>", re.DOTALL
     ),
 }
@@ -78,7 +78,7 @@ def left_out_by(value: object) -> str:
     """For a printer's omission: the cause and the remedy; empty for any other value.
 
     >>> left_out_by("@{type=file_search}"), left_out_by("an [Object] of art")
-    ('PowerShell cut it: write it with ConvertTo-Json -Depth 100', '')
+    ('cut by PowerShell: use ConvertTo-Json -Depth 100', '')
     """
     if not isinstance(value, str) or value[:1] not in ("[", "@", "<", "S"):
         return ""
@@ -146,7 +146,7 @@ class _Parser:
         """Skip white space and comments. Raises at the end of the text."""
         end = self._skip(at)
         if end == len(self._text) or self._text.startswith("/*", end):
-            raise Unreadable("the text ends inside of it", len(self._text), ended=True)
+            raise Unreadable("unexpected end of text", len(self._text), ended=True)
         return end
 
     def _skip(self, at: int) -> int:
@@ -198,7 +198,7 @@ class _Parser:
         if self._text[at] == ",":
             return at + 1
         if self._text[at] != end:
-            raise Unreadable(f"neither a comma nor {end} after a value", at)
+            raise Unreadable(f"no comma or {end} after a value", at)
         return at
 
     def _key(self, at: int) -> tuple[str, int]:
@@ -236,7 +236,7 @@ class _Parser:
             return self.value(after, depth + 1)
         if "." in name:
             return f"<unread {name}>", at
-        raise Unreadable(f"{name[:40]} is no value", word.start(), ended=at == len(self._text))
+        raise Unreadable(f"{name[:40]} is not a value", word.start(), ended=at == len(self._text))
 
     def _call(self, name: str, at: int, depth: int) -> tuple[Any, int]:
         """The value of a printed ``Name(…)``: its fields, or its argument."""
@@ -289,7 +289,7 @@ class _Parser:
         opening = 3 if triple else 1
         body = (_TRIPLE if triple else _BODY)[quote].match(self._text, at + opening)
         if body is None:
-            raise Unreadable("a string without end", len(self._text), ended=True)
+            raise Unreadable("unterminated string", len(self._text), ended=True)
         said = body.group()[:-opening]
         if "r" not in kind and "\\" in said:
             said = _ESCAPE.sub(_unescaped, said)

@@ -313,21 +313,21 @@ def from_v1(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], list[Re
     if files and searches and not _used(resources, "file_search"):
         store = _store_of(ident, fields, files)
         resources["file_search"] = {"vector_store_ids": [store[0].id]}
-        done.append("its files became a vector store")
+        done.append("files moved to a vector store")
     if files and (interprets or not store):
         used = [*_used(resources, "code_interpreter"), *files]
         resources["code_interpreter"] = {"file_ids": list(dict.fromkeys(used))}
-        done.append("its files went to the code interpreter")
+        done.append("files moved to the code interpreter")
     if "retrieval" in kinds:
-        done.append("retrieval became file_search")
+        done.append("retrieval replaced by file_search")
     found = {key: value for key, value in fields.items() if key != "file_ids"}
     if "tools" in fields:
         found["tools"] = [_searching(tool) for tool in tools]
     if resources:
         found["tool_resources"] = resources
-    notes = [f"assistant {ident} was lifted from v1: {', '.join(done)}"] if done else []
+    notes = [f"assistant {ident}: converted from v1: {', '.join(done)}"] if done else []
     if files and not searches and not interprets:
-        notes.append(f"assistant {ident} has {len(files)} files but no tool that reads them")
+        notes.append(f"assistant {ident} has {len(files)} files, but no tool to read them")
     return found, store, notes
 
 

@@ -74,12 +74,12 @@ class DumpText:
                 value = self._text[position:stop].encode()
                 msgspec.json.decode(value, type=msgspec.Raw)
             except (ValueError, RecursionError, msgspec.DecodeError) as error:
-                self.error = f"not JSON in the value that begins in line {self._line(position)} ({error})"
+                self.error = f"invalid JSON in the value that starts in line {self._line(position)} ({error})"
                 break
             yield value, True
             position = stop
         if end - position > LONGEST:
-            raise self._unusable(f"more than {LONGEST >> 20} MiB are read as JSON only")
+            raise self._unusable(f"files over {LONGEST >> 20} MiB must be valid JSON")
         yield from self._scan(position)
 
     def _scan(self, position: int) -> Iterator[tuple[bytes, bool]]:
@@ -99,7 +99,7 @@ class DumpText:
                     self.cut = self._line(start)
                 tries -= 1
                 if not tries:
-                    raise self._unusable(f"{_MOST_TRIES} places in it look like values and are none") from None
+                    raise self._unusable(f"it contains too many invalid values ({_MOST_TRIES})") from None
                 patience -= error.position - start
                 hopeless = {place for place in hopeless if place > start} | {*error.begun}
                 # What failed may have whole values inside; once too much was read twice, what was read is left.
@@ -126,7 +126,7 @@ class DumpText:
         else:
             value, stop = parse(text, start)
             if isinstance(value, str) and value[-1:] not in ("}", "]"):
-                raise Unreadable("a string without a value in it", start + 1)
+                raise Unreadable("a string that contains no value", start + 1)
             begin = start
         try:
             raw = text[begin:stop].encode()
@@ -136,7 +136,7 @@ class DumpText:
         return (raw, True), begin, stop
 
     def _unusable(self, why: str) -> UsageFault:
-        return UsageFault(f"can't use dump {self._name}: {self.error}, and {why}")
+        return UsageFault(f"can't use dump {self._name}: {self.error}; {why}")
 
     def _line(self, position: int) -> int:
         return self._text.count("\n", 0, position) + 1
@@ -156,20 +156,19 @@ def decoded(name: str, content: bytes) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UsageFault(f"can't use dump {name}: it is not text ({error.reason} at byte {error.start})") from None
+        raise UsageFault(f"can't use dump {name}: not text ({error.reason} at byte {error.start})") from None
 
 
 _LOOKS = (
-    (r"@\{|System\.Object\[\]|^id\s{2,}: asst_", "It looks like PowerShell's own form: write it with "
-     "ConvertTo-Json -Depth 100"),
-    (r"\[(?:Object|Array)\]|\.\.\. \d+ more item", "It looks like console.log, which leaves out what lies deep: print "
+    (r"@\{|System\.Object\[\]|^id\s{2,}: asst_", "it looks like PowerShell's output: use ConvertTo-Json -Depth 100"),
+    (r"\[(?:Object|Array)\]|\.\.\. \d+ more item", "it looks like console.log, which omits nested values: print "
      "JSON.stringify(value, null, 2) instead"),
-    (r"<[\w.]+ object at 0x\w+>", "It looks like Python's print of an object: print value.model_dump_json() instead"),
-    (r"\A\s*+(?:<!doctype|<html|<\?xml)", "It looks like a web page: was it saved without a login?"),
-    (r"\A---[ \t\r]*+\n(?:[^\n]*+\n)*?---[ \t\r]*+(?:\n|\Z)", "It looks like Markdown with YAML before it: "
-     "yq --front-matter=extract -o=json . FILE writes that part as JSON; add the text as its \"instructions\""),
-    (r"^[ \t]*+(?:-[ \t]*+)?[\w\"']++:(?:\s|$)", "It looks like YAML: yq -o=json . FILE writes it as JSON"),
-    (r"\b\w+\{id=", "It looks like Java's toString: write it with a JSON mapper"),
+    (r"<[\w.]+ object at 0x\w+>", "it looks like a printed Python object: print value.model_dump_json() instead"),
+    (r"\A\s*+(?:<!doctype|<html|<\?xml)", "it looks like a web page, perhaps a login page"),
+    (r"\A---[ \t\r]*+\n(?:[^\n]*+\n)*?---[ \t\r]*+(?:\n|\Z)", "it looks like Markdown with YAML front matter: "
+     "convert that with yq --front-matter=extract -o=json . FILE, and add the text as \"instructions\""),
+    (r"^[ \t]*+(?:-[ \t]*+)?[\w\"']++:(?:\s|$)", "it looks like YAML: convert it with yq -o=json . FILE"),
+    (r"\b\w+\{id=", "it looks like Java's toString: write JSON instead"),
 )  # fmt: skip
 _HEAD = 1 << 20
 

@@ -137,11 +137,11 @@ async def open_parent(path: Path | None, progress: Progress) -> AsyncIterator[Pa
         yield None
         return
     with await asyncio.to_thread(Parent, path) as parent:
-        progress.stage("reading the parent bundle")
+        progress.stage(f"Reading {path.name}")
         try:
             await asyncio.to_thread(parent.load)
         except DamagedBundle as error:
-            progress.note(f"{error.message}; what can't be taken from it is fetched")
+            progress.note(f"{error.message}; fetching what can't be reused from it")
         yield parent
 
 
@@ -167,7 +167,7 @@ def choose_parent(
     for _, _, path in sorted(found, reverse=True):
         if is_whole(path):
             return path
-        note(f"{path} is damaged and no parent for this export; holdall verify {pasteable(path)} says more")
+        note(f"{path} is damaged and not used as a parent; for details: holdall verify {pasteable(path)}")
     return None
 
 
@@ -201,9 +201,9 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
     if resume is None and now - begin.started > FRESH_FOR:
         when = datetime.fromtimestamp(begin.started, UTC)
         raise AlreadyExists(
-            f"can't write {target}: {partial_folder(target)} holds the same export, begun on {when:%Y-%m-%d} and "
-            "never finished",
-            hint="--resume continues it and keeps the contents it has; --no-resume deletes it and starts again",
+            f"can't write {target}: {partial_folder(target)} contains the same export, started on "
+            f"{when:%Y-%m-%d} and unfinished",
+            hint="--resume continues it; --no-resume deletes it and starts again",
         )
     return target, True
 

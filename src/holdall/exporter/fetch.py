@@ -62,7 +62,7 @@ async def open_fetcher(
     async with AsyncExitStack() as stack:
         originals = containers = None
         if fallbacks.originals:
-            progress.stage("looking at the originals")
+            progress.stage(f"Reading originals in {fallbacks.originals}")
             originals = stack.enter_context(await asyncio.to_thread(Originals, fallbacks.originals))
             for note in originals.notes():
                 progress.note(note)
@@ -121,10 +121,11 @@ class Fetch:
         self._ledger, self._index, self._writer, self._progress = ledger, ledger.index, ledger.writer, ledger.progress
         self._fetcher, self._parent, self._defer = fetcher, parent, defer
         self._workers = account.limits.concurrency
+        self._downloading = f"Downloading files from {account.endpoint.host}"
 
     async def contents(self) -> None:
         """Write all contents but the deferred ones, then their records."""
-        self._progress.stage("files")
+        self._progress.stage(self._downloading)
         with self._writer.open_files() as files:
             async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
@@ -133,6 +134,7 @@ class Fetch:
 
                 await self._each(self._list, one)
                 await self._look_elsewhere()
+                self._progress.stage(self._downloading)
                 # A store that was listed later may have the text that an earlier one had not.
                 await self._look_again(content=True)
             await asyncio.to_thread(files.commit)
@@ -156,6 +158,7 @@ class Fetch:
         # After the stores, because a file of both tools may have its text in one of them.
         for file_id in (*self._surveyor.users(self._definitions.views).files, *self._definitions.files):
             await self._found(queue, file_id)
+        self._progress.expect(last=True)
 
     async def _list_store(self, store: StoreView, queue: Queue[SourceId]) -> None:
         store_id = SourceId(store.id)
@@ -166,7 +169,7 @@ class Fetch:
                 if self._ledger.takes(Kind.MEMBERSHIP, file_id, line, store_id):
                     lines.write(line + b"\n")
                 await self._found(queue, file_id, Holder(store=store_id, overlap=overlap))
-            await asyncio.to_thread(lines.commit)
+            lines.commit()
         if store_id not in self._definitions.memberships:
             self._ledger.store(store_id, store.total, count)
 
@@ -185,7 +188,7 @@ class Fetch:
             try:
                 require_id(file_id)
             except ValueError as error:
-                self._ledger.unfit(Kind.FILE, file_id, f"no bundle can hold it: {error}")
+                self._ledger.unfit(Kind.FILE, file_id, f"exceeds the limits of a bundle: {error}")
                 return
             self._progress.expect(files=1)
             await queue.put(file_id)
@@ -199,12 +202,12 @@ class Fetch:
         lacking = {id for id in self._index.lacking() if not self._holders(id)}
         if not lacking:
             return
-        self._progress.stage("looking for files in other vector stores")
+        self._progress.stage(f"Searching other vector stores of {self._account.endpoint.host}")
         surveyor = Surveyor(self._account)  # whose doubts are nobody's: what is listed here isn't exported
         try:
             others = await surveyor.definitions(Kind.STORE)
         except REFUSED as error:
-            self._progress.note(f"files that could not be got are not looked for in other stores: {error.message}")
+            self._progress.note(f"missing files were not searched for in other vector stores: {error.message}")
             return
         listed = {store.id for store in self._definitions.store_views}
         for record in others:
@@ -219,7 +222,9 @@ class Fetch:
                         self._index.want(SourceId(membership.id), Holder(store=record.id, overlap=overlap))
                         lacking.discard(SourceId(membership.id))
             except REFUSED as error:
-                self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
+                self._progress.note(
+                    f"missing files were not searched for in {record.id}: {error.message}", kind="store unread"
+                )
 
     async def _look_again(self, *, content: bool) -> None:
         async def feed(queue: Queue[Waiting]) -> None:
@@ -271,7 +276,7 @@ class Fetch:
         if told is not None and self._ledger.takes(Kind.FILE, file_id, told.raw):
             files.write(told.raw + b"\n")
             view, hash = FileView.of(told), record_hash(Kind.FILE, told.raw)
-            self._progress.expect(bytes=view.size or 0)
+            self._progress.expect(bytes=max(0, view.size or 0))
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
         return File(id=file_id, view=view, record=hash, gone=gone)
 
@@ -368,7 +373,7 @@ class Fetch:
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
         except DamagedBundle as error:
-            self._progress.note(f"{error.message}; it is fetched instead")
+            self._progress.note(f"{error.message}; fetching it instead", kind="content damaged")
             return False
         finally:
             sink.abort()

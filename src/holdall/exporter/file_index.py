@@ -59,6 +59,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
         """What the server says; not always the number of bytes that come."""
         return self.view.size if self.view else None
 
+    @property
+    def due(self) -> int:
+        """The bytes that progress expects of it, 0 where the server doesn't say how many."""
+        return max(0, self.size or 0)
+
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A file to try again after all lists.
@@ -93,8 +98,8 @@ def _reporting() -> Iterator[None]:
         if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
             raise
         raise CannotWrite(
-            f"can't keep the books of this run on disk: {error}",
-            hint="make room for passing files (TMPDIR) and run the same command again: it goes on where it stopped",
+            f"can't write temporary files: {error}",
+            hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
         ) from None
 
 

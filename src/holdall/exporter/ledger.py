@@ -108,13 +108,18 @@ class LedgerWriter:
             losses.add(loss)
 
     def missing(self, file: File, content: FetchedContent) -> None:
-        """A file whose content could not be got."""
+        """A file whose content is missing."""
         line = ledger_line(file, content)
         self.writer.add_ledger(line)
+        self.progress.advance(bytes=file.due)
         self._tally(file, line)
 
     def fetched(self, file: File, stored: Stored) -> None:
         """A file whose content the fetcher got."""
+        line = stored.ledger
+        # What was downloaded has been counted as it came.
+        came = (line.size or 0) if line.fidelity in (Fidelity.ORIGINAL, Fidelity.CONTAINER) else 0
+        self._settle(file, came)
         self._tally(file, stored.ledger, stored.entry)
 
     def reused(self, file: File, stored: Stored) -> None:
@@ -124,8 +129,8 @@ class LedgerWriter:
 
     def resumed(self, file: File, stored: Stored) -> None:
         """A content that an interrupted run has stored; its line in the ledger is kept too."""
-        self.progress.advance(bytes=file.size or stored.entry.size)
-        self.fetched(file, stored)
+        self._settle(file, 0)
+        self._tally(file, stored.ledger, stored.entry)
 
     def will_be_reused(self, file: File, entry: IndexEntry) -> None:
         """A content that will be copied from the parent, unless nothing at all has changed."""
@@ -140,7 +145,7 @@ class LedgerWriter:
     def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         """A record that goes into the bundle; a membership with its store."""
         for field, refers in unread_references(kind, id, raw, store).items():
-            message = "nothing reads this field, so what it refers to is not followed"
+            message = "unknown field; what it refers to was not exported"
             self.losses.add(report.UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         # Only where the wire has put a mark there: a record may have the same word of its own.
         if self._account and self._account.sent_keys and MARK.encode() in raw:
@@ -163,7 +168,14 @@ class LedgerWriter:
     def store(self, store_id: SourceId, counted: int | None, found: int) -> None:
         """A store of which all memberships were listed. Where a server counts too few, nothing is missing."""
         if counted is not None and counted > found:
-            self.losses.add(report.Miscount(id=store_id, what="files of a vector store", counted=counted, found=found))
+            self.losses.add(report.Miscount(id=store_id, what="files in a vector store", counted=counted, found=found))
+
+    def _settle(self, file: File, came: int) -> None:
+        """Progress has what it expects of the file, of which so many bytes ``came``."""
+        if file.due:
+            self.progress.advance(bytes=file.due - came)
+        else:
+            self.progress.expect(bytes=came)
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
         self.progress.advance(files=1)

@@ -171,10 +171,10 @@ def describe(finding: Finding) -> str:
         case Miscount():
             return f"count  {finding.id}: {finding.what}: the server says {finding.counted}, found {finding.found}"
         case Incomplete():
-            return f"incomplete  {finding.dump} {finding.message}: what else there was is not here"
+            return f"incomplete  {finding.dump} {finding.message}; the rest is missing"
         case Doubtful():
             named = f" {finding.filename}" if finding.filename else ""
-            return f"doubtful  {finding.kind} {finding.id}{named}: text, joined doubtfully: {finding.message}"
+            return f"uncertain  {finding.kind} {finding.id}{named}: uncertain text: {finding.message}"
         case UnreadableDefinition():
             where = f" in {finding.dump}" if finding.dump else ""
             return f"unreadable  {finding.kind} {finding.id}{where}: {finding.message}"
@@ -183,9 +183,9 @@ def describe(finding: Finding) -> str:
             return f"unread  {finding.kind} {finding.id}: {finding.field} refers to {refers}: {finding.message}"
         case Replaced():
             where = f" in {finding.store}" if finding.store else ""
-            return f"key  {finding.kind} {finding.id}{where}: the key was in its record, [key] stands in its place"
+            return f"key  {finding.kind} {finding.id}{where}: the record contained your key; replaced by [key]"
         case UnfinishedList():
-            return f"list  {finding.list} may lack something: {finding.message}"
+            return f"list  {finding.list} may be incomplete: {finding.message}"
         case Changed():
             return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
     raise TypeError(f"no sentence for {finding}")
@@ -273,15 +273,15 @@ def unfit(raw: bytes, store: str | None = None) -> str:
     try:
         id = require_record(raw).id
     except NotJson as error:
-        return f"its record is not JSON that a bundle can hold: {error}"
+        return f"its record is not valid JSON: {error}"
     except msgspec.MsgspecError as error:
-        return f"its record is not of a shape known here ({error})"
+        return f"its record has an unexpected format ({error})"
     except ValueError as error:
-        return f"its record is over the limits of a bundle: {error}"
+        return f"its record exceeds the limits of a bundle: {error}"
     if store is not None:
         other = MembershipView.of(Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)).vector_store_id
         if other and other != store:
-            return f"its record is that of another vector store, {other}"
+            return f"its record belongs to another vector store, {other}"
     return ""
 
 

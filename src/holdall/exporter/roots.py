@@ -132,7 +132,7 @@ class _Gathering:
             why = unfit(record.raw)
             view: Any = None if why else read_as(record.raw, KINDS[record.kind].view)
         except ValueError as error:
-            why = f"its record is not of a shape known here ({error})"
+            why = f"its record has an unexpected format ({error})"
         if why:
             self._unreadable.setdefault(key, Missing(kind=record.kind, id=record.id, message=why))
             return
@@ -209,7 +209,7 @@ def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionVie
         for one in (*(id for id in view.assistant_ids if id not in records), *callee_names(tools)):
             users.setdefault(one, []).append(view.id)
     for one, by in users.items():
-        message = "an assistant that others call is not there"
+        message = "called by another assistant, but not found"
         yield Missing(kind=Kind.ASSISTANT, id=SourceId(one), used_by=by, message=message)
 
 
@@ -217,9 +217,9 @@ def _refuse_without_key(start: Roots, picked: Iterable[DefinitionView]) -> None:
     for view in picked:
         if (start.file_search and view.store_ids) or (start.code_interpreter and view.file_ids):
             raise AuthenticationFailed(
-                f"no key for the source project: assistant {view.name or view.id} refers to stores or files that "
-                "have to be fetched, and OPENAI_SRC_API_KEY is not set",
-                hint="set the key, or leave the knowledge out: --no-file-search --no-code-interpreter",
+                f"no key for the source project: assistant {view.name or view.id} uses vector stores or files, "
+                f"and OPENAI_SRC_API_KEY is not set",
+                hint="set the key, or export without files: --no-file-search --no-code-interpreter",
             )
 
 
@@ -233,6 +233,6 @@ def refuse_nothing(definitions: Definitions, start: Roots) -> None:
         else "agents, no vector stores and no files of purpose " + ", ".join(KNOWLEDGE)
     )
     raise UsageFault(
-        f"nothing exported: the project has no {what}",
-        hint="is it the right key? --unused adds stores and files that nothing refers to",
+        f"nothing to export: the project has no {what}",
+        hint="check that this is the right key; --unused also exports vector stores and files that no assistant uses",
     )

@@ -49,8 +49,8 @@ from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
 _SUNSET = (
-    "this project has no Assistants API (OpenAI ended it on 2026-08-26): its vector stores and files are exported; "
-    "definitions can come out of a dump with --from-dump FILE"
+    "this project has no Assistants API (OpenAI shut it down on 2026-08-26): exporting vector "
+    "stores and files only; add saved definitions with --from-dump FILE"
 )
 
 
@@ -102,7 +102,7 @@ async def export(
         if report.unchanged_since is not None:
             await asyncio.to_thread(writer.discard)
             return report
-        progress.stage("sealing the bundle")
+        progress.stage(f"Finishing {place.name}")
         finished = await _to_its_end(asyncio.to_thread(writer.finish, ended=int(clock())))
     return replace(_about(report, finished), sha256=finished.sha256)
 
@@ -123,7 +123,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         definitions, losses = self.definitions, self.losses
         users = users_of(definitions.views).files
         for id in map(SourceId, sorted(gone)):
-            used_by, why = [*users.get(id, ())], "the server has no such file"
+            used_by, why = [*users.get(id, ())], "not found on the server"
             # Of one that is in a store, its text may be there all the same.
             is_lost = id in users or id in definitions.files
             is_held = id in definitions.file_records
@@ -155,6 +155,7 @@ class _Export:
     def __init__(self, account: Account | None, options: ExportOptions, progress: Progress) -> None:
         self._account, self._options, self._progress = account, options, progress
         self._start = options.start
+        self._where = account.endpoint.host if account else "the dump"
         self._definitions = Definitions()
         self._surveyor = (
             Surveyor(account, file_search=self._start.file_search, code_interpreter=self._start.code_interpreter)
@@ -164,7 +165,7 @@ class _Export:
 
     async def survey(self) -> None:
         """Find out what to export; no assistants if the account has no Assistants API."""
-        self._progress.stage("reading definitions")
+        self._progress.stage(f"Reading definitions from {self._where}")
         account, surveyor, dump = self._account, self._surveyor, self._start.dump
         for note in dump.notes if dump else ():
             self._progress.note(note)
@@ -195,7 +196,7 @@ class _Export:
         rare = {row.endpoint for row in KINDS.values() if row.rare}
         told = [where for where in absent if where not in rare]
         for where in told:
-            self._progress.note(f"the server has no {where}, so there is nothing of the kind to export")
+            self._progress.note(f"the server has no {where}; nothing to export there")
         # A server without any of these lists may be a wrong address, and its empty bundle would pass for a backup.
         if told and not (any(self._definitions.all()) or self._definitions.files):
             await require_any_endpoint(account)
@@ -248,7 +249,7 @@ class _Export:
                         self._account, self._surveyor, self._definitions, ledger, fetcher, parent=parent, defer=compared
                     )
                     await fetch.contents()
-                    self._progress.stage("looking for changes")
+                    self._progress.stage(f"Looking for changes at {self._where}")
                     changes = await self._changes(self._surveyor, hashes)
                 else:
                     writer.open_files().commit()
@@ -259,7 +260,8 @@ class _Export:
                 await asyncio.to_thread(losses.write, writer)
                 unchanged = parent is not None and digests == parent.info.digests and not changes
                 if fetch and compared:
-                    self._progress.stage("files")
+                    if parent and not unchanged:
+                        self._progress.stage(f"Copying files from {parent.path.name}")
                     await fetch.take_deferred(read=not unchanged)
             # After the containers are deleted: only then is it known which could not be.
             report = self._report(ledger, containers, parent)
@@ -320,10 +322,10 @@ def _left_out(
     left = users_of(definitions.views, stores=not start.file_search, files=not start.code_interpreter)
     for id in left.stores:
         if (Kind.STORE, id) not in taken:
-            yield LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
+            yield LeftOut(kind=Kind.STORE, id=id, message="left out by --no-file-search")
     for id in left.files:
         if not is_there(id):
-            yield LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
+            yield LeftOut(kind=Kind.FILE, id=id, message="left out by --no-code-interpreter")
 
 
 def _doubts(surveyor: Surveyor | None) -> Iterator[Finding]:

@@ -13,10 +13,11 @@ from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import declared_verdict
 from holdall.dependencies import USERS, User
+from holdall.dialects.shutdowns import announced_shutdown
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.legible import counted, human_size
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView
-from holdall.pages.markup import bar, code, facts, fidelity, fold, message, name, page, size, stacked, text
+from holdall.pages.markup import bar, code, facts, fidelity, fold, headline, message, name, page, size, stacked, text
 from holdall.pages.shares import Share, Shares
 from holdall.untrusted import read_json
 
@@ -70,9 +71,8 @@ class _Page:
 
     def _head(self) -> Iterator[str]:
         info, verdict = self._bundle.info, declared_verdict(self._bundle.info)
-        said = str(verdict)
         yield f"<header><p class=eyebrow>{name(self._bundle.path.name)}</p>\n"
-        yield f'<h1 class="{"good" if verdict.complete else "bad"}">{text(said[:1].upper() + said[1:])}</h1>\n'
+        yield headline(str(verdict), good=verdict.complete)
         yield f"<p class=lead>{_counts(info)}</p>\n"
         parts = {each: info.fidelities[each].files for each in Fidelity if each in info.fidelities}
         if parts:
@@ -89,7 +89,7 @@ class _Page:
                 ("Bundle", f"{human_size(self._bytes)}, format {text(info.format)}, written by {name(info.tool)}"),
             ]
         )
-        yield "<p class=note>As recorded at export. This page proves nothing: <code>holdall verify</code> does.</p>"
+        yield "<p class=note>As recorded at export. This page is not a check: use <code>holdall verify</code>.</p>"
         yield "</header>\n"
 
     def _lacking(self) -> Iterator[str]:
@@ -98,26 +98,22 @@ class _Page:
             return
         yield f"<section><h2>No original: {counted(self._missing.total, 'file')}</h2>\n"
         yield "<p>If you have copies, add them with <code>holdall supply</code>.</p>\n"
-        worst: list[str] = []
-        texts: list[str] = []
-        said = None
+        worst, texts = _Reasoned(), _Reasoned()
         for one in islice(self._missing.wanted(), _MISSING):
             rows = texts if one.fidelity is Fidelity.TEXT and not (one.truncated or one.doubt) else worst
-            # Most files of an export share one reason: print it only when it changes.
-            rows.append(self._wanted(one, one.message if one.message != said else None))
-            said = one.message
-        yield f"<ul class=rows>\n{''.join(worst)}</ul>\n"
-        if texts:
-            inner = f"<ul class=rows>\n{''.join(texts)}</ul>\n"
-            yield fold(f"Text only <small>{len(texts)}</small>", inner, is_open=len(texts) <= _OPEN)
+            rows.add(one.message, self._wanted(one))
+        yield f"<ul class=rows>\n{''.join(worst.rows)}</ul>\n"
+        if texts.rows:
+            inner = f"<ul class=rows>\n{''.join(texts.rows)}</ul>\n"
+            yield fold(f"Text only <small>{texts.count}</small>", inner, is_open=texts.count <= _OPEN)
         yield f"{_more(self._missing.total - _MISSING)}</section>\n"
 
     @staticmethod
-    def _wanted(one: Wanted, why: str | None) -> str:
+    def _wanted(one: Wanted) -> str:
         how = fidelity(one.fidelity, doubtful=one.doubt is not None, cut=one.truncated)
         notes = [f"used by {_users(one.used_by)}"] if one.used_by else []
-        notes += ["gone from the project"] if one.gone else []
-        notes += [message(said) for said in (one.doubt, why) if said]
+        notes += ["deleted at the source"] if one.gone else []
+        notes += [message(one.doubt)] if one.doubt else []
         note = f"<small>{'; '.join(notes)}</small>" if notes else ""
         named = name(one.filename or "(no name)")
         return f"<li><span>{named} {code(one.id)}</span>{how}<i>{size(one.size)}</i>{note}</li>\n"
@@ -159,14 +155,19 @@ class _Page:
         yield "</article>\n"
 
     def _card_facts(self, fields: dict[str, Any], view: DefinitionView) -> Iterator[tuple[str, str]]:
-        yield "Model", name(view.model or "none")
+        yield "Model", _model(view.model)
         if stores := view.store_ids:
             shown = stores[: min(_OF_ONE, self._files)]
             self._files -= len(shown)
             left = [f"and {len(stores) - len(shown)} more"] if len(stores) > len(shown) else []
             yield "Searches", "<br>".join([*map(self._store_link, shown), *left])
         found = _parameters(fields, view, long=False)
-        yield from ((_title(field), self._cut(_short(value))) for field, value in self._fitting(found))
+        said = [f"<span>{text(_title(field))} {self._value(value)}</span>" for field, value in self._fitting(found)]
+        if said:
+            yield "Parameters", f"<span class=values>{' '.join(said)}</span>"
+
+    def _value(self, value: object) -> str:
+        return f"<code><bdi>{self._cut(_short(value))}</bdi></code>"
 
     def _store_link(self, id: SourceId) -> str:
         number = self._numbers.get(id)
@@ -226,7 +227,8 @@ class _Page:
                 ("Size", f"{human_size(share.bytes)} {bar(share.bytes / largest)}"),
                 (
                     "Used by",
-                    ", ".join(map(name, users)) + (" and perhaps more" * (len(users) == USERS)) or "nobody here",
+                    ", ".join(map(name, users)) + (" and perhaps more" * (len(users) == USERS))
+                    or "no assistant in this bundle",
                 ),
             ]
         )
@@ -253,7 +255,7 @@ class _Page:
         """What no bundle can hold, and the fields that seem to hold a credential."""
         outside, found = self._missing.outside, self._missing.credentials
         if outside:
-            yield "<section><h2>Not included: hosted elsewhere, or gone</h2>\n<ul class=plain>\n"
+            yield "<section><h2>Not included: hosted elsewhere or deleted</h2>\n<ul class=plain>\n"
             for one in outside[:_MISSING]:
                 users = f"<small>used by {_users(one.used_by)}</small>" if one.used_by else ""
                 yield f"<li>{message(one)} {users}</li>\n"
@@ -263,6 +265,22 @@ class _Page:
             yield "The values are not repeated in this list.</p>\n<ul class=plain>\n"
             yield from (f"<li>{message(one)}</li>\n" for one in found)
             yield f"</ul>\n{_more(found.total - len(found))}</section>\n"
+
+
+class _Reasoned:
+    """Rows below the reason that they share: most files of an export have the same one."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.count = 0
+        self._said: str | None = None
+
+    def add(self, why: str | None, row: str) -> None:
+        if why and why != self._said:
+            self.rows.append(f"<li class=why>{message(why)}</li>\n")
+            self._said = why
+        self.rows.append(row)
+        self.count += 1
 
 
 def _files(title: str, lines: Sequence[tuple[str, LedgerLine | None]], count: int) -> Iterator[str]:
@@ -285,6 +303,11 @@ def _row(id: str, line: LedgerLine | None, largest: int) -> str:
 def _more(left: int) -> str:
     """How much is cut off, and what shows it."""
     return f"<p class=note>… and {left} more: <code>holdall inspect --all --json</code></p>\n" if left > 0 else ""
+
+
+def _model(model: str | None) -> str:
+    day = announced_shutdown(model or "")
+    return name(model or "none") + (f" <em class=end>OpenAI shuts it down on {day}</em>" if day else "")
 
 
 def _users(users: list[User]) -> str:

@@ -42,6 +42,13 @@ def message(value: object) -> str:
     return name(value, _MESSAGE)
 
 
+def headline(verdict: str, *, good: bool) -> str:
+    """The verdict: its word large, and below it what it counts."""
+    word, colon, rest = verdict.partition(": ")
+    below = f" <span>{message(rest)}</span>" if rest else ""
+    return f'<h1 class="{"good" if good else "bad"}">{message(word)}{colon.strip()}{below}</h1>\n'
+
+
 def code(value: object) -> str:
     return f"<code>{name(value)}</code>"
 
@@ -66,7 +73,7 @@ def fidelity(value: Fidelity | None, count: int | None = None, *, doubtful: bool
     if value is None:
         return '<b class="unknown">unknown</b>'
     number = "" if count is None else f"{count} "
-    word = FIDELITIES[value] + (", cut short" if cut else "") + (", joined doubtfully" if doubtful else "")
+    word = FIDELITIES[value] + (", cut short" if cut else "") + (", uncertain" if doubtful else "")
     return f'<b class="{value.value}">{number}{word}</b>'
 
 

@@ -63,7 +63,7 @@ def scan(paths: Iterable[Path], mapping: Path, renaming: Renaming) -> Iterator[C
     paths = list(paths)
     for path in paths:
         if not path.exists():
-            raise UsageFault(f"can't look into {path}: there is no such file or folder")
+            raise UsageFault(f"can't read {path}: no such file or folder")
     matcher, own = Matcher(renaming), mapping.stat()
     seen: set[tuple[int, int]] = set()
     for file in chain.from_iterable(map(_files, paths)):
@@ -84,7 +84,7 @@ def scan(paths: Iterable[Path], mapping: Path, renaming: Renaming) -> Iterator[C
 def _files(root: Path) -> Iterator[Path | Passed]:
     """Regular files at and below ``root``."""
     if root.is_symlink():
-        yield Passed(path=root, why="a symlink, which isn't followed")
+        yield Passed(path=root, why="symlink, not followed")
         return
     if root.is_file():
         yield root
@@ -119,7 +119,7 @@ def _look(file: Path, status: os.stat_result, matcher: Matcher) -> Iterator[Chan
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        yield Passed(path=file, why=f"not the {encoding} that it says to be")
+        yield Passed(path=file, why=f"not valid {encoding}")
         return
     found = matcher.rewrite(text)
     for left in found.left:
@@ -150,7 +150,7 @@ def write(change: Change) -> None:
     try:
         status = os.stat(path, follow_symlinks=False)
         if (status.st_mtime_ns, status.st_size) != change.stamp:
-            raise CannotWrite(f"can't write {path}: it has just been changed by somebody else")
+            raise CannotWrite(f"can't write {path}: another program has just changed it")
         descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(change.after.encode(change.encoding))

@@ -22,7 +22,7 @@ from holdall.safe_open import read_regular
 
 MAPPING = "mapping.json"
 
-_WRITTEN_DOWN = "it is written down as a request for the Responses API, which has no id"
+_WRITTEN_DOWN = "imported as a Responses API request, which has no id"
 
 # Of shorter ids nobody could say whether a word is one.
 _SHORTEST = 8
@@ -94,12 +94,12 @@ def read_renaming(path: Path) -> Renaming:
     except OSError as error:
         raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
-        raise UsageFault(f"can't read the mapping {path}: it isn't one ({error})") from None
+        raise UsageFault(f"can't read the mapping {path}: not a mapping ({error})") from None
     unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}
     rows = [(row.old, row.new) for row in found.mappings if row.old not in unusable]
     targets = _targets([*rows, *chain.from_iterable(copied.items() for copied in msgspec.structs.astuple(copies))])
     if not targets and not unusable:
-        raise UsageFault(f"can't read the mapping {path}: there is no id in it")
+        raise UsageFault(f"can't read the mapping {path}: it contains no ids")
     ids = {}
     for old, new in targets.items():
         if why := _unusable(old, new):
@@ -121,13 +121,13 @@ def _unusable(old: str, new: set[str]) -> str:
     if new == {old}:
         return ""  # nothing to write
     if not new:
-        return "the mapping leads to nothing: it was not imported"
+        return "no new id: not imported"
     if len(new) > 1:
-        return f"the mapping leads to several: {', '.join(sorted(new))}"
+        return f"several new ids: {', '.join(sorted(new))}"
     if len(old) < _SHORTEST or not _OLD.fullmatch(old):
-        return "it is too short, or too odd, to be told from other words"
+        return "too short or unusual to search for safely"
     if not _NEW.fullmatch(next(iter(new))):
-        return "its new id has characters that don't belong into a file"
+        return "its new id contains unsafe characters"
     return ""
 
 
@@ -151,7 +151,7 @@ class Matcher:
 
         >>> found = Matcher(Renaming(ids={"asst_old1": "asst_new1"}, unusable={})).rewrite("asst_old1 asst_old1-x")
         >>> found.text, found.count, found.left[0].why
-        ('asst_new1 asst_old1-x', 1, 'asst_old1 is only a part of it')
+        ('asst_new1 asst_old1-x', 1, 'contains asst_old1, but is longer')
         """
         count = at = 0
         line = 1
@@ -164,7 +164,7 @@ class Matcher:
                 border, word = border[0], border[1:] + word
             new, why = self._ids.get(word), ""
             if new is not None and _CONTINUED.match(text, match.end()):
-                new, why = None, f"{word} is only a part of it"
+                new, why = None, f"contains {word}, but is longer"
             if new is not None:
                 count += 1
                 return border + new
@@ -188,5 +188,5 @@ class Matcher:
             if len(word) > length:
                 for part in (word[:length], word[-length:]):
                     if part in self._ids:
-                        return f"{part} is only a part of it"
-        return "the mapping doesn't have it" if _ID.fullmatch(word) else ""
+                        return f"contains {part}, but is longer"
+        return "not in the mapping" if _ID.fullmatch(word) else ""

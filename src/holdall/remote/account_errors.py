@@ -157,8 +157,8 @@ _PAGES = (AuthenticationFailed, NotFound, PermissionDenied, RequestRefused, Unex
 _BY_STATUS: Mapping[int, tuple[type[RemoteError], str, str]] = {
     403: (
         PermissionDenied,
-        "the {side} key may not do this",
-        "give the key the missing permission, or use a key that has it",
+        "the {side} key lacks permission",
+        "add the permission to the key, or use another key",
     ),
     404: (NotFound, "not found", ""),
     429: (RateLimited, "the {side} project is rate limited", "wait, or lower --concurrency (MAX_CONCURRENCY)"),
@@ -217,15 +217,15 @@ class AccountErrors:
         side = self._target.side
         if status == 401:
             named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
-            why = f"not one of the {named} that is asked for" if named else "not accepted"
+            why = f"not for the {named} that was requested" if named else "not accepted"
             key, base_url = self._target.variable("API_KEY"), self._target.variable("BASE_URL")
-            hint = f"check {key}, and {base_url} if the key is for another server"
+            hint = f"check {key}; if the key is for another server, set {base_url}"
             return AuthenticationFailed, f"the {side} key is {why}", hint
         if status == 402 or (status in (403, 429) and refusals.is_spent(code, kind)):
             return (
                 QuotaExhausted,
-                f"the {side} project has no quota, credit or budget left",
-                "add credit or raise the limit in the project's billing settings, then run the same command again",
+                f"the {side} project is out of quota, credit or budget",
+                "add credit or raise the limit in the billing settings, then run the same command again",
             )
         if status in _BY_STATUS:
             cls, why, hint = _BY_STATUS[status]
@@ -238,7 +238,7 @@ class AccountErrors:
 
     def refused_elsewhere(self, what: str, status: int, origin: str) -> RemoteError:
         """The error for a file's content refused by another origin: it says nothing about the account or its key."""
-        said = f"{origin}, to which it is redirected, answered with {status}"
+        said = f"redirected to {origin}, which answered with {status}"
         cls = NotFound if status == 404 else ServerFailed if status >= 500 or status in (408, 429) else RequestRefused
         return cls(f"{what}: {said}", status=status, detail=said)
 
@@ -258,7 +258,7 @@ class AccountErrors:
     def unreadable(self, what: str, why: object, *, status: int, request_id: str | None) -> UnexpectedAnswer:
         """The error for a 2xx answer that can't be read."""
         return UnexpectedAnswer(
-            f"{what}: the answer can't be read ({self.clean(str(why))})",
+            f"{what}: invalid answer ({self.clean(str(why))})",
             hint=self._is_it_the_api,
             status=status,
             request_id=request_id,
@@ -279,18 +279,18 @@ class AccountErrors:
                 ambiguous=error.ambiguous,
             )
         if isinstance(error, TooLong) or "Receive buffer too long" in said:  # h11's words
-            why = said if isinstance(error, TooLong) else "its head is longer than 100 KiB"
+            why = said if isinstance(error, TooLong) else "its headers are longer than 100 KiB"
             return AnswerTooLong(
-                f"{what}: the answer is not read to its end: {why}",
+                f"{what}: the answer was not read to its end: {why}",
                 hint=self._is_it_the_api,
                 detail=why,
                 ambiguous=True,
             )
         if isinstance(error, httpx2.TooManyRedirects):
-            return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._target), ambiguous=True)
+            return NotTheApi(f"{what}: too many redirects", hint=hints.for_page(self._target), ambiguous=True)
         if isinstance(error, (httpx2.HTTPError, TimeoutError)) and not isinstance(error, httpx2.DecodingError):
             return self._unanswered(what, error, said)
-        return UnexpectedAnswer(f"{what}: the answer can't be used ({said or type(error).__name__})", ambiguous=True)
+        return UnexpectedAnswer(f"{what}: invalid answer ({said or type(error).__name__})", ambiguous=True)
 
     def _unanswered(self, what: str, error: Exception, said: str) -> Unreachable:
         kind = hints.trouble(error)
@@ -302,7 +302,7 @@ class AccountErrors:
             cls = ConnectionMisconfigured
         why = kind if timed_out else f"{kind} ({said or type(error).__name__})"
         return cls(
-            f"{what}: {self._target.endpoint.host} can't be reached: {why}",
+            f"{what}: can't reach {self._target.endpoint.host}: {why}",
             hint=hints.for_trouble(kind, self._target),
             ambiguous=not unsent,
         )

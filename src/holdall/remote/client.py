@@ -48,7 +48,7 @@ def path(template: str, *ids: str) -> str:
     """
     if any(map(is_invented, ids)):
         # A mistake of ours, or a server that gives such an id after all.
-        raise RequestRefused(f"can't ask for {', '.join(ids)[:200]}: no server gives such an id")
+        raise RequestRefused(f"can't ask for {', '.join(ids)[:200]}: not a valid id")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
 
 
@@ -65,7 +65,7 @@ def viewed(raw: bytes, of: type[T], what: str) -> T:
             if isinstance(of, type) and issubclass(of, View):
                 return of.of_values(values)
             return msgspec.convert(values, of)
-        raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
+        raise UnexpectedAnswer(f"can't read {what}: its record has an unexpected format ({error})") from None
 
 
 def _is_deleted(raw: bytes) -> bool:
@@ -175,14 +175,14 @@ class Account(Wire):
             answer, page = await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
             patient = True
             if page is None:
-                raise self.unreadable(f"can't list {where}", answer, "no list in it")
+                raise self.unreadable(f"can't list {where}", answer, "the answer contains no list")
             return page
 
         def over(why: str) -> None:
             self._endless += 1
             if doubt is None:
                 raise UnexpectedAnswer(
-                    f"can't list {where}: {why}", hint="use a project that has fewer of them", detail=why
+                    f"can't list {where}: {why}", hint="use a project with fewer objects", detail=why
                 )
             doubt(why)
 
@@ -256,7 +256,7 @@ class Account(Wire):
         except RemoteError as error:
             raise (refused or error) from None
         raise refused or RequestRefused(
-            f"can't DELETE {where}: answered with {status}, but it is still there", status=status
+            f"can't DELETE {where}: answered with {status}, but the object still exists", status=status
         )
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -285,7 +285,8 @@ class Account(Wire):
                     else:
                         wait = tries.after(error, slot)
                         if wait >= _LONG:
-                            self.progress.note(f"{error.message}; trying again in {wait:.0f} s")
+                            kind = f"waiting: {type(error).__name__}"
+                            self.progress.note(f"waiting {wait:.0f} s: {error.message}", kind=kind)
                 else:
                     tries.succeeded()
                     if held:

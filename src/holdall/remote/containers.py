@@ -129,7 +129,7 @@ class Containers:
         got = await transfer(
             lambda rest: self._account.download(copied.id, container=container.id, rest=rest, size=size),
             open_sink,
-            what=f"can't download the copy of file {file_id}",
+            what=f"can't download the container copy of file {file_id}",
             limits=self._account.limits,
             progress=self._account.progress,
             declared=size,
@@ -199,7 +199,9 @@ class Containers:
             if isinstance(error, NotFound) or refusals.read(error).reason is RefusalReason.CONTAINER:
                 return
             self.left.append(ident)
-            self._account.progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")
+            self._account.progress.note(
+                f"{error.message}; it expires 20 minutes after its last use", kind="container left"
+            )
 
     async def _find_lost(self) -> None:
         """Finds, by their name, containers whose creation was never answered."""
@@ -211,7 +213,7 @@ class Containers:
                     self._alive.add(found.id)
         except (RemoteError, msgspec.DecodeError):
             self._account.progress.note(
-                "a container may have been made whose id is not known; it expires by itself after 20 minutes"
+                "a container with an unknown id may have been created; it expires after 20 minutes"
             )
 
 

@@ -24,7 +24,7 @@ from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
-from holdall.remote.transfer import ContentSink, transfer
+from holdall.remote.transfer import ContentSink, Unsized, transfer
 from holdall.word_match import WordMatcher
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
@@ -77,7 +77,7 @@ class _File:
         self.notes: list[str] = []
         self.text: tuple[ContentSink, FetchedContent] | None = None
         """A parsed text that lies in a sink, and is used if no better fidelity can be had."""
-        self.no_text = "it is in no vector store, so there is no parsed text"
+        self.no_text = "no parsed text: not in any vector store"
 
 
 class ContentFetcher:
@@ -92,6 +92,7 @@ class ContentFetcher:
         self._account, self._originals, self._containers = account, originals, containers
         self._refused: dict[str, RemoteError] = {}
         self._sizes_hold = True
+        self._unsized = Unsized()
 
     async def fetch(
         self,
@@ -145,6 +146,7 @@ class ContentFetcher:
                 progress=self._account.progress,
                 declared=work.size,
                 expected=work.size if self._sizes_hold else None,
+                unsized=self._unsized,
             )
         except REFUSED as refusal:
             work.error = refusal
@@ -172,7 +174,6 @@ class ContentFetcher:
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
-        self._account.progress.advance(bytes=found.original.size)
         work.notes.append(found.check)
         return FetchedContent(fidelity=Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
@@ -180,12 +181,12 @@ class ContentFetcher:
         if self._containers is None or work.view is None:
             return None
         if work.size is None:
-            work.notes.append("no container: the file's size is not known, so a copy could not be checked")
+            work.notes.append("not through a container: the file's size is unknown, so a copy can't be checked")
             return None
         try:
             route = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Fidelity.CONTAINER))
         except NoContainer as closed:
-            work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
+            work.notes.append(f"not through a container: {closed.error.detail or closed.error.message}")
         except (*REFUSED, QuotaExhausted, RateLimited) as refusal:
             work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
         else:
@@ -197,7 +198,6 @@ class ContentFetcher:
             return None
         (sink, content), work.text = work.text, None
         await asyncio.to_thread(sink.commit)
-        self._account.progress.advance(bytes=work.size or 0)
         return content
 
     async def _read_text(self, work: _File, matchers: Sequence[WordMatcher] = ()) -> bool:

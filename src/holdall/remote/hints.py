@@ -25,16 +25,16 @@ class Trouble(StrEnum):
     """Why there was no answer."""
 
     UNTRUSTED = "its certificate is not trusted"
-    EXPIRED = "its certificate has expired, or is not valid yet"
+    EXPIRED = "its certificate has expired or is not yet valid"
     OTHER_HOST = "its certificate is for another host"
-    NO_TLS = "it doesn't speak TLS"
-    NO_NAME = "there is no such host"
-    REFUSED = "nothing listens there"
-    NO_ROUTE = "there is no way to it"
-    PROXY_LOGIN = "the proxy wants a user name and password"
-    PROXY = "the proxy refuses"
-    NO_CONNECTION = "no connection in time"
-    SILENT = "no answer in time"
+    NO_TLS = "it does not support TLS"
+    NO_NAME = "unknown host"
+    REFUSED = "connection refused"
+    NO_ROUTE = "no route to host"
+    PROXY_LOGIN = "the proxy requires a user name and password"
+    PROXY = "the proxy refused the connection"
+    NO_CONNECTION = "connecting timed out"
+    SILENT = "no answer before the timeout"
     LOST = "the connection was lost"
 
 
@@ -111,24 +111,22 @@ def trouble(error: Exception) -> Trouble:
 
 _THROUGH = "requests go through the proxy {proxy} (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY)"
 _WITH_OR_WITHOUT_PROXY = {
-    Trouble.UNTRUSTED: "set SSL_CERT_FILE to a PEM file with the certificates to trust (or SSL_CERT_DIR), behind a "
-    "company's proxy those of the company; they replace the system's (REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are not "
-    "read)",
-    Trouble.EXPIRED: "look at this machine's date; if that is right, the server's owner has to renew the certificate",
-    Trouble.OTHER_HOST: "check the host in {base_url}: it must be the one that the certificate names",
-    Trouble.NO_TLS: "check {base_url}{or_proxy}: a server without TLS needs http:// in place of https://, and "
-    "{insecure_http}=true on another machine",
-    Trouble.PROXY_LOGIN: "write them into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT (NO_PROXY lists hosts that need "
-    "no proxy)",
-    Trouble.PROXY: f"{_THROUGH}; it has to let {{host}} pass, or NO_PROXY to name it",
+    Trouble.UNTRUSTED: "set SSL_CERT_FILE (or SSL_CERT_DIR) to the certificates to trust, in PEM format, e.g. those of "
+    "your company's proxy; they replace the system's (REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are ignored)",
+    Trouble.EXPIRED: "check this machine's date; if it is right, the server's certificate must be renewed",
+    Trouble.OTHER_HOST: "check the host in {base_url}: it must match the certificate",
+    Trouble.NO_TLS: "check {base_url}{or_proxy}: for a server without TLS use http://, and on another machine set "
+    "{insecure_http}=true",
+    Trouble.PROXY_LOGIN: "set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (NO_PROXY lists hosts to reach directly)",
+    Trouble.PROXY: f"{_THROUGH}; allow {{host}} there, or add it to NO_PROXY",
 }
-_THROUGH_PROXY = f"{_THROUGH}; check it, and {{base_url}}; NO_PROXY lists hosts that need no proxy"
+_THROUGH_PROXY = f"{_THROUGH}; check it, and {{base_url}}; NO_PROXY lists hosts to reach directly"
 _WITHOUT_PROXY = {
     Trouble.NO_NAME: "check the host in {base_url}, and the network (DNS); behind a proxy set HTTPS_PROXY",
     Trouble.REFUSED: "is the server running? Check host and port in {base_url}",
     Trouble.NO_ROUTE: "check the network, a VPN or firewall, and {base_url}; behind a proxy set HTTPS_PROXY",
     Trouble.NO_CONNECTION: "check the network, a VPN or firewall, and {base_url}; behind a proxy set HTTPS_PROXY",
-    Trouble.SILENT: "the server took the request and said nothing: try again later, or check {base_url}",
+    Trouble.SILENT: "the server accepted the connection but did not answer: try again later, or check {base_url}",
     Trouble.LOST: "check the network, and {base_url}; behind a proxy set HTTPS_PROXY",
 }
 
@@ -160,7 +158,7 @@ def for_refusal(status: int, code: str | None, detail: str, target: RequestTarge
     if regional := _REGIONAL.search(detail):
         return f"set {target.variable('BASE_URL')}=https://{regional[1]}/v1"
     if status == 400 and _PLAIN_TO_TLS.search(detail):
-        return f"write https:// in place of http:// into {target.base_url}"
+        return f"use https:// instead of http:// in {target.base_url}"
     if status == 407:
         return for_trouble(Trouble.PROXY_LOGIN, target)
     if status in (400, 404):
@@ -176,8 +174,8 @@ def _for_scope(what: str, target: RequestTarget) -> str:
     }[what]
     variable = target.variable(variable)
     if value is None:
-        return f"set {variable} to the id of the key's {title}"
-    return f"{named} says {value}: set {variable} to the key's own {title}, or unset it (project keys need none)"
+        return f"set {variable} to the {title} id of the key"
+    return f"{named} is {value}: set {variable} to the {title} of the key, or unset it (project keys don't need it)"
 
 
 def _for_azure(status: int, detail: str, target: RequestTarget) -> str:
@@ -186,14 +184,14 @@ def _for_azure(status: int, detail: str, target: RequestTarget) -> str:
     version = query.get("api-version")
     if version is not None:
         # A 404 without a word on the version may be about the object.
-        return f"{target.variable('BASE_URL')} ends in ?api-version={version}: set another one" if said else ""
+        return f"{target.variable('BASE_URL')} ends in ?api-version={version}: use another version" if said else ""
     azure = target.host.endswith(_AZURE) and status == 404 and "resource not found" in detail.lower()
     if not (said or azure):
         return ""
     return (
-        "Azure wants its API version in the base URL: "
+        "Azure needs the API version in the base URL: "
         f"{target.variable('BASE_URL')}='{target.endpoint.base_url}?api-version=v1' "
-        "(v1 for Foundry projects, a date as 2024-05-01-preview for …/openai; …/openai/v1 needs none)"
+        "(v1 for Foundry projects, a date such as 2024-05-01-preview for …/openai, none for …/openai/v1)"
     )
 
 
@@ -201,7 +199,8 @@ def for_page(target: RequestTarget, moved_to: str = "") -> str:
     """The hint for a web page in place of the API's answer, or a redirect to another origin."""
     if moved_to:
         return (
-            f"set {target.base_url} to {moved_to}… if the API is there; log in to this network if that is a login page"
+            f"set {target.base_url} to {moved_to}… if that is the API; if it is a login page, log in to this "
+            f"network first"
         )
     missing = "" if "/v1" in urlsplit(target.endpoint.base_url).path else " (is /v1 missing at its end?)"
-    return f"a login page, a block page of a proxy, or the wrong address: {target.base_url}{missing}"
+    return f"this may be a login page, a proxy's block page or a wrong address: check {target.base_url}{missing}"

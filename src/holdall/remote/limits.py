@@ -209,7 +209,7 @@ class Limits:
         if _may_be_about_this_one(error):
             self._given_up[route] += 1
             if self._given_up[route] == HOPELESS:
-                self.note(f"{error.message}; {HOPELESS} of {route} in a row failed: the next ones are tried once each")
+                self.note(f"{error.message}; {HOPELESS} requests to {route} failed in a row: no more retries there")
 
     def succeeded(self, route: str, *, waited: bool) -> None:
         self._succeeded_once.add(route)

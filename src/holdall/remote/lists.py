@@ -40,8 +40,8 @@ Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
 Count = Callable[[], Awaitable[int | None]]
 
 MOST = 25_000
-"""Items of a list of which nothing tells how many it has; of files, whose pages are longer, five times as many; of one
-that says that it has ended, twice as many."""
+"""Items of a list of which nothing tells how many it has, also where they come in one page; of files, whose pages are
+longer, five times as many."""
 PAGE_MOST = 100_000
 """Items of one page, however few were asked for."""
 _LONGER, _SURER = 5, 8
@@ -83,11 +83,11 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
     sent, behind = _sent(raw, where)
     if sent.data is msgspec.UNSET:
         return None
-    doubts = ["something else stands behind the list in an answer"] if behind else []
+    doubts = ["unexpected data after the list in an answer"] if behind else []
     found = [(item, identity(item)) for item in map(bytes, (sent.data or [])[: PAGE_MOST + 1])]
     kept = [(item, id) for item, id in found if not (is_altered and MARK in (id or ""))]
     if len(kept) < len(found):
-        doubts.append("an id in it has the key in it")
+        doubts.append("an id in it contains your key")
     return Page(
         items=[item for item, _ in kept],
         ids=[id for _, id in kept],
@@ -99,12 +99,12 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
 def _sent(raw: bytes, where: str) -> tuple[_Sent, bytes]:
     """A page's fields, and what stands behind its JSON."""
     if is_richer(raw, _PAGE_VALUES):
-        raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
+        raise AnswerTooLong(f"can't list {where}: a page has more than {_PAGE_VALUES} values")
     with suppress(ValueError):
         require_plain(raw, longest=MAX_PAGE, richest=_PAGE_VALUES)
         return msgspec.json.decode(raw, type=_Sent), b""
     if len(raw) > MAX_JSON:
-        raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it")
+        raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes can't be parsed")
     # One record that no decoder reads is no reason to lose the others: they are told apart by brackets and commas.
     raw = trimmed(raw)
     pieces, end = split_json(raw)
@@ -146,7 +146,7 @@ class _Bound:
         self._items, self._requests, self._bytes = (
             max(1, most // share) for most in (MOST * longer, _REQUESTS, _BYTES * longer)
         )
-        self._counted, self._is_counted = counted, False
+        self._counted = counted
         self._is_steady = is_steady if endless == 0 else None
         self.items = self.requests = self.bytes = 0
 
@@ -158,7 +158,6 @@ class _Bound:
         if self._counted and (self.items >= _UNCOUNTED or self._is_over(ends)):
             count, self._counted = await self._counted(), None
             if count:
-                self._is_counted = True
                 self._items = 2 * count + _UNCOUNTED
                 self._requests = max(self._requests, count // 10)
                 self._bytes = max(self._bytes, count << 14)
@@ -169,16 +168,13 @@ class _Bound:
                     _SURER * most for most in (self._items, self._requests, self._bytes)
                 )
             self._is_steady = None
-        taken = fresh[: max(0, min(len(fresh) - (self.items - self._most(ends)), PAGE_MOST))]
+        taken = fresh[: max(0, min(len(fresh) - (self.items - self._items), PAGE_MOST))]
         self.items -= len(fresh) - len(taken)
         return taken, len(taken) < len(fresh) or self._is_over(ends)
 
-    def _most(self, ends: bool) -> int:
-        return 2 * self._items if ends and not self._is_counted else self._items
-
     def _is_over(self, ends: bool) -> bool:
         if ends:
-            return self.items > self._most(ends)
+            return self.items > self._items
         return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
 
 
@@ -241,11 +237,11 @@ class Listing:
             except (RequestRefused, NotFound, ServerFailed, AnswerTooLong) as error:
                 if "after" not in query:
                     raise
-                self._leave_open(page, f"the server refuses to give the next page ({error.detail or error.status})")
+                self._leave_open(page, f"the server refused the next page ({error.detail or error.status})")
                 return
             fresh = self._fresh(page)
             if conflicting := _conflicting_id(page):
-                self._doubt(f"it has two different records of the id {conflicting[:100]}, of which the first is taken")
+                self._doubt(f"it has two different records with the id {conflicting[:100]}; using the first")
             ends = page.has_more is False and bool(page.items or not self._promised)
             taken, is_over = await self._bound.take(fresh, ends=ends)
             if taken:
@@ -255,22 +251,22 @@ class Listing:
                 self._is_full = len(page.items) in (self._sizes[0].get("limit"), *_USUAL)
             if is_over:
                 read = f"{self._bound.items} items in {self._bound.requests} pages"
-                self._over(f"it is too long: read no further than {read}")
+                self._over(f"too long: stopped after {read}")
             if is_over or ends:
                 return
             if fresh and self._last is None:
                 if page.has_more or self._is_full:
-                    self._doubt("its items have no ids, so there is no asking for the next page")
+                    self._doubt("its items have no ids, so the next page can't be requested")
                 return
             if fresh:
                 self._promised, is_second = bool(page.has_more), False
                 query = {**query, "after": self._last}
             elif not page.items or page.has_more is False or is_second:
                 if page.has_more or self._promised:
-                    self._leave_open(page, "the server says that there is more, and gives nothing new")
+                    self._leave_open(page, "the server reports more items, but returns none")
                 elif self._given == 1:
                     # Where a second page showed that the server pages at all, this is believed to be the end.
-                    self._leave_open(page, "the server does not say where it ends")
+                    self._leave_open(page, "the server does not mark its end")
                 return
             else:
                 # A page that is repeated once may be followed by the right one.

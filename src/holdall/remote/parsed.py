@@ -113,9 +113,9 @@ async def _ask(account: Account, route: str, token: str | None) -> _Page:
         more = msgspec.json.decode(answer.raw, type=_More)
     except (ValueError, RecursionError) as error:
         raise UnexpectedAnswer(
-            f"can't read the text at {route}: not of a shape known here ({error})",
+            f"can't read the text at {route}: unexpected format ({error})",
             status=answer.status,
-            detail=f"parsed text of an unknown shape: {error}",
+            detail=f"parsed text in an unexpected format: {error}",
         ) from None
     return _Page(sent=sent, parts=parts, digest=digest, letters=letters, more=more)
 
@@ -124,7 +124,7 @@ def _require_no_key(redactor: Redactor, page: bytes, parts: Parts) -> None:
     """Raises ValueError where one of our keys stands in the page and not in the file's text, which may have it."""
     marked = redactor.raw(page)
     if marked is not page and marked.count(MARK.encode()) > sum(redactor.text(part).count(MARK) for part in parts):
-        raise ValueError("the key is sent back in it")
+        raise ValueError("it contains your key")
 
 
 def _digest(parts: Parts) -> tuple[bytes, int]:

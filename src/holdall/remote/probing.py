@@ -65,7 +65,7 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
 def may_be_there(error: RemoteError) -> str | None:
     """The doubt to report where ``error`` counted as absence and may be temporary; else None."""
     if isinstance(error, ServerFailed) and error.status not in NO_SUCH_ROUTE:
-        return f"the server fails with {error.status} here, as wherever it is asked"
+        return f"the server answers every request with {error.status}"
     return None
 
 
@@ -85,13 +85,13 @@ async def require_assistants(account: Account) -> None:
     """Raise what ``probe`` does, and NoAssistantsApi where the account has no Assistants API."""
     if await probe(account):
         raise NoAssistantsApi(
-            f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
-            "(OpenAI ended it on 2026-08-26)",
-            hint="--as responses writes them down as requests for the Responses API instead; a server that still "
-            "speaks Assistants v2 is named by OPENAI_DST_BASE_URL"
+            f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API (OpenAI "
+            f"shut it down on 2026-08-26)",
+            hint="use --as responses to write assistants as Responses API requests, or set OPENAI_DST_BASE_URL "
+            "to a server with Assistants v2"
             if account.side == "destination"
-            else "files and vector stores live on there; a server that still speaks Assistants v2 is named by "
-            "OPENAI_SRC_BASE_URL",
+            else "its files and vector stores still exist; to read assistants, set OPENAI_SRC_BASE_URL to a "
+            "server with Assistants v2",
             status=404,
         )
 
@@ -108,7 +108,7 @@ async def require_any_endpoint(account: Account) -> None:
     except NotFound as error:
         hint = error.hint
     raise NotFound(
-        f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
+        f"can't use the {account.side} at {account.endpoint.base_url}: no API found there",
         hint=hint or "the base URL usually ends in /v1",
         status=404,
     )

@@ -68,12 +68,12 @@ def _read(value: str, setting: str) -> Proxy:
     if not fit or parts.scheme not in ("http", "https", "socks5", "socks5h"):
         raise UsageFault(
             f"can't use the proxy of {setting}: it must be http://HOST:PORT (or https, socks5, socks5h)",
-            hint="a user and password go before the host as USER:PASSWORD@, with %40 for @, %3A for : and %23 for #; "
-            "NO_PROXY lists hosts that need no proxy",
+            hint="put user and password before the host, as USER:PASSWORD@, with %40 for @, %3A for : and %23 "
+            "for #; NO_PROXY lists hosts to reach directly",
         )
     if parts.scheme.startswith("socks") and find_spec("socksio") is None:
         raise UsageFault(
-            f"can't use the proxy of {setting}: SOCKS needs the package socksio, which is not installed",
+            f"can't use the proxy of {setting}: the package socksio is not installed",
             hint="pip install socksio",
         )
     return Proxy(url=Secret(url), host=parts.netloc.rpartition("@")[2], setting=setting)

@@ -152,11 +152,11 @@ class Surveyor:
         try:
             raw = (await self._account.get(path(f"{row.endpoint}/{{}}", ident))).sent
             if row.endpoint in self.absent:
-                self.doubts[row.endpoint] = "the server has no such list, and gives what should be in it"
+                self.doubts[row.endpoint] = "the server does not offer this list, although it has such objects"
             if (found := identity(raw)) is None:
                 raise UnexpectedAnswer(f"can't read {row.noun}: its record has no id")
             if found != ident:
-                raise UnexpectedAnswer(f"can't read {row.noun} {ident}: the answer is about {found[:100]!r}")
+                raise UnexpectedAnswer(f"can't read {row.noun} {ident}: the answer is for {found[:100]!r}")
             return Record(kind=kind, id=ident, raw=raw if row.folder else _one_line(raw))
         except REQUEST_ERRORS as error:
             _raise_if_passing(error)
@@ -184,7 +184,7 @@ class Surveyor:
         where = path("/vector_stores/{}/files", store_id)
         # A server may claim 50,000 stores that it doesn't have.
         if not required and self._failed_in_a_row >= HOPELESS:
-            self.doubts[where] = f"it was not asked for: those of {HOPELESS} stores before it could not be read"
+            self.doubts[where] = f"not requested, because the lists of {HOPELESS} other stores failed"
             return
         try:
             async for _, raw in self._list(where):
@@ -196,7 +196,7 @@ class Surveyor:
                 raise
             _raise_if_passing(error)
             self._failed_in_a_row += 1
-            self.doubts[where] = f"it could not be read: {error.message}"
+            self.doubts[where] = f"it can't be read: {error.message}"
 
 
 def _raise_if_passing(error: RemoteError) -> None:

@@ -96,12 +96,12 @@ def run(argv: Sequence[str], *, side: str = "", patience: float = _PATIENCE) -> 
     if code:
         *_, last = ["", *said.decode("utf-8", "replace").strip().splitlines()]
         why = _OPAQUE.sub(MARK, redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
-        ended = f"it ended with {code}" if code > 0 else f"it was ended by signal {-code}"
+        ended = f"it exited with code {code}" if code > 0 else f"it was killed by signal {-code}"
         raise _failed(argv, f"{ended}{f' ({why})' if why else ''}")
     try:
         return printed.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _failed(argv, "what it printed is no token") from None
+        raise _failed(argv, "its output is not a token") from None
 
 
 _OTHER = {"source": "DST", "destination": "SRC"}
@@ -115,7 +115,7 @@ def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes,
             [_program(argv), *argv[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
         )
     except FileNotFoundError:
-        raise _failed(argv, "there is no such program") from None
+        raise _failed(argv, "no such program") from None
     except (OSError, ValueError) as error:
         raise exhausted(error) or _failed(argv, getattr(error, "strerror", None) or str(error)) from None
     assert process.stdout
@@ -136,7 +136,7 @@ def _program(argv: Sequence[str]) -> str:
     found = shutil.which(name)
     # Windows looks into the current folder first. Whoever leaves a program there must not have it run.
     if found and sys.platform == "win32" and os.path.basename(name) == name and os.path.dirname(found) in ("", "."):
-        raise _failed(argv, "Windows finds it in the current folder first; give its whole path")
+        raise _failed(argv, "Windows would run the one in the current folder; use its full path")
     return found or name
 
 
@@ -168,7 +168,7 @@ class _Output:
 def _failed(argv: Sequence[str], why: str) -> AuthenticationFailed:
     return AuthenticationFailed(
         f"can't get a token from the command {redacted(argv[0])}: {why}",
-        hint="run the command by hand: it has to print a token",
+        hint="run the command by hand; it must print a token",
     )
 
 
@@ -180,11 +180,11 @@ def _read(printed: str, argv: Sequence[str], now: float) -> tuple[str, float | N
         try:
             fields = read_as(printed.encode(), dict[str, Any])
         except ValueError:
-            raise _failed(argv, "it printed something that is neither a token nor JSON") from None
+            raise _failed(argv, "its output is neither a token nor JSON") from None
         text = next((fields[key] for key in ("accessToken", "access_token", "token") if fields.get(key)), "")
         ends = _expiry(fields, now)
     if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise _failed(argv, "what it printed is no token")
+        raise _failed(argv, "its output is not a token")
     return text, ends if ends is not None else ends_at(text)
 
 

@@ -20,6 +20,10 @@ from holdall.remote.limits import Limits, Tries
 MAX_CONTENT = 512 << 20
 """Bytes of a content of which no size is declared: the longest that the API takes."""
 
+_TOGETHER = 32 << 20
+# A tenth of it is what the next content of unknown size may have, after one that had no end; but no less than _MORE.
+_LESS = 10
+
 # Servers were seen that declare another size than a file has: letters in place of bytes, or a little more or less.
 _TIMES, _MORE = 4, 1 << 20
 # Less than that is fetched again rather than resumed. The last of what came is asked for once more, to see that the
@@ -119,6 +123,37 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
         return f"{asked} -> {self.origin}" if self.origin else asked
 
 
+class Unsized:
+    """The contents of one run of which neither record nor head says the size.
+
+    Those over 32 MiB come one after another, and each that had no end leaves less for the next: ``most`` bytes. So a
+    server that sends all contents without end costs little more than one of them.
+    """
+
+    def __init__(self) -> None:
+        self.most = MAX_CONTENT
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``take_turn`` would wait."""
+        return self._turn.locked() or self._waiting > 0
+
+    async def take_turn(self) -> None:
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+
+    def end_turn(self) -> None:
+        self._turn.release()
+
+    def had_no_end(self) -> None:
+        self.most = min(self.most, max(self.most // _LESS, _MORE))
+
+
 async def transfer(
     begin: Begin,
     open_sink: Callable[[], ContentSink],
@@ -129,6 +164,7 @@ async def transfer(
     declared: int | None = None,
     expected: int | None = None,
     exact: bool = False,
+    unsized: Unsized | None = None,
 ) -> Transferred:
     """Write a body into its own sink, and commit it.
 
@@ -136,21 +172,21 @@ async def transfer(
     the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once more: what
     comes twice is the server's word, unless it has to be ``exact``, which raises RequestRefused. Raises ServerFailed
     where a server that answers never sends the whole, AnswerTooLong at once where more comes than a file of the
-    ``declared`` size can have. ``what`` begins the messages: ``can't download x``.
+    ``declared`` size can have, or one of unknown size of those in ``unsized``. ``what`` begins the messages:
+    ``can't download x``.
     """
-    most = MAX_CONTENT
-    if declared:
-        most = max(declared, min(_TIMES * declared + _MORE, MAX_CONTENT))
-    body = _Body(begin, open_sink, progress, what, most)
+    most = max(declared, min(_TIMES * declared + _MORE, MAX_CONTENT)) if declared else None
+    body = _Body(begin, open_sink, progress, what, most, unsized or Unsized())
     try:
         await _whole(body, limits, expected)
         if exact and expected is not None and body.size != expected:
-            said = f"{body.size} bytes came, and the file has {expected}"
+            said = f"received {body.size} bytes of {expected}"
             raise RequestRefused(f"{what}: {said}", detail=said)
         await asyncio.to_thread(body.commit)
         return Transferred(size=body.size, origin=body.origin)
     finally:
         body.abort()
+        body.end_turn()
 
 
 async def _whole(body: _Body, limits: Limits, expected: int | None) -> None:
@@ -162,6 +198,8 @@ async def _whole(body: _Body, limits: Limits, expected: int | None) -> None:
         except _OtherBody:
             ranges = False
             body.start_again()
+        except _NotYet:
+            await body.take_turn()
         except _Broken as error:
             if body.size - before >= _PROGRESS:
                 tries = limits.tries(_ROUTE, repeatable=True)
@@ -180,12 +218,16 @@ def _wait(tries: Tries, error: ServerFailed) -> float:
         return tries.after(error)
     except RemoteError as last:
         raise ServerFailed(
-            f"{last.message}, again and again", hint="try again later", detail=f"{last.detail}, again and again"
+            f"{last.message}, repeatedly", hint="try again later", detail=f"{last.detail}, repeatedly"
         ) from None
 
 
 class _OtherBody(Exception):
     """The response doesn't continue the bytes already received."""
+
+
+class _NotYet(Exception):
+    """A long body of unknown size while another one comes. It holds nothing while it waits: the other may need that."""
 
 
 class _Broken(ServerFailed):
@@ -196,9 +238,17 @@ class _Body:
     """What was received of one body, over all downloads."""
 
     def __init__(
-        self, begin: Begin, open_sink: Callable[[], ContentSink], progress: Progress, what: str, most: int
+        self,
+        begin: Begin,
+        open_sink: Callable[[], ContentSink],
+        progress: Progress,
+        what: str,
+        most: int | None,
+        unsized: Unsized,
     ) -> None:
+        """``most`` is None where the size is unknown."""
         self._begin, self._open_sink, self._progress, self._what, self._most = begin, open_sink, progress, what, most
+        self._unsized, self._has_turn = unsized, False
         self._sink: ContentSink | None = None
         self.size = 0
         self.origin = ""
@@ -226,6 +276,16 @@ class _Body:
         self._sink.commit()
         self._sink = None
 
+    async def take_turn(self) -> None:
+        """Wait until no other long body of unknown size comes."""
+        await self._unsized.take_turn()
+        self._has_turn = True
+
+    def end_turn(self) -> None:
+        if self._has_turn:
+            self._unsized.end_turn()
+            self._has_turn = False
+
     def rest(self) -> Rest | None:
         """What to ask for; None for all of it."""
         if self._first is None or not self._first.can_resume or self.size < _WORTH_RESUMING:
@@ -234,33 +294,31 @@ class _Body:
 
     async def receive(self, rest: Rest | None) -> None:
         """One download to its end. Raises _Broken where the body isn't whole then, _OtherBody where it is not the
-        ``rest``."""
+        ``rest``, _NotYet where it has to wait for its turn."""
         try:
             async with self._begin(rest) as download:
                 self._take_up(download)
                 try:
                     async for chunk in download.chunks:
-                        self._require_room(self.size + len(chunk) - len(self._overlap))
+                        await self._make_room(self.size + len(chunk) - len(self._overlap))
                         size = await asyncio.to_thread(self._write, chunk)
                         self.size += size
                         self._progress.advance(bytes=size)
                 except Unreachable as error:
-                    raise self._broken_off(
-                        "breaks off" if isinstance(error, ConnectionLost) else "falls silent"
-                    ) from None
+                    raise self._broken_off("ended" if isinstance(error, ConnectionLost) else "stalled") from None
         except RequestRefused as error:
             if rest and error.status == _RANGE_REFUSED:
                 raise _OtherBody from None
             raise
         except _OtherBody:
             if rest is None:
-                raise self._broken("the server sent a part where the whole was asked for") from None
+                raise self._broken("the server sent only a part of the file") from None
             raise
         if self._first and self._first.length not in (None, self.size):
-            raise self._broken_off("breaks off")
+            raise self._broken_off("ended")
         if self._first and self._first.digest and self._hash.digest() != self._first.digest[1]:
             self.start_again()
-            raise self._broken("what came is not what its digest says")
+            raise self._broken("the received bytes don't match the server's digest")
 
     def _take_up(self, download: Download) -> None:
         """Accept a response as the rest or the whole. Raises _OtherBody if it is neither."""
@@ -279,9 +337,25 @@ class _Body:
 
     def _require_room(self, size: int) -> None:
         """Raise AnswerTooLong where a body of so many bytes is longer than the file can be."""
-        if size > self._most:
-            said = f"it is longer than the file can be: more than {self._most} bytes"
+        is_unsized = self._is_unsized()
+        most = self._unsized.most if is_unsized else self._most or MAX_CONTENT
+        if size > most:
+            said = f"larger than the file can be: more than {most} bytes"
+            if is_unsized:
+                said += ", after another file of unknown size that had no end" if most < MAX_CONTENT else ""
+                self._unsized.had_no_end()
             raise AnswerTooLong(f"{self._what}: {said}", detail=said)
+
+    async def _make_room(self, size: int) -> None:
+        """As ``_require_room``; takes a turn where a body of unknown size gets long, and none has it."""
+        self._require_room(size)
+        if self._is_unsized() and size > _TOGETHER and not self._has_turn:
+            if self._unsized.is_busy:
+                raise _NotYet
+            await self.take_turn()
+
+    def _is_unsized(self) -> bool:
+        return self._most is None and (self._first is None or self._first.length is None)
 
     def _write(self, chunk: bytes) -> int:
         """Write the new bytes of a piece, and return how many they were. Blocks."""

@@ -66,7 +66,7 @@ class BadRedirect(httpx2.RequestError):
     status, moved_to = 0, ""
 
     def __init__(self, why: str, *, moved_to: str = "") -> None:
-        super().__init__(f"it is redirected {why}")
+        super().__init__(f"redirected {why}")
         self.moved_to = moved_to
 
     @property
@@ -114,7 +114,7 @@ class Transport(httpx2.AsyncBaseTransport):
                 await response.aclose()
                 error.status = response.status_code
                 raise
-        raise httpx2.TooManyRedirects("it is redirected without end", request=first)
+        raise httpx2.TooManyRedirects("too many redirects", request=first)
 
     async def aclose(self) -> None:
         for pool in self._pools.values():
@@ -166,7 +166,7 @@ async def _require_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[
 def _same_request(request: httpx2.Request, target: httpx2.URL, status: int) -> httpx2.Request:
     """The same request to another path of its origin."""
     if request.method != "GET" and status not in _SAME_METHOD:
-        raise BadRedirect(f"with {status}, which would make a GET of a {request.method}")
+        raise BadRedirect(f"with {status}, which would turn {request.method} into GET")
     return httpx2.Request(
         request.method, target, headers=request.headers, stream=request.stream, extensions=request.extensions
     )
@@ -178,7 +178,7 @@ def _target(request: httpx2.Request, location: str) -> httpx2.URL:
     except (httpx2.InvalidURL, ValueError):
         target = httpx2.URL()
     if target.scheme not in ("http", "https") or not target.host:
-        raise BadRedirect("to what is no web address")
+        raise BadRedirect("to an invalid URL")
     if target.userinfo:
         raise BadRedirect(f"to {_origin(target)} with a user name or password")
     return target
@@ -207,7 +207,7 @@ def _network(text: str) -> str:
         return "this machine"
     if address.is_link_local:
         return "a link-local address"
-    return "" if address.is_global and not address.is_multicast else "in a private network"
+    return "" if address.is_global and not address.is_multicast else "a private address"
 
 
 # -- answers -------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ async def _limit_answer(response: httpx2.Response) -> None:
         most, is_cut = MAX_ERROR, True
     packing = response.headers.get("content-encoding", "identity").strip().lower()
     if "," in packing:
-        raise TooLong(f"its body is packed more than once ({packing[:80]})")
+        raise TooLong(f"its body is compressed more than once ({packing[:80]})")
     body = _Body(response.stream, packing, most, is_cut=is_cut)  # type: ignore[arg-type]
     if packing != "identity":
         for name in _HEAD_OF_PACKED:
@@ -282,7 +282,7 @@ class _Body(httpx2.AsyncByteStream):
                 return
             yield piece
             if self._sent - self._size > _AHEAD:
-                raise TooLong("of its packed body nothing comes out")
+                raise TooLong("its compressed body is empty")
 
     def _refuse(self) -> None:
         if not self._is_cut:

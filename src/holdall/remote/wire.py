@@ -148,11 +148,11 @@ class Wire:
                     ),
                 )
             except httpx2.InvalidURL:
-                raise UsageFault(f"can't use {endpoint.names.base_url}: it is no web address") from None
+                raise UsageFault(f"can't use {endpoint.names.base_url}: not a valid URL") from None
             except (OSError, ValueError) as error:  # what the environment says of certificates
                 raise exhausted(error) or UsageFault(
                     f"can't set up connections to {endpoint.host}: {error}",
-                    hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
+                    hint="check SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
 
     async def close(self) -> None:
@@ -263,9 +263,7 @@ class Wire:
             except RemoteError as error:
                 failed = error
             if left is not None and (left := left - size) < 0:
-                raise UnexpectedAnswer(
-                    f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
-                )
+                raise UnexpectedAnswer(f"{what}: redirected to {origin}, which sent more bytes than the file has")
             if pieces:
                 yield b"".join(pieces)
             if size < _CHUNK:
@@ -331,7 +329,7 @@ class Wire:
         if answer.is_altered:
             self.sent_keys = True
             if not is_page and MARK in (identity(answer.raw) or ""):
-                raise self.unreadable(what, answer, "the id in it has the key in it")
+                raise self.unreadable(what, answer, "the id in it contains your key")
         return answer
 
     def _note_account(self, headers: Mapping[str, str]) -> None:

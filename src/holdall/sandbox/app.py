@@ -22,7 +22,7 @@ from holdall.sandbox.service.service import Service
 
 
 def application(service: Service, faults: Faults, connections: Connections, *, controlled: bool) -> ASGIApp:
-    """Everything that the sandbox answers. ``controlled`` opens the control door."""
+    """Everything that the sandbox answers. ``controlled`` opens the control endpoint."""
     outside = Starlette(
         routes=control.routes(service, faults) if controlled else [],
         exception_handlers={

@@ -1,7 +1,7 @@
 """How one sandbox behaves: its switches, and the faults that it was told to commit.
 
 Everything here is a value. ``Behaviour`` says what kind of server this is; a ``FaultRule`` is a matcher and an action
-for the next so many requests that match. Both are changed while the server runs, by tests and by the control door.
+for the next so many requests that match. Both are changed while the server runs, by tests and by the control endpoint.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def exhausted(error: BaseException) -> MachineTooSmall | None:
         else:
             short = isinstance(each, MemoryError)
         if short:
-            told = MachineTooSmall(f"this machine is too small for the sandbox: {each!r}")
+            told = MachineTooSmall(f"out of memory, threads or open files for the sandbox: {each!r}")
             told.__cause__ = each
             return told
     return None

@@ -205,7 +205,7 @@ def _listen(port: int) -> socket.socket:
         listening.close()
         raise CannotStart(
             f"the sandbox can't listen on port {port}: {getattr(error, 'strerror', None) or error}",
-            hint="another port with --port, or --port 0 for a free one",
+            hint="choose another port with --port; --port 0 takes a free one",
         ) from None
     return listening
 
@@ -252,7 +252,7 @@ def serve(
 class Running:
     """A sandbox in a thread of this process, from ``with`` to its end.
 
-    Everything that the control door does can be done by a method, from any thread.
+    Everything that the control endpoint does can be done by a method, from any thread.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ class Running:
         try:
             self._server.run(sockets=[self._listening])
         except Exception as error:
-            self._failure = exhausted(error) or SandboxError(f"the sandbox ended: {error!r}")
+            self._failure = exhausted(error) or SandboxError(f"the sandbox stopped: {error!r}")
         finally:
             self._started.set()
             if self.failure:
@@ -317,7 +317,7 @@ class Running:
         self._started.wait()
         if not self._server.started:
             self.close()
-            raise self.failure or SandboxError("the sandbox did not start: its thread ended")
+            raise self.failure or SandboxError("the sandbox did not start")
         return self
 
     def __exit__(

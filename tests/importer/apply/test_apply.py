@@ -139,7 +139,7 @@ def test_a_file_that_is_only_text_in_a_store_leaves_the_copy_whole(box: Running,
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     assert run(shelf, box, tmp_path).whole
-    assert "its parsed text stands in" in (tmp_path / "report.md").read_text()
+    assert "text only (original" in (tmp_path / "report.md").read_text()
 
 
 def test_a_text_of_another_size_than_its_file_is_said_though_the_bundle_says_nothing(
@@ -150,7 +150,7 @@ def test_a_text_of_another_size_than_its_file_is_said_though_the_bundle_says_not
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     assert not run(shelf, box, tmp_path).whole
-    said = "text, joined doubtfully: its parts make 12 bytes, and the file has 500"
+    said = "uncertain text: the joined parts have 12 bytes, the file has 500"
     assert said in (tmp_path / "report.md").read_text()
 
 
@@ -175,7 +175,7 @@ def test_unavailable_files_are_left_out_and_listed(box: Running, hand: Hand, tmp
     report = run(shelf, box, tmp_path)
     assert [result.status for result in report.assistants] == [Status.SUCCESS, Status.PARTIAL]
     text = (tmp_path / "report.md").read_text()
-    assert "file gone.pdf (f2): left out: its content could not be exported (Not allowed)" in text.split("## Failed")[1]
+    assert "file gone.pdf (f2): left out: missing from the bundle (Not allowed)" in text.split("## Failed")[1]
     assert len(hand.everything("/files")) == 1
 
 
@@ -357,7 +357,7 @@ def test_indexing_is_waited_for_until_nothing_moves(tmp_path: Path, delay: float
     assert report.assistants[0].status is status
     assert moment.now == pytest.approx(min(delay, STALLED), abs=20)
     if status is Status.PARTIAL:
-        assert "still being indexed" in str(report.assistants[0].error)
+        assert "indexing timed out" in str(report.assistants[0].error)
 
 
 def test_a_file_that_can_not_be_indexed_makes_the_copy_partial_unless_it_could_not_before(

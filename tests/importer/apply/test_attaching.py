@@ -151,7 +151,7 @@ def test_an_upload_whose_type_is_refused_is_made_as_text(box: Running, hand: Han
     assert {(loss.why, loss.id) for loss in report.losses()} == {
         (Why.RENAMED, "f1"), (Why.REFUSED, "f2"), (Why.CHUNKING_UNKNOWN, "vs"),
     }  # fmt: skip
-    assert "takes no file of its type" in str(report.assistants[0].error)
+    assert "does not accept this file type" in str(report.assistants[0].error)
 
 
 def test_a_file_that_is_too_large_says_so(box: Running, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_file_that_is_too_large_says_so(box: Running, tmp_path: Path) -> None:
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     report = run(shelf, box, tmp_path)
-    assert "larger than the destination takes" in str(report.assistants[0].error)
+    assert "too large for the destination" in str(report.assistants[0].error)
 
 
 def test_indexing_that_failed_is_tried_once_more_and_then_said(box: Running, hand: Hand, tmp_path: Path) -> None:

@@ -266,5 +266,5 @@ def test_each_state_of_a_file_is_told_with_the_servers_reason() -> None:
     assert {(trouble.file, trouble.reason) for trouble in found.troubles} == {
         ("a.md", "failed: why"),
         ("b.md", "cancelled: why"),
-        ("c.md", "still being indexed when the deadline came"),
+        ("c.md", "indexing timed out"),
     }

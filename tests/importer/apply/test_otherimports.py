@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from holdall.dialects.tables import Form
-from holdall.importer.runs.runreport import Report, keeping, mapping, markdown
+from holdall.importer.runs.runmarkdown import markdown
+from holdall.importer.runs.runreport import Report, keeping, mapping
 from holdall.model import Kind
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
@@ -125,7 +126,7 @@ def test_files_alone(box: Running, tmp_path: Path) -> None:
 
     outer, inner = one_inside_the_other(alone, box, tmp_path)
     assert [(one.kind, one.id) for one in outer.duplicates] == [(Kind.FILE, inner.files["f1"])]  # type: ignore[index]
-    assert "nothing tells which began first" in keeping(outer)
+    assert "it is unknown which started first" in keeping(outer)
 
 
 def test_where_no_metadata_is_kept(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class World:
     ) -> AsyncIterator[bytes]:
         self.looks += 1
         if doubt and self.doubtful:
-            doubt("the server does not say where it ends")
+            doubt("the server does not mark its end")
         if self.gone:
             raise Unreachable("gone")
         for since, place, fields in list(self.objects):

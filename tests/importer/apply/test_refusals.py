@@ -58,7 +58,7 @@ def test_another_value_that_a_model_refuses_is_left_out_and_a_loss(
     assert len(hand.everything("/assistants")) == 1
     told = [(loss.field, loss.why) for loss in report.losses()]
     assert told == [("temperature", Why.REFUSED), ("top_p", Why.DEFAULT_LEFT_OUT)]
-    assert "left out: support-o3 refuses it; in the bundle it is 0.5" in str(report.assistants[0].error)
+    assert "left out: support-o3 does not accept it (value in the bundle: 0.5)" in str(report.assistants[0].error)
 
 
 def test_where_a_refusal_has_no_word_only_what_loses_nothing_is_left_out(box: Running, tmp_path: Path) -> None:

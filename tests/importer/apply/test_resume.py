@@ -212,10 +212,10 @@ def test_a_second_importer_is_noticed(shared: Running, tmp_path: Path) -> None:
     key = "sk-second-0001"
     run(awkward(), shared, tmp_path / "one", key=key, halt_at=12)
     writes = shared.writes()
-    with pytest.raises(ImportUnderWay, match="another import made") as stopped:
+    with pytest.raises(ImportUnderWay, match="another import created") as stopped:
         run(awkward(), shared, tmp_path / "two", key=key)
     # Whose it was can't be known, so both are said, with the ways out.
-    assert "yours with another --output-dir, or somebody else's" in stopped.value.message
+    assert "has no such run" in stopped.value.message
     assert str(tmp_path / "two") in stopped.value.message
     assert all(way in stopped.value.hint for way in ("--output-dir", "--force"))
     assert shared.writes() == writes

@@ -130,7 +130,7 @@ def test_what_a_server_did_not_keep_is_known_to_the_next_import(tmp_path: Path) 
     assert (found.unkept_files, found.attached) == ({"S": {"F"}}, {"S": {"F": "2"}})
     assert found.added == {"_node"}
     (said,) = found.dropped()
-    assert "of vector stores expires_after, attributes;" in said
+    assert "(vector store: expires_after, attributes)" in said
     found.try_again()
     assert not found.unkept
     assert read(tmp_path, project="proj_2").dropped() == []
@@ -166,5 +166,5 @@ def test_a_mapping_that_is_asked_for_counts_last_and_whatever_its_prefix(tmp_pat
     assert read(tmp_path, mapping=asked).made[Kind.ASSISTANT] == {"a": ["w", "x"]}
     with pytest.raises(UsageFault, match="proj_1"):
         read(tmp_path, project="proj_2", mapping=asked)
-    with pytest.raises(UsageFault, match="isn't a mapping"):
+    with pytest.raises(UsageFault, match="not a mapping"):
         read(tmp_path, mapping=tmp_path / "absent")

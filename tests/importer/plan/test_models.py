@@ -30,9 +30,9 @@ def judged(*wanted: str, mapped: tuple[str, ...] = ()) -> tuple[dict[str, str], 
 def test_missing_and_shut_down_models_are_named_each_with_its_reason() -> None:
     missing, warnings = judged("stays", "gone", "old", "today", "gone")
     assert missing == {
-        "gone": "gone is not there",
-        "old": "old has shut down on 2026-10-23",
-        "today": "today has shut down on 2026-11-22",
+        "gone": "gone not found",
+        "old": "old was shut down on 2026-10-23",
+        "today": "today was shut down on 2026-11-22",
     }
     assert warnings == []
 
@@ -49,16 +49,16 @@ def test_models_that_end_are_said_once_for_each_day() -> None:
 def test_what_is_mapped_is_judged_by_its_new_name() -> None:
     assert judged("gone", mapped=("gone=stays",)) == ({}, [])
     assert judged("gone", mapped=("g*=ends",))[1] == ["model ends shuts down on 2026-11-23, in 1 day"]
-    assert judged("gone", mapped=("gone=nowhere",))[0] == {"gone": "gone (mapped to nowhere) is not there"}
-    assert judged("stays", mapped=("*=old",))[0] == {"stays": "stays (mapped to old) has shut down on 2026-10-23"}
+    assert judged("gone", mapped=("gone=nowhere",))[0] == {"gone": "gone (mapped to nowhere) not found"}
+    assert judged("stays", mapped=("*=old",))[0] == {"stays": "stays (mapped to old) was shut down on 2026-10-23"}
 
 
 def test_a_model_mapped_to_itself_is_taken_on_its_owners_word() -> None:
-    assert judged("old", mapped=("old=old",)) == ({}, ["model old should have shut down on 2026-10-23"])
+    assert judged("old", mapped=("old=old",)) == ({}, ["model old should have been shut down on 2026-10-23"])
 
 
 def test_the_owners_word_counts_where_the_list_lacks_the_model() -> None:
-    word = "is not in the destination's list; used on your word (--map-model)"
+    word = "is not in the destination's list; using it anyway (--map-model)"
     assert judged("gone", mapped=("gone=gone",)) == ({}, [f"model gone {word}"])
     assert judged("gone", mapped=("g*=new", "new=new")) == ({}, [f"model new {word}"])
     assert judged("stays", mapped=("*=old", "old=old"))[0] == {}
@@ -74,7 +74,7 @@ def test_fine_tuned_models_of_others_are_called_so() -> None:
 
 def test_without_a_list_nothing_is_missing_and_the_reason_is_said() -> None:
     verdict = check_models(["gone"], ModelMap(), ModelCatalog(reason="no list"), today=TODAY)
-    assert (verdict.missing, verdict.warnings) == ({}, ["whether its models are there is not known: no list"])
+    assert (verdict.missing, verdict.warnings) == ({}, ["can't check models: no list"])
 
 
 def test_the_line_to_paste_has_one_word_for_the_shell() -> None:

@@ -141,7 +141,7 @@ def test_unavailable_files_and_missing_stores_are_left_out_and_listed() -> None:
     ]
     texts = [loss.text for loss in plan(catalogue, Selection()).losses()]
     assert texts[0] == "left out: refused by the server"
-    assert texts[-1] == "left out: it is not in the bundle"
+    assert texts[-1] == "left out: not in the bundle"
 
 
 def test_purposes_that_only_the_server_gives_are_said() -> None:
@@ -406,7 +406,7 @@ def test_whatever_is_there_every_reference_is_placed_before_it_is_used_and_once(
                 assert {*used, *needed} <= set(placed)
                 placed.append(id)
             case LeaveOut(loss=loss):
-                assert loss.text.startswith("left out: an assistant there searches 1 of its 2 vector stores")
+                assert loss.text.startswith("left out: the destination allows 1 of its 2 vector stores")
             case _:
                 raise AssertionError(step)
     assert len(placed) == len(set(placed))

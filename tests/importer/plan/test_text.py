@@ -33,8 +33,8 @@ def test_both_shapes_of_a_page_and_the_mark_of_a_cut_text() -> None:
 def test_the_parts_stay_as_they_were_and_what_is_not_certain_is_said() -> None:
     cut = stored("ein gutes St\ufffd", "\ufffdck Brot")
     assert read(cut).parts == ["ein gutes St\ufffd", "\ufffdck Brot"]
-    assert read(cut, size=21).doubt == "a character is cut where its parts meet, and no part has it whole"
-    assert read(stored("one two"), size=30).doubt == "its parts make 7 bytes, and the file has 30"
+    assert read(cut, size=21).doubt == "a character is cut between two parts"
+    assert read(stored("one two"), size=30).doubt == "the joined parts have 7 bytes, the file has 30"
 
 
 def test_only_of_a_whole_text_of_a_plain_type_the_size_says_anything() -> None:

@@ -133,7 +133,7 @@ def test_a_text_that_was_joined_wrongly_is_found_though_the_destination_has_just
     assert compared(shelf, Server(["the river runs past an old stone"])).verdict is TextMatch.EQUAL
     monkeypatch.setattr("holdall.importer.proof.compare_text.document", wrongly)
     found = compared(shelf, Server(["the river runs past stone"]))
-    assert (found.verdict, found.there) == (TextMatch.DIFFERS, "other text: they were joined wrongly")
+    assert (found.verdict, found.there) == (TextMatch.DIFFERS, "different text: joined wrongly")
 
 
 def test_a_text_joined_doubtfully_is_neither_equal_nor_different() -> None:
@@ -142,7 +142,7 @@ def test_a_text_joined_doubtfully_is_neither_equal_nor_different() -> None:
     found = compared(shelf, Server(["the river runs past an old stone"]))
     assert (found.verdict, found.why) == (
         TextMatch.DOUBTFUL,
-        "text, joined doubtfully: its parts make 32 bytes, and the file has 90",
+        "uncertain text: the joined parts have 32 bytes, the file has 90",
     )
 
 
@@ -189,10 +189,10 @@ def test_of_html_and_office_documents_the_words_must_stand_in_the_file(name: str
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("a.pdf", b"%PDF", "its type (pdf) has to be parsed"),
-        ("a.txt", b"\xe9t\xe9", "its encoding isn't known"),
-        ("a.docx", b"no zip", "its type (docx) can't be read here"),
-        ("name", b"x", "its type (none) has to be parsed"),
+        ("a.pdf", b"%PDF", "text of this type (pdf) can't be read here"),
+        ("a.txt", b"\xe9t\xe9", "unknown encoding"),
+        ("a.docx", b"no zip", "text of this type (docx) can't be read here"),
+        ("name", b"x", "text of this type (none) can't be read here"),
     ],
 )
 def test_what_can_not_be_compared_is_said_with_its_reason(name: str, content: bytes, why: str) -> None:
@@ -201,9 +201,9 @@ def test_what_can_not_be_compared_is_said_with_its_reason(name: str, content: by
 
 
 def test_a_text_that_comes_in_part_or_not_at_all_is_not_checked() -> None:
-    assert read("a.txt", b"one two", ["one"], more=True).why == "the destination handed its text out in part only"
+    assert read("a.txt", b"one two", ["one"], more=True).why == "the destination returned only part of its text"
     found = read("a.txt", b"one two", None)
     assert (found.verdict, found.why) == (
         TextMatch.NOT_CHECKED,
-        "the destination doesn't hand its text out (no content)",
+        "the destination does not return its text (no content)",
     )

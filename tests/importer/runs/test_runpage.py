@@ -17,8 +17,8 @@ def read(report: object = REPORT, *changes: Difference, **more: object) -> Readi
 
 
 def test_the_verdict_comes_first_and_what_failed_before_what_did_not() -> None:
-    text = read(complete=False, verdict="incomplete: 2 assistants missing").text
-    assert "Import of b Incomplete: 2 assistants missing 1 copied1 partial1 failed1 not attempted" in text
+    text = read(complete=False, verdict="INCOMPLETE: 2 assistants missing").text
+    assert "Import of b INCOMPLETE: 2 assistants missing 1 copied1 partial1 failed1 not attempted" in text
     assert text.index("Rate limit exceeded") < text.index("Customer Support")
     assert "Customer Support asst_1→ asst_9copied" in text
     assert "left out: gone" in text
@@ -50,7 +50,7 @@ def test_what_was_replaced_is_there_before_and_after() -> None:
 
 
 def test_a_run_that_was_cut_off_is_not_called_complete() -> None:
-    assert "Not finished" in read().text
+    assert "NOT FINISHED" in read().text
     assert "holdall remap" not in read(by_kind={}, stores={}, files={}).text
 
 
@@ -59,4 +59,4 @@ def test_many_rows_end_in_a_count() -> None:
     lost = Orphan(kind=Kind.FILE, id=None, source=None, name="a\u202eb")
     text = read(files=files, orphans=[lost]).text
     assert "… and 1 more in mapping.json" in text
-    assert "Possible orphans: 1 Nothing refers to them. file a\\u202eb not seen so far" in text
+    assert "Possible orphans: 1 Nothing refers to them. file a\\u202eb not found yet" in text

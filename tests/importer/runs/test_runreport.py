@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.runs.runreport import Party, Report, ReportDestination, Result, Status, mapping, markdown
+from holdall.importer.runs.runmarkdown import markdown
+from holdall.importer.runs.runreport import Party, Report, ReportDestination, Result, Status, mapping
 from holdall.model import Kind, SourceId, TargetId
 
 LOSS = Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId("f1"), name="a.pdf", text="left out: gone")
@@ -43,6 +44,9 @@ REPORT = Report(
     stores={SourceId("vs_1"): TargetId("vs_9")},
     files={SourceId("f2"): TargetId("f9")},
     requests={},
+    tool="holdall 9.9",
+    source_url="https://b.invalid/v1",
+    label="blue",
 )
 
 
@@ -64,21 +68,52 @@ def test_the_mapping_has_the_documented_fields() -> None:
     assert found["options"] == {"prefix": ""}
 
 
-def test_the_report_has_the_documented_sections() -> None:
-    lines = markdown(REPORT).splitlines()
-    assert [line for line in lines if line.startswith("#")] == [
-        "# Clone Report",
-        "## Summary",
-        "## Successful Clones",
-        "## Failed Clones",
+def test_the_report_has_the_sections_of_the_guide_and_one_for_what_is_partial() -> None:
+    assert section(markdown(REPORT)) == {
+        "# Clone Report": [
+            "- Verdict: NOT FINISHED",
+            "- When: `2026-11-22T21:00:00Z` to `2026-11-22T21:05:00Z`",
+            "- Bundle: b",
+            "- Source: `https://b.invalid/v1`, org_xxx, proj_xxx, blue",
+            "- Destination: `https://a.invalid/v1`, org_yyy, proj_yyy",
+            "- Run: r1, holdall 9.9",
+        ],
+        "## Summary": ["- Total: 4 assistants", "- Success: 1", "- Partial: 1", "- Failed: 2"],
+        "## Successful Clones": ["- asst_1 → asst_9 (Customer Support)"],
+        "## Partial Clones": ["- asst_2 → asst_8 (no name)", "  - file a.pdf (f1): left out: gone"],
+        "## Failed Clones": ["- asst_3: Rate limit exceeded", "- asst_4: not attempted: no quota"],
+    }
+
+
+def test_what_is_whole_has_no_section_for_what_is_partial_and_none_that_failed() -> None:
+    found = section(markdown(of("asst_1")))
+    assert "## Partial Clones" not in found
+    assert found["## Successful Clones"] == ["- asst_1 → b (asst_1)"]
+    assert found["## Failed Clones"] == ["None"]
+    assert found["## Summary"] == ["- Total: 1 assistant", "- Success: 1", "- Partial: 0", "- Failed: 0"]
+
+
+def test_stores_that_no_assistant_uses_are_counted_where_they_are_listed() -> None:
+    store = Result(source=SourceId("vs_1"), status=Status.FAILED, error="no", name="Old")
+    found = section(markdown(msgspec.structs.replace(of("a"), by_kind={**of("a").by_kind, Kind.STORE: [store]})))
+    assert found["## Summary"] == [
+        "- Total: 1 assistant, 1 vector store",
+        "- Success: 1",
+        "- Partial: 0",
+        "- Failed: 1",
     ]
-    assert lines[3:6] == ["- Total: 4 assistants", "- Success: 1", "- Failed: 3"]
-    assert "- asst_1 → asst_9 (Customer Support)" in lines
-    failed = lines[lines.index("## Failed Clones") :]
-    assert failed[1] == "- asst_2 → asst_8 (no name), partial: file a.pdf (f1): left out: gone"
-    assert failed[2] == "  - file a.pdf (f1): left out: gone"
-    assert failed[3] == "- asst_3: Rate limit exceeded"
-    assert failed[4] == "- asst_4: not attempted: no quota"
+    assert found["## Failed Clones"] == ["- vs_1: no"]
+
+
+def section(text: str) -> dict[str, list[str]]:
+    """The lines below each heading."""
+    found: dict[str, list[str]] = {}
+    for line in filter(None, text.splitlines()):
+        if line.startswith("#"):
+            lines = found.setdefault(line, [])
+        else:
+            lines.append(line)
+    return found
 
 
 def of(name: str, error: str | None = None) -> Report:
@@ -90,13 +125,13 @@ def of(name: str, error: str | None = None) -> Report:
     return Report(run="r", started="", ended="", bundle={}, options={}, **parties, **lists)
 
 
-def shown(text: str) -> tuple[set[str], str]:
-    """The tokens of which a viewer that knows all of GitHub's Markdown makes a page, and the words of its last line."""
+def shown(text: str) -> tuple[set[str], list[str]]:
+    """The tokens of which a viewer that knows all of GitHub's Markdown makes a page, and the words of its lines."""
     viewer = MarkdownIt("gfm-like", {"linkify": True, "html": True})
     inlines = [token for token in viewer.parse(text) if token.type == "inline"]
     parts = [part for token in inlines for part in token.children or ()]
     types = {token.type for token in viewer.parse(text)} | {part.type for part in parts}
-    return types, "".join(part.content for part in inlines[-1].children or ())
+    return types, ["".join(part.content for part in inline.children or ()) for inline in inlines]
 
 
 PLAIN = {"heading_open", "heading_close", "bullet_list_open", "bullet_list_close", "list_item_open", "list_item_close"}
@@ -114,9 +149,9 @@ NASTY = [
 @pytest.mark.parametrize("name", NASTY)
 def test_a_name_can_not_become_markup(name: str) -> None:
     said = " ".join("".join(char if char.isprintable() else " " for char in name).split())
-    types, line = shown(markdown(of(name, error=name)))
+    types, lines = shown(markdown(of(name, error=name)))
     assert types <= PLAIN
-    assert line.split() == f"{said} → b ({said}), partial: {said}".split()
+    assert [line.split() for line in lines[-4:-2]] == [f"{said} → b ({said})".split(), said.split() or ["partial"]]
 
 
 SIGNS = sorted({char for name in NASTY for char in name if char.isprintable()} | set("wexampl.@:/ "))
@@ -136,19 +171,21 @@ def test_what_can_mean_nothing_stays_as_it_is(name: str) -> None:
 def test_many_losses_are_counted_not_listed() -> None:
     losses = [Loss(why=Why.AS_TEXT, kind=Kind.FILE, id=SourceId(f"f{n}"), text="as text") for n in range(50)]
     one = Result(source=SourceId("a"), target=TargetId("b"), status=Status.SUCCESS, losses=losses)
-    report = Report(
-        run="r",
-        started="",
-        ended="",
-        source=Party(),
-        destination=ReportDestination(),
-        bundle={},
-        options={},
-        by_kind={Kind.ASSISTANT: [one, one]},
-        stores={},
-        files={},
-        requests={},
-    )
+    report = msgspec.structs.replace(REPORT, by_kind={Kind.ASSISTANT: [one, one]})
     assert "  - and 30 more, all of them in audit.jsonl" in markdown(report).splitlines()
     assert len(report.losses()) == 50
     assert report.whole
+
+
+def test_thousands_are_folded_and_counted_so_that_a_code_host_shows_the_report() -> None:
+    losses = [Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId(f"f{n}"), name="n" * 4000) for n in range(50)]
+    one = Result(source=SourceId("a" * 100), target=TargetId("b" * 100), status=Status.PARTIAL, losses=losses)
+    report = msgspec.structs.replace(REPORT, by_kind={Kind.ASSISTANT: [one] * 5000})
+    text = markdown(report)
+    lines = section(text)["## Partial Clones"]
+    assert "<details><summary>950 more</summary>" in lines
+    assert lines[-2:] == ["</details>", "And 4000 more, all of them in mapping.json"]
+    assert lines.count("  - and 50 more, all of them in audit.jsonl") == 950
+    assert len(text.encode()) < 1_000_000
+    types, _ = shown(text)
+    assert types == PLAIN | {"html_block"}

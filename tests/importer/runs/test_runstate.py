@@ -112,7 +112,7 @@ def test_an_outcome_without_an_intent_changes_nothing() -> None:
 def test_a_journal_of_a_later_version_is_not_guessed_at(tmp_path: Path) -> None:
     later = Opened(version=VERSION + 1, run="r", tool="t", started="", bundle={}, destination={}, options={})
     (tmp_path / "j").write_bytes(msgspec.json.encode(later) + b"\n")
-    with pytest.raises(ImportFailed, match="later version"):
+    with pytest.raises(ImportFailed, match="newer version"):
         read_state(tmp_path / "j")
 
 

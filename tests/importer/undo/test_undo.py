@@ -213,7 +213,7 @@ def test_what_others_changed_stays_with_all_that_it_needs(
     planned, came = act(box, tmp_path, report)
     reasons = {left.target: left.left for left in came.left}
     assert reasons.pop(three) == "others have changed it since: instructions, temperature"
-    assert all(f"assistant A3 ({three}) uses it" in why or "vector store vs2" in why for why in reasons.values())
+    assert all(f"used by assistant A3 ({three})" in why or "vector store vs2" in why for why in reasons.values())
     assert set(reasons) == {report.stores["vs2"], report.files["f1"], report.files["f4"]}
     assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
     assert not is_undone(tmp_path / "runs" / report.run)
@@ -228,11 +228,11 @@ def test_what_others_use_by_now_stays(box: Running, hand: Hand, shelf: Shelf, tm
     other = hand.store("Other", [report.files["f3"]])
     dry, _ = act(box, tmp_path, report, dry=True)
     assert {left.target: left.left for left in dry.left()} == {
-        report.stores["vs1"]: f"assistant Theirs ({theirs}) uses it",
-        report.files["f1"]: f"vector store vs1 ({report.stores['vs1']}) has it",
-        report.files["f2"]: f"vector store vs1 ({report.stores['vs1']}) has it",
-        report.files["f3"]: f"vector store vs1 ({report.stores['vs1']}) has it",
-        report.files["f4"]: f"assistant Theirs ({theirs}) uses it",
+        report.stores["vs1"]: f"used by assistant Theirs ({theirs})",
+        report.files["f1"]: f"in vector store vs1 ({report.stores['vs1']})",
+        report.files["f2"]: f"in vector store vs1 ({report.stores['vs1']})",
+        report.files["f3"]: f"in vector store vs1 ({report.stores['vs1']})",
+        report.files["f4"]: f"used by assistant Theirs ({theirs})",
     }
     assert hand.counts()["files"] == 4
     hand.delete(f"/assistants/{theirs}")
@@ -252,8 +252,8 @@ def test_a_store_that_others_put_files_into_or_relabelled_stays(
     hand.post(f"/vector_stores/{two}/files/{report.files['f4']}", attributes={"mine": True})
     _, came = act(box, tmp_path, report)
     reasons = {left.target: left.left for left in came.left}
-    assert reasons[one] == f"others have put files into it since: {mine}"
-    assert reasons[two] == f"others have changed attributes in it since: {report.files['f4']}"
+    assert reasons[one] == f"others have added files to it since: {mine}"
+    assert reasons[two] == f"others have changed attributes of its files since: {report.files['f4']}"
     assert hand.counts() == {"assistants": 0, "vector_stores": 2, "files": 5}
 
 

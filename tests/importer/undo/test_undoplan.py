@@ -138,7 +138,7 @@ def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
     ]
     left = decide(made, updated(now), found={ASSISTANT: {**now, "name": "Mine"}, STORE: {"id": STORE}}, users=users)
     assert [bool(one.left) for one in left.actions] == [True, True]
-    assert left.actions[1].left == f"assistant New ({ASSISTANT}) uses it"
+    assert left.actions[1].left == f"used by assistant New ({ASSISTANT})"
 
 
 def test_what_a_restored_assistant_uses_again_stays() -> None:
@@ -155,7 +155,7 @@ def test_what_a_restored_assistant_uses_again_stays() -> None:
     made = Made(kind=Kind.STORE, target=STORE, source=SOURCE, name="Store", op="op", image={})
     users = [ObservedUser(kind=Kind.ASSISTANT, id=ASSISTANT, name="A", uses=[])]
     restored, left = decide(made, update, found={ASSISTANT: now, STORE: {"id": STORE}}, users=users).actions
-    assert (restored.body, left.left) == (used, f"assistant A ({ASSISTANT}) uses it")
+    assert (restored.body, left.left) == (used, f"used by assistant A ({ASSISTANT})")
 
 
 def test_the_latest_effect_is_undone_first() -> None:

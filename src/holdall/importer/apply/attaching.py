@@ -204,7 +204,7 @@ class Attaching:
             if set(intent.files) <= found:
                 await self._folder.write(Done(op=intent.op, target=filling.store))
             else:
-                said = "the answer was lost, and not all of its files are in the store"
+                said = "no answer, and some of its files are not in the store"
                 await self._folder.write(Failed(op=intent.op, error=said, looked=True))
         return found
 

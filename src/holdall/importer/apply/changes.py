@@ -92,7 +92,7 @@ class Changes:
             found = await self._shown(path(f"{PLACES[kind]}/{{}}", target))
         except REQUEST_ERRORS as error:
             why = error.detail or error.message
-            text = f"it can't be read back, so whether it is whole isn't known ({why})"
+            text = f"can't be read back, so it could not be checked ({why})"
             return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
         # Nobody else has touched the object so far: keys that were not sent are the server's own.
         added = keys_added(sent.get("metadata"), found.get("metadata"))
@@ -199,14 +199,14 @@ class ServerKeys:
         self._known.add(kind)
         if own := [key for key in shared if key in self._state.added]:
             self._progress.note(
-                f"metadata that the destination puts into each {noun(kind)} by itself is left out: {', '.join(own)}"
+                f"left out metadata that the destination adds to every {noun(kind)} itself: {', '.join(own)}"
             )
         if left := [key for key in shared if key not in own]:
             wanted = {"metadata": own_metadata(self.sent(record))}
             try:
                 await self._changes.fields(kind, record.id, target, wanted, ["metadata"])
             except RequestRefused as error:
-                return f"the destination refuses {', '.join(left)}: {error.detail or error.message}"
+                return f"the destination refused {', '.join(left)}: {error.detail or error.message}"
         return ""
 
 
@@ -233,9 +233,9 @@ def _not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: 
     mine = [difference for difference in lost if difference.field.partition(".")[0] == field]
     if field == "metadata":
         keys = ", ".join(difference.field.partition(".")[2] for difference in mine)
-        text = f"the destination does not keep it as it was sent: {keys}"
+        text = f"changed by the destination: {keys}"
     else:
-        text = f"the destination does not keep it as it was sent: {mine[0].values()}"
+        text = f"changed by the destination: {mine[0].values()}"
     return Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, field=field, text=text)
 
 

@@ -53,8 +53,8 @@ class Pace:
         """Raises Interrupted if a stop was requested."""
         if self._stop.is_set():
             raise Interrupted(
-                "interrupted: what was in flight is finished and written down",
-                hint="run the same command again: it goes on where this one stopped",
+                "interrupted: requests in flight were completed and recorded",
+                hint="run the same command again to resume",
             )
 
     async def looks(self, window: float) -> AsyncIterator[int]:
@@ -117,5 +117,5 @@ def explained(error: RemoteError) -> str:
     """The error's reason without the request's method and path, for messages that name the object themselves."""
     reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
     if error.ambiguous:
-        return f"{reason}; looked for, tried again, and given up"
+        return f"{reason}; retried without success"
     return reason

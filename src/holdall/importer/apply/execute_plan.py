@@ -51,7 +51,7 @@ class PlanExecution:
     def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:
         folder, self._context = context.folder, context
         self._plan, self._records = plan, bundle.by_id()
-        self._state = folder.state
+        self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
@@ -76,14 +76,14 @@ class PlanExecution:
         )
 
     async def run(self) -> None:
-        totals, progress = self._plan.totals(), self._context.progress
-        progress.expect(files=totals.files, bytes=totals.bytes)
+        totals, progress, host = self._plan.totals(), self._context.progress, self._context.account.endpoint.host
         try:
             if lost := self._state.creations():
                 # First of all: what is found now is not made a second time by the unit that it belongs to.
-                progress.stage("looking for what was under way when the run was cut off")
+                progress.stage(f"Looking for requests that were cut off at {host}")
                 await self._reconciler.reconcile(lost)
-            progress.stage("importing")
+            progress.stage(f"Importing {self._bundle} into {host}")
+            progress.expect(files=totals.files, bytes=totals.bytes, last=True)
             for unit in self._plan.units:
                 if self.stopped:
                     break
@@ -139,7 +139,7 @@ class PlanExecution:
             case steps.Cannot(reason=reason):
                 raise _Failed(f"not created: {reason}")
             case steps.Differs():
-                raise AssertionError("a plan with conflicts is never carried out")
+                raise AssertionError("a plan with conflicts is never applied")
             case steps.UploadFile() | steps.LeaveOut():
                 pass
         return None
@@ -169,7 +169,7 @@ class PlanExecution:
         stores, files = steps.references_of(step)
         for store in stores:
             if store in self._stores.failed:
-                raise _Failed(f"not {made} without the knowledge it needs: {self._stores.failed[store]}")
+                raise _Failed(f"not {made}, because it needs {self._stores.failed[store]}")
         return Targets(
             stores={store: here[store] for store in stores},
             # Files that were refused are losses already, and of this assistant.
@@ -186,7 +186,7 @@ class PlanExecution:
     async def _update(self, step: steps.UpdateDefinition) -> TargetId:
         wanted = final(self._request(step))
         left_out = await self._changes.definition(step, wanted)
-        self._say_left_out(step, wanted, left_out, "left as it is")
+        self._say_left_out(step, wanted, left_out, "not updated")
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
@@ -214,7 +214,7 @@ class PlanExecution:
         # What an earlier attempt left out whose answer was lost counts too.
         left_out = set(self._state.without.get(step.id, ()))
         self._say_left_out(step, request().body, left_out, "left out")
-        unset = "created, but not set to its true metadata"
+        unset = "created, but its metadata could not be set"
         async with self._despite_errors(step, Why.REFUSED, unset, "metadata"):
             record = self._records[step.kind][step.id]
             if refused := await self._server_keys.settle(record, target, step.name, final(request())):
@@ -236,9 +236,12 @@ class PlanExecution:
         for field in sorted(field for field in fields if wanted[field] is not None):
             value = msgspec.json.encode(wanted[field]).decode()
             if at_default[field]:
-                why, text = Why.DEFAULT_LEFT_OUT, f"{what}: {step.model} refuses it, and {value} is its default"
+                why, text = (
+                    Why.DEFAULT_LEFT_OUT,
+                    f"{what}: {step.model} does not accept it (it had the default value, {value})",
+                )
             else:
-                why, text = Why.REFUSED, f"{what}: {step.model} refuses it; in the bundle it is {value}"
+                why, text = Why.REFUSED, f"{what}: {step.model} does not accept it (value in the bundle: {value})"
             self._lose(step, why, text, field)
 
     def _lose(
@@ -254,7 +257,7 @@ class PlanExecution:
         without: Container[str] = (),
     ) -> None:
         """Read back what was written, ``without`` the fields of which it is known that they weren't."""
-        unread = "it stands, but what the destination made of it could not be read"
+        unread = "written, but could not be read back"
         async with self._despite_errors(step, Why.NOT_KEPT, unread):
             for loss in await self._changes.losses(step.kind, step.id, target, step.name, sent):
                 if loss.field not in without:

@@ -132,7 +132,7 @@ class Indexing:
 
     def _tell(self, nth: int) -> None:
         if nth == PATIENCE:
-            self._progress.note("waiting for the destination to index the files")
+            self._progress.note("waiting for the destination to index files", kind="indexing")
 
     async def _settled(self, filling: Filling, *, patient: bool) -> list[Unsearchable]:
         """The files that aren't searchable once the store makes no more progress; at once if not ``patient``."""
@@ -181,7 +181,7 @@ class Indexing:
             )
         for target, file in expected.items():
             if target not in seen:
-                reason = "the server took it into a batch, but the store doesn't have it"
+                reason = "the server accepted it in a batch, but it is not in the store"
                 troubles.append(Unsearchable(file=file, refused=True, missing=True, reason=reason))
         return troubles, waiting
 
@@ -218,7 +218,7 @@ def _unkept(filling: Filling) -> Iterator[Difference]:
 
 def _reason(view: MembershipView) -> str:
     if view.status == "in_progress":
-        return "still being indexed when the deadline came"
+        return "indexing timed out"
     error = view.last_error or {}
     said = error.get("message") or error.get("code")
     return f"{view.status or 'not indexed'}: {said}" if said else str(view.status or "not indexed")

@@ -59,13 +59,13 @@ async def begin(context: Context, plan: steps.Plan, opened: Opened, *, force: bo
         named = ", ".join(f"{noun(one.kind)} {one.id}" for one in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
         raise ImportUnderWay(
-            f"can't import: another import made {named}{more} out of the same sources within the last hour. It has no "
-            f"run in {folder.output}: it was yours with another --output-dir, or somebody else's",
-            hint="if it was yours, give the same --output-dir again; if it is somebody else's, wait for it to end; "
-            "--force imports beside it",
+            f"can't import: another import created {named}{more} from the same sources within the last hour, "
+            f"and {folder.output} has no such run",
+            hint="if it is yours, use the same --output-dir; else wait for it to end, or use --force to create "
+            "more copies",
         )
     if is_new:
-        # The first line last: a crash before it leaves a folder that nobody goes on with, and nothing was written.
+        # The first line last: a crash before it leaves a folder that nobody resumes, and nothing was written.
         folder.keep(plan)
         await folder.write(opened)
     if strangers and ALONE not in folder.state.learned:
@@ -133,7 +133,7 @@ async def duplicates(
         if found or not has_marks:
             found += await _files_beside(context)
     except RemoteError as error:
-        context.progress.note(f"whether another import made the same things is not known: {error.message}")
+        context.progress.note(f"can't check whether another import created the same objects: {error.message}")
         return []
     found = [one for one in found if one.id not in known]
     ours = set(made_in(context.folder.output)) if found else ()
@@ -215,11 +215,11 @@ async def leftovers(context: Context) -> list[Orphan]:
             found.pop(id, None)
     if not found:
         return []
-    progress.stage("looking for what an earlier import may have left behind")
+    progress.stage(f"Looking for leftovers of earlier imports at {context.account.endpoint.host}")
     try:
         await _without_used(context.account, found)
     except RemoteError as error:
-        progress.note(f"what an earlier import may have left behind is not listed: {error.message}")
+        progress.note(f"can't list what an earlier import may have left behind: {error.message}")
         return []
     return [*found.values()]
 

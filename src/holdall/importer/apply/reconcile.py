@@ -55,7 +55,9 @@ class Reconciler:
         waiting = {intent.op: intent for intent in intents}
         async for nth in self._pace.looks(self._pace.settle):
             if nth == PATIENCE:
-                self._progress.note("looking whether a request was carried out whose answer was lost")
+                self._progress.note(
+                    "looking whether a request was carried out whose answer was lost", kind="answer lost"
+                )
             for op, done in (await self._look(waiting.values())).items():
                 await self._settle(waiting.pop(op), done)
                 self._lags = self._lags or nth > 0
@@ -78,7 +80,7 @@ class Reconciler:
                 keys = set(map(_key, wanted)) if self._is_unmarked(kind) else set()
                 listings[kind] = await self._list(kind, wanted, keys)
         except RemoteError as error:
-            self._progress.note(f"the list of possible orphans has no ids: {error.message}")
+            self._progress.note(f"can't find the ids of possible orphans: {error.message}")
         found = [one for intent in missed for one in self._orphans(intent, listings.get(intent.kind, _Listing()))]
         # More of that name and size than were missed: which of them is ours, nobody can tell.
         last = {_key(intent): intent for intent in missed}
@@ -152,9 +154,9 @@ class Reconciler:
         """Record the outcome: it was found, or it counts as not carried out."""
         if done:
             await self._folder.write(done)
-            detail = f"the answer was lost; known {'by its name and size' if done.inferred else 'by its mark'}"
+            detail = f"no answer; found {'by its name and size' if done.inferred else 'by its mark'}"
         else:
-            detail = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
+            detail = f"no answer; not found for certain within {self._pace.settle:g} s"
             await self._folder.write(Failed(op=intent.op, error=detail, looked=True))
         self._folder.audit(
             AuditLine(

@@ -82,7 +82,7 @@ class Uploads:
                     losses.append(_refused(step.content, error))
                 except HoldallError as error:
                     stopped.append(error)
-                self._progress.advance(files=1)
+                self._progress.advance(files=1, bytes=step.content.stored)
 
         with one_error():
             async with asyncio.TaskGroup() as group:
@@ -95,7 +95,6 @@ class Uploads:
     async def _upload(self, step: UploadFile) -> list[Loss]:
         content = step.content
         if content.id in self._state.files:
-            self._progress.advance(bytes=content.stored)
             return self._differences(content)
         await self._send(content, purpose=step.purpose)
         return self._differences(content)
@@ -136,13 +135,17 @@ class Uploads:
         None where there is none to be tried. Raises what the account raises; of the types that are refused the last.
         """
         refusal = None
-        loop = asyncio.get_running_loop()
+        loop, sent_bytes = asyncio.get_running_loop(), 0
 
         def was_read(count: int) -> None:
+            nonlocal sent_bytes
+            sent_bytes += count
             # Read in a thread; a Progress is told by the event loop alone.
             loop.call_soon_threadsafe(partial(self._progress.advance, bytes=count))
 
         with ExitStack() as stack:
+            # Taken back: what counts in the end is the size in the bundle, whatever was sent of it.
+            stack.callback(lambda: self._progress.advance(bytes=-sent_bytes))
             entry = await asyncio.to_thread(self._entry, content)
             if content.fidelity is Fidelity.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)
@@ -194,19 +197,19 @@ class Uploads:
             losses.append(file_loss(content, Why.RENAMED, renamed(content, sent), field="filename"))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:
-            losses.append(file_loss(content, Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {doubt}", field="text"))
+            losses.append(file_loss(content, Why.JOINED_DOUBTFULLY, f"uncertain text: {doubt}", field="text"))
         said = state.said.get(content.id)
         if said and said.name is not None:
-            text = f"the server calls it {said.name}, sent was {sent}"
+            text = f"the server renamed it from {sent} to {said.name}"
             losses.append(file_loss(content, Why.RENAMED, text, field="filename"))
         target = state.files.get(content.id)
         first = state.owners.get(target, content.id) if target is not None else content.id
         if first != content.id:
             other = state.names.get(first) or first
-            text = f"the server takes it for {other}, which has the same bytes: both are {target} there"
+            text = f"same content as {other}: the server uses one file for both, {target}"
             losses.append(file_loss(content, Why.MERGED, text, field="id"))
         if said and said.size is not None:
-            text = f"the server counts {said.size} bytes, other than were sent"
+            text = f"the server reports {said.size} bytes, a different size than sent"
             losses.append(file_loss(content, Why.SIZE_DIFFERS, text, field="bytes"))
         return losses
 
@@ -260,11 +263,11 @@ class _Watched(io.RawIOBase):
 def _refused(content: Content, error: RemoteError) -> Loss:
     why, text = Why.REFUSED, f"not uploaded: {error.message}"
     if error.ambiguous:
-        why, text = Why.UNCERTAIN, f"{text}; it may be there all the same, used by nothing"
+        why, text = Why.UNCERTAIN, f"{text}; an unused copy may exist"
     elif (reason := refusals.read(error).reason) is RefusalReason.TOO_MUCH:
-        text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
+        text = f"not uploaded: too large for the destination ({error.detail or error.message})"
     elif reason is RefusalReason.TYPE and isinstance(error, RequestRefused):
-        text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
+        text = f"not uploaded: the destination does not accept this file type, and it is not text ({error.detail})"
     return file_loss(content, why, text)
 
 
@@ -280,10 +283,8 @@ def renamed(content: Content, name: str, purpose: str = "") -> str:
     own = content.filename or content.id
     if name.lower() == own.lower():
         ending = own.rpartition(".")[2]
-        return (
-            f"the destination refuses the ending .{ending}{purpose}, so it is there as {name}; its bytes are the same"
-        )
-    return f"the destination refuses its type{purpose}, so it is there as text, under the name {name}"
+        return f"uploaded as {name}, with the same content: the destination does not accept .{ending}{purpose}"
+    return f"uploaded as text file {name}: the destination does not accept its type{purpose}"
 
 
 def _adds_txt(content: Content, name: str) -> bool:

@@ -136,7 +136,7 @@ class Stores:
         for trouble in done.troubles:
             self._lose_unsearchable(store, trouble)
         if done.recut:
-            text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
+            text = f"chunking of {done.recut} files is unknown; using the destination's default"
             self._tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=store, text=text))
         if done.unkept or done.added:
             left = {one.target: fingerprint(one.destination) for one in done.unkept if one.field == "attributes"}
@@ -180,6 +180,6 @@ class Stores:
         self._tally.lose(file_loss(self._bundle.files[trouble.file], why, text, inside=store))
 
     def _lose_unkept(self, one: Difference) -> None:
-        text = f"the destination does not keep it as it was sent: {one.values()}"
+        text = f"changed by the destination: {one.values()}"
         content = self._bundle.files[one.source]
         self._tally.lose(file_loss(content, Why.NOT_KEPT, text, field=one.field, inside=one.inside))

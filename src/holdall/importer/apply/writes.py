@@ -152,7 +152,7 @@ class Writes:
                 # So some servers say that it isn't there, and others that they never show one.
                 except (RequestRefused, ServerFailed):
                     return
-            raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
+            raise RequestRefused(f"can't DELETE {where}: the server confirmed it, but the object still exists")
 
     def _tries(self, intent: runlines.Intent) -> int:
         """How many attempts may be lost. Few where no such write was ever answered: that endpoint may always fail."""
@@ -304,8 +304,7 @@ class Writes:
             if not self._kept_marks:
                 await self._folder.write(runlines.Learned(what=runlines.MARKS, value=0))
                 self._context.progress.note(
-                    "the destination does not keep metadata: where an answer is lost, a store or an assistant may be "
-                    "made a second time, as a file may; the report lists what may be left over"
+                    "the destination drops metadata, so retried requests may create duplicates; the report lists them"
                 )
 
 
@@ -324,7 +323,7 @@ def _identity(request: str, answer: Answer) -> TargetId:
     except msgspec.DecodeError:
         # Ambiguous, for it was answered with success: something may have been made.
         raise UnexpectedAnswer(
-            f"can't read the answer to {request}: it names no id",
+            f"can't read the answer to {request}: no id in it",
             status=answer.status,
             request_id=answer.request_id,
             ambiguous=True,

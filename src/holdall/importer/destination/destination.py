@@ -74,8 +74,8 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     for where in (where for kind, where in places.items() if kind in needed):
         if await probing.absence(account, where):
             raise DestinationUnfit(
-                f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
-                hint="what needs it can be left out with --only and --exclude",
+                f"can't import into {account.endpoint.title}: it has no {where}, which this bundle needs",
+                hint="leave out what needs it with --only or --exclude",
             )
         endpoints[where] = Answers.YES
     warnings: list[str] = []
@@ -89,11 +89,11 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
 async def _responses(account: Account) -> tuple[Answers, list[str]]:
     """Whether the written requests could be sent there. Writing them needs no endpoint."""
     there, error = await probing.responses(account)
-    written = "the requests are written all the same"
+    written = "the requests are written anyway"
     if isinstance(error, (AuthenticationFailed, PermissionDenied)):
-        return Answers.DENIED, [f"the key may not read /responses ({error.detail or error.message}); {written}"]
+        return Answers.DENIED, [f"the key can't use /responses ({error.detail or error.message}); {written}"]
     if there is False:
-        return Answers.ABSENT, [f"the destination has no /responses to send the requests to; {written}"]
+        return Answers.ABSENT, [f"the destination has no Responses API; {written}"]
     return (Answers.YES if there else Answers.UNKNOWN), []
 
 
@@ -101,7 +101,7 @@ async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     try:
         models = probing.read_models((await account.get("/models", patient=False)).raw)
     except PermissionDenied:
-        return ModelCatalog(reason="the key may not list models"), Answers.DENIED
+        return ModelCatalog(reason="the key can't list models"), Answers.DENIED
     except (NotFound, RequestRefused):
         return ModelCatalog(reason="the destination has no list of models"), Answers.ABSENT
     except (msgspec.DecodeError, *REQUEST_ERRORS):

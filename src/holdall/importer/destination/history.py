@@ -97,8 +97,8 @@ class History:
     def dropped(self) -> list[str]:
         """What earlier runs found that the server doesn't keep, in words."""
         return [
-            f"an earlier run found that this server does not keep all that it is sent: of {noun(kind)}s "
-            f"{', '.join(fields)}; what it did not keep will be named"
+            f"this server changed values in an earlier run ({noun(kind)}: {', '.join(fields)}); changed "
+            f"values are reported"
             for kind, fields in self._dropped.items()
         ]
 
@@ -146,23 +146,22 @@ def history(
                 found.mapped(its, prefix=prefix)
             found.add(run.state(), prefix=prefix)
         except (CannotWrite, ImportFailed) as error:
-            found.notes.append(f"{error.message}; what that run did is not known")
+            found.notes.append(f"{error.message}; ignoring that run")
     if mapping is not None:
         asked = read_mapping(mapping)
         if asked is None:
-            raise UsageFault(f"can't use --mapping {mapping}: it isn't a mapping.json")
+            raise UsageFault(f"can't use --mapping {mapping}: not a mapping.json")
         if not asked.is_at(destination, output):
             raise UsageFault(
-                f"can't use --mapping {mapping}: it is of {title(asked.destination.account)}, "
-                f"the destination is {title(destination)}"
+                f"can't use --mapping {mapping}: it is for {title(asked.destination.account)}, and the "
+                f"destination is {title(destination)}"
             )
         found.mapped(asked, prefix=None)
     return found
 
 
 DROPS_METADATA = (
-    "an earlier run found that this server drops metadata: after a lost answer a vector store or an assistant has the "
-    "promise of a file only, at most one more, and listed"
+    "this server dropped metadata in an earlier run, so retried requests may create duplicates; the report lists them"
 )
 
 

@@ -85,7 +85,7 @@ class _Look:
         self._intact: set[SourceId] = set()
 
     async def run(self, choices: Choices) -> Existing:
-        self._account.progress.stage("looking at what the destination has")
+        self._account.progress.stage(f"Reading what {self._account.endpoint.host} has")
         looks = {}
         for kind, records in self._records.items():
             is_kept = kind is not Kind.ASSISTANT or self._keeps_assistants

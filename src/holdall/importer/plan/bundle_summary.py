@@ -79,7 +79,7 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     def content(self, file: SourceId) -> Content:
         """A file; one that is not in the bundle is unavailable."""
-        return self.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        return self.files.get(file) or Content(id=file, reason="not in the bundle")
 
     def contents(self, store: SourceId) -> Iterator[Content]:
         """The files of a store, each once."""
@@ -140,7 +140,7 @@ def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
     reason = ""
     if line.fidelity is Fidelity.UNAVAILABLE:
         said = line.message or line.code or (f"status {line.status}" if line.status else "")
-        reason = f"its content could not be exported{f' ({said})' if said else ''}"
+        reason = f"missing from the bundle{f' ({said})' if said else ''}"
     return Content(
         id=SourceId(line.id),
         filename=line.filename,

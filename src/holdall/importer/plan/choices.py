@@ -149,7 +149,7 @@ def unused_rules(mapped: ModelMap, models: Iterable[str]) -> list[str]:
     """A line for each rule that matches none of the bundle's ``models``, probably a typing mistake."""
     there = sorted(set(models))
     return [
-        f"--map-model {old}={new} changes nothing; models of the bundle: {', '.join(there) or 'none'}"
+        f"--map-model {old}={new} matches no model; models in the bundle: {', '.join(there) or 'none'}"
         for old, new in mapped.rules
         if not any(model == old or fnmatchcase(model, old) for model in there)
     ]
@@ -165,7 +165,7 @@ def check_models(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog,
     # By day, for one line for all models that end on it.
     ending: dict[date, list[str]] = {}
     if catalog.models is None:
-        unknown = f"whether its models are there is not known: {catalog.reason}"
+        unknown = f"can't check models: {catalog.reason}"
         return ModelCheck(missing={}, warnings=[unknown] if catalog.reason else [])
     for model in dict.fromkeys(wanted):
         new = mapped.rule(model)
@@ -181,10 +181,10 @@ def check_models(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog,
         if ends is None:
             continue
         if ends <= today and new != model and not mapped.vouches(name):
-            missing[model] = f"{said} has shut down on {ends.isoformat()}"
+            missing[model] = f"{said} was shut down on {ends.isoformat()}"
         elif name not in ending.setdefault(ends, []):
             ending[ends].append(name)
-    warnings = [f"model {name} is not in the destination's list; used on your word (--map-model)" for name in vouched]
+    warnings = [f"model {name} is not in the destination's list; using it anyway (--map-model)" for name in vouched]
     warnings += [_ending(ends, names, today) for ends, names in sorted(ending.items())]
     return ModelCheck(missing=missing, warnings=warnings)
 
@@ -193,7 +193,7 @@ def _ending(ends: date, names: list[str], today: date) -> str:
     days, several = (ends - today).days, "s" if len(names) > 1 else ""
     which = f"model{several} {', '.join(names)}"
     if days <= 0:
-        return f"{which} should have shut down on {ends.isoformat()}"
+        return f"{which} should have been shut down on {ends.isoformat()}"
     will = "shut" if several else "shuts"
     return f"{which} {will} down on {ends.isoformat()}, in {days} day{'s' if days > 1 else ''}"
 
@@ -203,8 +203,8 @@ def _absent(model: str) -> str:
     if model.startswith("ft:"):
         parts = model.split(":")
         whose = f" ({parts[2]})" if len(parts) > 2 and parts[2] else ""
-        return f"is a fine-tuned model of another organisation or project{whose}, and no bundle can hold it"
-    return "is not there"
+        return f"is a fine-tuned model of another organisation or project{whose}, and can't be exported"
+    return "not found"
 
 
 def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
@@ -218,11 +218,11 @@ def unmapped_error(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit
     """The error that names the models that can't be used, and those that are there."""
     lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in check.lines())
     return DestinationUnfit(
-        f"nothing was written: {len(check.missing)} of the models can't be used at the destination: "
+        f"nothing written: {len(check.missing)} of the models can't be used at the destination: "
         f"{'; '.join(check.missing.values())}",
-        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
-        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
-        f"models there: {' '.join(offered(catalog).splitlines())}",
+        hint="name a replacement (NEW) for each model, or use --skip-unmapped to leave these assistants out:\n"
+        f"{lines}\nNEW=NEW uses NEW even if the destination does not list it\n"
+        f"models at the destination: {' '.join(offered(catalog).splitlines())}",
     )
 
 

@@ -45,10 +45,10 @@ def references(
         record = summary.stores.get(store)
         root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
         if record is None:
-            lost.append(left_out(root, view.id, "it is not in the bundle", field))
+            lost.append(left_out(root, view.id, "not in the bundle", field))
         elif len(stores) == table.stores:
-            why = f"an assistant there searches {table.stores} of its {len(wanted)} vector stores"
-            why += f"; --only {pasteable(store)} imports it alone"
+            why = f"the destination allows {table.stores} of its {len(wanted)} vector stores"
+            why += f"; import it separately with --only {pasteable(store)}"
             lost.append(left_out(root, view.id, why, field, recorded=False))
         else:
             stores.append(store)
@@ -59,10 +59,10 @@ def references(
         if not content.fidelity.is_bytes and file not in intact:
             why = content.reason
             if content.fidelity is Fidelity.TEXT:
-                why = "only its parsed text is in the bundle, which the code interpreter can't take for the file"
+                why = "text only; the code interpreter needs the original"
             lost.append(left_out(file_root(content), view.id, why, field))
         elif len(files) == table.files:
-            why = f"its code interpreter has {len(wanted)} files, and {table.files} are allowed there"
+            why = f"the destination allows {table.files} of its {len(wanted)} code interpreter files"
             lost.append(left_out(file_root(content), view.id, why, field, recorded=False))
         else:
             files.append(file)
@@ -146,8 +146,8 @@ class DefinitionSteps:
         if written and written.equal:
             return ""
         if view.model is not None and view.model in self._choices.missing:
-            return f"its model {self._choices.missing[view.model]}"
-        return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
+            return f"model {self._choices.missing[view.model]}"
+        return "no model, which is required" if KINDS[root.kind].needs_model and not view.model else ""
 
     def _copy(self, root: Root, view: DefinitionView, refers: CopyReferences) -> dict[str, Any]:
         """The fields of any step that makes a copy."""
@@ -158,7 +158,7 @@ class DefinitionSteps:
         request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
         losses = [*request.losses]
         if new is not None and new != view.model:
-            text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
+            text = f"{view.model} replaced by {new} (--map-model)"
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)
             losses.append(loss)
         return {"id": root.id, "name": root.name, "model": new or view.model, "losses": losses}

@@ -29,7 +29,7 @@ VERSION = 1
 
 # Units that an error names; the rest is counted.
 _NAMED = 3
-_ANEW = "make it anew: holdall plan BUNDLE -o FILE"
+_ANEW = "make a new one: holdall plan BUNDLE -o FILE"
 
 # OpenAI's API reference of vector stores: files that an organisation may attach, and writes to one vector store.
 _ATTACHED_A_MINUTE = 2000
@@ -126,12 +126,12 @@ def read_plan(path: Path) -> PlanDocument:
         document = msgspec.json.decode(data, type=PlanDocument)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageFault(
-            f"can't use {path}: it isn't a plan of this version of holdall ({error})",
+            f"can't use {path}: not a plan of this version of holdall ({error})",
             hint="make one: holdall plan BUNDLE -o FILE",
         ) from None
     if document.holdall_plan != VERSION:
         raise UsageFault(
-            f"can't use {path}: it is a plan of version {document.holdall_plan}, this holdall makes {VERSION}",
+            f"can't use {path}: its plan format is {document.holdall_plan}, and this version of holdall uses {VERSION}",
             hint=_ANEW,
         )
     return document
@@ -140,13 +140,13 @@ def read_plan(path: Path) -> PlanDocument:
 def require_bundle(document: PlanDocument, bundle: Mapping[str, str]) -> None:
     """Raises PlanOutdated if the plan was made of a bundle with other contents; the file's name may differ."""
     if any(document.bundle.get(name) != value for name, value in bundle.items() if name != "name"):
-        raise _outdated(f"it was made of another bundle ({document.bundle.get('name')})")
+        raise _outdated(f"it was made for another bundle ({document.bundle.get('name')})")
 
 
 def require_same(document: PlanDocument, destination: Mapping[str, str | None], now: Plan) -> None:
     """Raises PlanOutdated if planning now, for ``destination``, gives another plan than the document has."""
     if not same_account(document.destination, destination):
-        raise _outdated(f"it is for {title(document.destination)}, the destination is {title(destination)}")
+        raise _outdated(f"it is for {title(document.destination)}, and the destination is {title(destination)}")
     # As it is read again: a plan that was made holds values that its file has as others, tuples as lists.
     now = msgspec.json.decode(msgspec.json.encode(now), type=Plan)
     if document.plan != now:
@@ -155,7 +155,7 @@ def require_same(document: PlanDocument, destination: Mapping[str, str | None], 
 
 
 def _outdated(why: str) -> PlanOutdated:
-    return PlanOutdated(f"can't carry out this plan: {why}", hint=_ANEW)
+    return PlanOutdated(f"can't apply this plan: {why}", hint=_ANEW)
 
 
 def named(things: Sequence[object], most: int) -> str:
@@ -172,7 +172,7 @@ def _changed(then: Plan, now: Plan) -> list[str]:
         f"{_words(unit)} now"
         for unit in now.units
         if before.get(unit.id) != unit
-    ] or ["fewer things would be done now"]
+    ] or ["fewer steps now"]
 
 
 def _words(unit: Unit) -> str:

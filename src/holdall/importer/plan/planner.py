@@ -69,12 +69,12 @@ class _Planner:
         units += [_unit(root, self._store(root)) for root in chosen if root.kind is Kind.STORE]
         if lone := [root.id for root in chosen if root.kind is Kind.FILE]:
             # One unit for all of them, so that they go up together.
-            name = "files that nothing refers to"
+            name = "files that no assistant uses"
             units.append(_unit(Root(kind=Kind.FILE, id=steps.LONE_FILES, name=name), self._lone_files(lone)))
         return Plan(units=units, prefix=self._prefix, chosen=len(chosen), of=len(roots), form=self._choices.form)
 
     def _roots(self) -> list[Root]:
-        """All definitions, and the stores and files that nothing refers to."""
+        """All definitions, and the stores and files that no assistant uses."""
         users = users_of(view for of_kind in self._views.values() for view in of_kind.values())
         used = {*users.files, *chain.from_iterable(self._summary.members.values())}
         return [
@@ -117,7 +117,7 @@ class _Planner:
         views, there = self._views[root.kind], self._existing.whole(root.kind)
         for callee in view.assistant_ids:
             if callee in views and callee not in self._placed and callee not in there:
-                why = "the two call each other, and one has to be there first"
+                why = "the two call each other, and neither can be created first"
                 yield left_out(Root(kind=root.kind, id=callee), root.id, why, "tools", recorded=False)
         self._placed.add(root.id)
         # What a copy lacks is said of one that was there before, too.
@@ -194,7 +194,7 @@ class _Planner:
         detach = partial(steps.DetachFile, store=root.id)
         # A store that has a file already doesn't index it again: it goes out first.
         for file, target in found.recut.items():
-            yield detach(target=target, name=self._summary.content(file).filename, why="to be indexed again")
+            yield detach(target=target, name=self._summary.content(file).filename, why="must be indexed again")
         if files := [*incoming, *found.recut]:
             yield steps.AttachFiles(store=root.id, count=len(files), files=files)
         for file, (target, attributes) in found.relabelled.items():
@@ -203,9 +203,9 @@ class _Planner:
                 yield steps.UpdateMembership(store=root.id, file=file, target=target, name=name, attributes=attributes)
         # After the new copy is in, so that the store is never without the file.
         for file, target in found.replaced.items():
-            yield detach(target=target, name=self._summary.content(file).filename, why="it has other bytes")
+            yield detach(target=target, name=self._summary.content(file).filename, why="different content")
         for extra in found.extras if self._choices.delete else ():
-            yield detach(target=extra.target, name=extra.name, why="the bundle's store doesn't have it")
+            yield detach(target=extra.target, name=extra.name, why="not in the store in the bundle")
 
     def _store_losses(self, store: SourceId) -> list[Loss]:
         request = dialect.store(self._summary.stores[store], operation="")
@@ -257,7 +257,7 @@ def _unkept(found: Found | None) -> Iterator[steps.LeaveOut]:
             name=one.name,
             inside=one.inside,
             field=one.field,
-            text=f"the destination did not keep it when it was sent: {one.values()}",
+            text=f"changed by the destination in an earlier import: {one.values()}",
         )
         yield steps.LeaveOut(loss=loss)
 
@@ -265,5 +265,5 @@ def _unkept(found: Found | None) -> Iterator[steps.LeaveOut]:
 def _kept(root: Root, found: FoundStore) -> Iterator[Loss]:
     """The files of an existing store that the bundle's store doesn't have, and that stay."""
     for extra in found.extras:
-        text = f"{extra.name or extra.target} is not in the bundle's; it stays (--delete takes it out)"
+        text = f"{extra.name or extra.target} is not in the bundle; kept (--delete removes it)"
         yield Loss(why=Why.KEPT, kind=Kind.STORE, id=root.id, name=root.name, field="files", text=text)

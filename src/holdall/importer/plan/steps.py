@@ -47,14 +47,14 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
         content = self.content
         loss = partial(Loss, kind=Kind.FILE, id=content.id, name=content.filename)
         if content.fidelity is Fidelity.TEXT:
-            text = "its parsed text stands in for the file, whose bytes could not be exported"
+            text = "text only (original unavailable)"
             yield loss(why=Why.AS_TEXT, text=text)
             if content.truncated:
-                yield loss(why=Why.TRUNCATED, text="the parsed text could only be exported in part", recorded=True)
+                yield loss(why=Why.TRUNCATED, text="the parsed text is incomplete", recorded=True)
             if content.doubt:
-                yield loss(why=Why.JOINED_DOUBTFULLY, text=f"text, joined doubtfully: {content.doubt}", recorded=True)
+                yield loss(why=Why.JOINED_DOUBTFULLY, text=f"uncertain text: {content.doubt}", recorded=True)
         if content.purpose not in (None, self.purpose):
-            text = f"{content.purpose} can't be given by a client, {self.purpose} is used"
+            text = f"{content.purpose} can't be set by clients; using {self.purpose}"
             yield loss(why=Why.PURPOSE_CHANGED, text=text, field="purpose")
 
 
@@ -139,11 +139,15 @@ class Skip(_Present, frozen=True, kw_only=True, tag="skip"):
     def foreseen(self) -> Iterator[Loss]:
         """What is known in advance to be lost."""
         fields = dict.fromkeys(difference.field for difference in self.differences)
-        text = f"left as it is ({self.target}), though it differs in {', '.join(fields)}"
+        text = f"kept as it is ({self.target}); differs in {', '.join(fields)}"
         yield Loss(why=Why.LEFT_ALONE, kind=self.kind, id=self.id, name=self.name, text=text)
         for one in self.differences:
             if one.inside and (one.absent or one.field == "status"):
-                why, text = (Why.LEFT_OUT, "not there") if one.absent else (Why.NOT_INDEXED, "not indexed there")
+                why, text = (
+                    (Why.LEFT_OUT, "not at the destination")
+                    if one.absent
+                    else (Why.NOT_INDEXED, "not indexed at the destination")
+                )
                 yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
 
 

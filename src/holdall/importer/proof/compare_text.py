@@ -102,12 +102,12 @@ class TextComparer:
             )
         except REQUEST_ERRORS as error:
             self._refusals += 1
-            self._refused = f"the destination doesn't hand its text out ({error.detail or error.message})"
+            self._refused = f"the destination does not return its text ({error.detail or error.message})"
             return _unchecked(self._refused)
         self._refusals = 0
         async with self._one:
             if parsed.truncated:
-                return _unchecked("the destination handed its text out in part only", "".join(parts))
+                return _unchecked("the destination returned only part of its text", "".join(parts))
             return await asyncio.to_thread(self._compared, content, parts, overlap)
 
     def _compared(self, content: Content, parts: list[str], overlap: int) -> TextComparison:
@@ -115,13 +115,13 @@ class TextComparer:
         as_text, kind = content.fidelity is Fidelity.TEXT, _type(content)
         entry = self._reader.content(content.id)
         if entry is None:
-            return _unchecked("its content is not in the bundle", there)
+            return _unchecked("not in the bundle", there)
         if kind in _LOOSE and not as_text:
             return self._loosely(entry, kind, parts, there)
         if entry.size > _LARGEST:
-            return _unchecked("it is too large", there)
+            return _unchecked("too large to compare", there)
         if not as_text and not is_text_name(content.filename or ""):
-            return _unchecked(f"its type ({kind or 'none'}) has to be parsed", there)
+            return _unchecked(f"text of this type ({kind or 'none'}) can't be read here", there)
         stored = self._reader.read(entry, limit=_LARGEST)
         if as_text:
             return _as_joined(content, stored, parts, there)
@@ -129,7 +129,7 @@ class TextComparer:
         try:
             return _strictly(stored.decode(encoding), parts, there)
         except UnicodeDecodeError:
-            return _unchecked("its encoding isn't known", there)
+            return _unchecked("unknown encoding", there)
 
     def _loosely(self, entry: IndexEntry, kind: str, parts: list[str], there: str) -> TextComparison:
         """Whether the destination's words are in the file."""
@@ -139,11 +139,11 @@ class TextComparer:
                 shutil.copyfileobj(stream, out, 1 << 20)
             matcher = read_matcher(copy)
             if matcher is None:
-                return _unchecked(f"its type ({kind}) can't be read here", there)
+                return _unchecked(f"text of this type ({kind}) can't be read here", there)
             matcher.compare(parts)
         if matcher.agrees:
             return TextComparison(verdict=TextMatch.EQUAL, text=there)
-        return TextComparison(verdict=TextMatch.DIFFERS, here="other words", there=there[:200], text=there)
+        return TextComparison(verdict=TextMatch.DIFFERS, here="different words", there=there[:200], text=there)
 
 
 def _unchecked(why: str, text: str = "") -> TextComparison:
@@ -165,10 +165,10 @@ def _as_joined(content: Content, stored: bytes, parts: list[str], there: str) ->
     if compared.verdict is TextMatch.DIFFERS:
         return compared
     if not covered(compared.text, found.parts):
-        here, there = "the parts as the source gave them", "other text: they were joined wrongly"
+        here, there = "the parts from the source", "different text: joined wrongly"
         return TextComparison(verdict=TextMatch.DIFFERS, here=here, there=there, text=compared.text)
     if found.doubt:
-        why = f"text, joined doubtfully: {found.doubt}"
+        why = f"uncertain text: {found.doubt}"
         return TextComparison(verdict=TextMatch.DOUBTFUL, why=why, text=compared.text)
     return compared
 

@@ -158,7 +158,7 @@ class MemberCheck:
         if not (was.status == "failed" and status == "failed"):
             reason = (now.last_error or {}).get("message")
             differ("status", "completed", f"{status}: {reason}" if reason else status)
-        text = TextComparison(verdict=TextMatch.NOT_CHECKED, why=f"it is {status}")
+        text = TextComparison(verdict=TextMatch.NOT_CHECKED, why=f"status {status}")
         search = Search(found=None)
         if status == "completed":
             overlap = overlap_of(now.chunking_strategy)
@@ -205,7 +205,7 @@ class _Searches:
                 page = msgspec.json.decode(answer.raw, type=_Page)
             except (NotFound, ServerFailed, UnexpectedAnswer, msgspec.DecodeError) as error:
                 said = getattr(error, "detail", "") or str(error)
-                self._refused = f"the destination has no search that can be used ({said})"
+                self._refused = f"the destination's search can't be used ({said})"
                 return Search(found=None, why=self._refused)
             except RequestRefused as error:
                 return Search(found=None, asked=asked, why=error.detail or error.message)
@@ -215,8 +215,8 @@ class _Searches:
             # Servers were seen whose hits name nothing of the store: then nothing can be said.
             strange = strange or (bool(hits) and not any(hits))
         if strange:
-            return Search(found=None, asked=asked, why="the hits of its search name no file of the store")
-        return Search(found=False, asked=asked) if asked else Search(found=None, why="there is no sentence in it")
+            return Search(found=None, asked=asked, why="search results don't name files of the store")
+        return Search(found=False, asked=asked) if asked else Search(found=None, why="no sentence to search for")
 
 
 def _meant(hit: _Hit, store: _Store) -> set[TargetId]:

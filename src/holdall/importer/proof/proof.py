@@ -130,8 +130,8 @@ class _Prover:
     async def run(self, completeness: Completeness) -> Proof:
         choices = Choices(form=self._mapping.form, limits=self._table, models=self._mapping.models)
         planned = plan(self._summary, self._mapping.selection, prefix=self._prefix, choices=choices)
-        self._account.progress.stage("comparing")
-        self._account.progress.expect(files=planned.totals().memberships)
+        self._account.progress.stage(f"Comparing {self._account.endpoint.host} with {self._reader.path.name}")
+        self._account.progress.expect(files=planned.totals().memberships, last=True)
         for unit in planned.units:
             for step in unit.steps:
                 match step:
@@ -190,7 +190,7 @@ class _Prover:
         found = read_request(output, target) if output and target else None
         subject = _subject(kind, step.id, target, step.name)
         if found is None:
-            gone = f"{target} is gone, or no request" if target else "not imported"
+            gone = f"{target} is missing or not a request" if target else "not imported"
             self._differ(subject, PRESENT, gone, field="request")
             return
         self._compared[KINDS[kind].count] += 1
@@ -297,7 +297,7 @@ class _Prover:
                 # Where files aren't known by their ids at all, nothing can be said of one.
                 if kind is Kind.FILE and not await self._has_files():
                     return None
-                gone = f"{target} is gone: {error.detail or error.message}"
+                gone = f"{target} not found: {error.detail or error.message}"
         self._differ(subject, PRESENT, gone)
         return None
 

@@ -19,8 +19,9 @@ from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
+from holdall.importer.runs.runmarkdown import AUDIT, markdown
 from holdall.importer.runs.runpage import run_page
-from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, markdown, read_mapping
+from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, read_mapping
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.importer.runs.undolog import has_undo, is_undone
 from holdall.locks import FileLock
@@ -44,7 +45,6 @@ __all__ = [
     "unfinished",
 ]
 
-AUDIT = "audit.jsonl"
 REPORT = "report.md"
 PAGE = "report.html"
 PLAN = "plan.json"
@@ -80,7 +80,7 @@ def locked(output: Path) -> Iterator[None]:
     """Lock ``output`` against other imports on this machine. Raises OutputLocked, or CannotWrite."""
     busy = OutputLocked(
         f"can't import into {output}: another import is using this folder",
-        hint=f"wait for it, or {_HINT}",
+        hint=f"wait for it to end, or {_HINT}",
     )
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -142,8 +142,8 @@ class RunFolder:
             return msgspec.json.decode(read_regular(self.path / PLAN), type=Plan)
         except (OSError, msgspec.DecodeError) as error:
             raise CannotWrite(
-                f"can't go on with run {self.id}: its plan {self.path / PLAN} can't be read ({error})",
-                hint="holdall undo takes back what it did; another --output-dir begins a new run",
+                f"can't resume run {self.id}: can't read its plan {self.path / PLAN} ({error})",
+                hint="use `holdall undo` to undo it, or another --output-dir to start a new run",
             ) from None
 
     def audit(self, line: AuditLine) -> None:

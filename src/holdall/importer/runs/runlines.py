@@ -271,7 +271,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
                 if torn:
                     raise ImportFailed(
                         f"can't read the journal {path}: line {torn} is damaged",
-                        hint="keep it for an undo by hand; import with another --output-dir (OUTPUT_DIR)",
+                        hint="import with another --output-dir (OUTPUT_DIR); keep this one, to undo its run by hand",
                     )
                 # Without its end it never was durable, so nothing was done on the strength of it.
                 if not raw.endswith(b"\n"):

@@ -13,7 +13,7 @@ from holdall.importer.runs.runreport import MAPPING, Report, Result, Status, kee
 from holdall.kinds import noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
-from holdall.pages.markup import code, facts, fold, message, name, page, text
+from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
 
 # What a page lists at most: of one sort of rows, of one object's losses, and characters of a value.
 _ROWS = 2000
@@ -27,7 +27,7 @@ _WORDS = {
     Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
 }
 # Where what is there was not made by this run.
-_HOW = {"adopted": "there already", "updated": "updated", "left": "left as it is", "written": "written down"}
+_HOW = {"adopted": "there already", "updated": "updated", "left": "left as it is", "written": "written"}
 
 
 def run_page(report: Report, changes: Sequence[Difference]) -> Iterator[str]:
@@ -48,10 +48,9 @@ def _body(report: Report, changes: Sequence[Difference]) -> Iterator[str]:
 
 
 def _head(report: Report) -> Iterator[str]:
-    verdict = report.verdict or "not finished"
+    verdict = report.verdict or "NOT FINISHED"
     yield f"<header><p class=eyebrow>Import of {name(report.bundle.get('name') or 'a bundle')}</p>\n"
-    colour = "good" if report.complete else "bad"
-    yield f'<h1 class="{colour}">{text(verdict[:1].upper() + verdict[1:])}</h1>\n'
+    yield headline(verdict, good=bool(report.complete))
     states = {status: sum(one.status is status for one in report.results) for status in Status}
     said = (
         f'<li><b class="{_WORDS[each][0]}">{count} {_WORDS[each][1]}</b></li>'
@@ -129,7 +128,7 @@ def _ids(report: Report) -> Iterator[str]:
         "Agents": agents,
         "Vector stores": report.stores,
         "Files": report.files,
-        "Files, once more as text": report.copies,
+        "Files, copies as text": report.copies,
     }
     if not any(maps.values()):
         return
@@ -147,13 +146,16 @@ def _doubles(report: Report) -> Iterator[str]:
         yield f"<section><h2>Possible orphans: {len(report.orphans)}</h2>\n"
         yield "<p>Nothing refers to them.</p>\n<ul class=plain>\n"
         for orphan in report.orphans[:_ROWS]:
-            where = code(orphan.id) if orphan.id else "not seen so far"
-            why = "there before this run" if orphan.earlier else "its answer was lost"
-            yield f"<li>{noun(orphan.kind)} {name(orphan.name or 'without a name')} {where}<small>{why}</small></li>\n"
+            where = code(orphan.id) if orphan.id else "not found yet"
+            why = "from before this run" if orphan.earlier else "no answer to its creation"
+            yield f"<li>{noun(orphan.kind)} {name(orphan.name or '(no name)')} {where}<small>{why}</small></li>\n"
         yield f"</ul>\n{_more(len(report.orphans))}</section>\n"
     if report.duplicates:
         yield f"<section><h2>Duplicates: {len(report.duplicates)}</h2>\n"
-        yield f"<p>Another import made the same at the same time; {text(keeping(report))}</p>\n<ul class=plain>\n"
+        yield (
+            f"<p>Another import created the same objects at the same time; {text(keeping(report))}</p>\n<ul "
+            f"class=plain>\n"
+        )
         yield from (f"<li>{message(one)}</li>\n" for one in report.duplicates[:_ROWS])
         yield f"</ul>\n{_more(len(report.duplicates))}</section>\n"
 

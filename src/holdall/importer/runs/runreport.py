@@ -1,10 +1,7 @@
-"""The result of an import and its documents: ``report.md`` for people, and ``mapping.json`` from source ids to ids of
-the copy."""
+"""The result of an import, and ``mapping.json`` from source ids to ids of the copy."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -17,24 +14,11 @@ from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
-from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
+from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import read_regular
 
 MAPPING = "mapping.json"
-
-# A reason in the report names so many things and counts the rest; audit.jsonl has them all.
-_NAMED = 20
-
-# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
-# a file's name that no viewer takes for a host's.
-_HARMLESS = re.compile(
-    r"""(?!www\.)(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+%]|[.:;!?&](?![^)])
-    |\.(?=[0-9]|[a-z]{3})(?!(?:biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop)(?![a-z])))*+""",
-    re.X | re.I,
-)
-# How a list, a heading or a rule may begin.
-_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
 
 
 class Status(StrEnum):
@@ -108,7 +92,7 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
 
     def __str__(self) -> str:
-        return f"{noun(self.kind)} {self.name or 'without a name'}: {self.ours} and {self.id}"
+        return f"{noun(self.kind)} {self.name or '(no name)'}: {self.ours} and {self.id}"
 
 
 class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +163,8 @@ class Report(RunMapping, frozen=True, kw_only=True):
     """The result of one run: its mapping, and what only people and exit codes need.
 
     ``by_kind`` has a result for each root, ``requests`` how many there were by method and route; ``stopped`` is the
-    error that kept the rest from being attempted.
+    error that kept the rest from being attempted. ``tool`` is the program with its version; ``source_url`` and
+    ``label`` say, with ``source``, where the bundle is from.
     """
 
     mappings: list[MappingRow] = []
@@ -187,6 +172,9 @@ class Report(RunMapping, frozen=True, kw_only=True):
     by_kind: dict[Kind, list[Result]]
     requests: dict[str, int]
     stopped: HoldallError | None = None
+    tool: str = ""
+    source_url: str = ""
+    label: str | None = None
 
     @property
     def results(self) -> list[Result]:
@@ -215,56 +203,6 @@ class Report(RunMapping, frozen=True, kw_only=True):
         return list({msgspec.json.encode(loss): loss for result in self.results for loss in result.losses}.values())
 
 
-def markdown(report: Report) -> str:
-    """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
-    clones = report.of(*ASSISTANT_KINDS)
-    whole = [result for result in clones if result.status is Status.SUCCESS]
-    shown = (kind for kind in ASSISTANT_KINDS if report.of(kind) or not KINDS[kind].since)
-    total = ", ".join(f"{len(report.of(kind))} {KINDS[kind].count}" for kind in shown)
-    rest = [result for result in report.results if result.status is not Status.SUCCESS]
-    lines = [
-        "# Clone Report",
-        "",
-        "## Summary",
-        f"- Total: {total}",
-        f"- Success: {len(whole)}",
-        f"- Failed: {len(clones) - len(whole)}",
-        *_orphans(report.orphans),
-        *_duplicates(report),
-        "",
-        "## Successful Clones",
-    ]
-    for result in whole:
-        lines.append(f"- {_text(result.source)} → {_text(result.target or '')} ({_name(result)})")
-        lines += _losses(result)
-    lines += ["", "## Failed Clones"]
-    for result in rest:
-        there = f" → {_text(result.target)} ({_name(result)}), {result.status}" if result.target else ""
-        lines.append(f"- {_text(result.source)}{there}: {_text(result.error or result.status.value)}")
-        lines += _losses(result)
-    return "\n".join(lines) + "\n"
-
-
-def _listed(lines: list[str], rest: str) -> list[str]:
-    """Up to ``_NAMED`` lines, indented; then how many more there are, all of them in the file ``rest``."""
-    shown = [f"  - {line}" for line in lines[:_NAMED]]
-    if len(lines) > _NAMED:
-        shown.append(f"  - and {len(lines) - _NAMED} more, all of them in {rest}")
-    return shown
-
-
-def _orphans(orphans: list[Orphan]) -> list[str]:
-    if not orphans:
-        return []
-    lines = []
-    for orphan in orphans:
-        size = f", {orphan.size} bytes" if orphan.size is not None else ""
-        where = _text(orphan.id) if orphan.id else "not seen so far"
-        where += ", there before this run" if orphan.earlier else ", its answer was lost"
-        lines.append(f"{noun(orphan.kind)} {_text(orphan.name or 'without a name')}{size}: {where}")
-    return [f"- Possible orphans: {len(orphans)} (nothing refers to them)", *_listed(lines, MAPPING)]
-
-
 def keeping(report: Report) -> str:
     """Which of the runs that made the same objects to keep, and how to undo the other.
 
@@ -272,45 +210,11 @@ def keeping(report: Report) -> str:
     """
     known = sorted({report.run, *(one.run for one in report.duplicates if one.run is not None)})
     if len(known) == 1:
-        return f"nothing tells which began first: keep one of them (holdall undo {report.run} takes this run back)"
+        return f"it is unknown which started first: keep one of them (to remove this one: holdall undo {report.run})"
     if known[0] == report.run:
         undo = " and ".join(f"holdall undo {run}" for run in known[1:])
-        return f"this run began first and keeps; to remove the other, with its own --output-dir: {undo}"
-    return f"run {known[0]} began first and keeps; to remove this one: holdall undo {report.run}"
-
-
-def _duplicates(report: Report) -> list[str]:
-    if not report.duplicates:
-        return []
-    why = f"another import made the same at the same time; {keeping(report)}"
-    lines = [_text(str(one)) for one in report.duplicates]
-    return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
-
-
-def _losses(result: Result) -> list[str]:
-    return _listed([_text(str(loss)) for loss in result.losses], "audit.jsonl")
-
-
-def _name(result: Result) -> str:
-    return "no name" if result.name is None else _text(result.name)
-
-
-def _text(text: str) -> str:
-    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
-
-    Words that can mean nothing stay; the others are code spans, for a backslash keeps neither an address from becoming
-    a link nor an ``@`` from becoming a mention.
-    """
-    kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
-
-
-def _word(word: str, *, first: bool) -> str:
-    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
-        return word
-    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
-    room = " " if "`" in (word[0], word[-1]) else ""
-    return f"{fence}{room}{word}{room}{fence}"
+        return f"keep this run, which started first; to remove the other, use its --output-dir: {undo}"
+    return f"keep run {known[0]}, which started first; to remove this one: holdall undo {report.run}"
 
 
 def mapping(report: Report) -> RunMapping:

@@ -298,9 +298,10 @@ def read_state(journal: Path) -> RunState:
     if state.opened is None:
         with open_regular(journal) as file:
             if file.readline().endswith(b"\n"):
-                raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
+                raise ImportFailed(f"can't read the journal {journal}: its first line is invalid")
     elif state.opened.version > runlines.VERSION:
         raise ImportFailed(
-            f"can't read the journal {journal}: it is of a later version of holdall", hint="install that version"
+            f"can't read the journal {journal}: it was written by a newer version of holdall",
+            hint="install a newer version of holdall",
         )
     return state

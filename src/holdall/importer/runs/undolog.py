@@ -37,6 +37,10 @@ class Act(StrEnum):
     """Taken out and put in again: how a file is cut can't be changed while it is in the store."""
 
 
+# The logs of earlier undos have the values, so people get other words.
+_WORDS = {Act.DETACH: "detach", Act.ATTACH: "reattach", Act.REWRITE: "restore", Act.REPLACE: "reattach"}
+
+
 class UndoAction(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do. ``needless`` if it is undone already; ``left`` is the reason if it must not be done.
 
@@ -66,10 +70,10 @@ class UndoAction(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.local:
-            return f"{self.act} file {self.target}"
+            return f"{_WORDS.get(self.act, self.act)} file {self.target}"
         kind = "file" if self.kind is Kind.MEMBERSHIP else noun(self.kind)
-        what = f"{self.act} {kind} {f'{self.name} ({self.target})' if self.name else self.target}"
-        where = {Act.DETACH: " of store ", Act.ATTACH: " into store ", Act.REPLACE: " in store "}.get(self.act, " in ")
+        what = f"{_WORDS.get(self.act, self.act)} {kind} {f'{self.name} ({self.target})' if self.name else self.target}"
+        where = {Act.DETACH: " from store ", Act.ATTACH: " to store ", Act.REPLACE: " to store "}.get(self.act, " in ")
         inside = f"{where}{self.store}" if self.store else ""
         fields = f": {', '.join(self.body)}" if self.act is Act.RESTORE else ""
         return what + inside + fields

@@ -42,11 +42,11 @@ _LAGS = (1.0, 2.0, 4.0, 8.0)
 class Ended(StrEnum):
     """What became of the run, in words that follow its name."""
 
-    NOTHING = "was cut off before it did anything"
-    BEFORE = "is undone already"
-    DRY = "was looked at only"
-    DECLINED = "was not to be undone"
-    DONE = "was undone as far as it could be"
+    NOTHING = "did nothing: it was interrupted before its first step"
+    BEFORE = "is already undone"
+    DRY = "not undone: dry run"
+    DECLINED = "not undone: declined"
+    DONE = "undone"
 
 
 class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,9 +88,9 @@ async def undo(
         finally:
             journal.close()
     work = _Undo(account, log, output)
-    account.progress.stage("undoing")
+    account.progress.stage(f"Undoing {folder.name} at {account.endpoint.host}", things="changes")
     due = planned.due()
-    account.progress.expect(files=len(due))
+    account.progress.expect(files=len(due), last=True)
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
         await account.limits.each(list(group), work.one)
@@ -159,7 +159,7 @@ class _Undo:
                 self.left.append(one)
             else:
                 fields = f": {', '.join(now.body)}" if now.body else ""
-                self._leave(one, f"the account took it, and still has it{fields}")
+                self._leave(one, f"the server accepted it, but nothing changed{fields}")
 
     def _put_back(self, one: UndoAction) -> None:
         """The one kind of thing that is on this machine."""
@@ -183,7 +183,7 @@ class _Undo:
         self.left.append(msgspec.structs.replace(one, left=why))
         name = f"{one.name} ({one.target})" if one.name else one.target
         for target in one.uses:
-            self._needed.setdefault(target, f"{one.kind.replace('_', ' ')} {name}, which uses it, is still there")
+            self._needed.setdefault(target, f"still used by {one.kind.replace('_', ' ')} {name}")
 
     async def _call(self, one: UndoAction) -> Answer:
         inside = path("/vector_stores/{}/files/{}", one.store, one.target) if one.store else ""

@@ -140,9 +140,9 @@ class _Decision:
         inside, put = self._after.members.get(store, {}), self._put.get(store, {})
         foreign = [file for file in inside if file not in put]
         if foreign:
-            return f"others have put files into it since: {_some(foreign)}"
+            return f"others have added files to it since: {_some(foreign)}"
         relabelled = [file for file, now in inside.items() if not self._labels(now).intersection(("", put[file]))]
-        return f"others have changed attributes in it since: {_some(relabelled)}" if relabelled else ""
+        return f"others have changed attributes of its files since: {_some(relabelled)}" if relabelled else ""
 
     def _labels(self, member: ObservedMember) -> set[str]:
         """The fingerprints of its attributes: as they are shown, and without what the server puts in by itself."""
@@ -162,7 +162,7 @@ class _Decision:
         before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
         action = msgspec.structs.replace(action, body=as_update(update.kind, before, found), needless=not fields)
         if update.after is None:
-            return self._unless(action, "nobody can say whether it was this run that changed it")
+            return self._unless(action, "unknown whether this run changed it")
         others = [field for field in changed(update.kind, update.after, found, self._added) if field in fields]
         return self._unless(action, _changed(others))
 
@@ -189,7 +189,7 @@ class _Decision:
             mine = decided.get(one.path)
             if mine is None or mine.left:
                 for target in one.mentions:
-                    self._stays.setdefault(target, f"the written request {one.path} names it")
+                    self._stays.setdefault(target, f"used by request {one.path}")
 
     def _note_use(self, user: ObservedUser, decided: UndoAction | None) -> None:
         """Where a definition stays, all that it uses stays: as it is now, or as it will be once it is restored."""
@@ -201,7 +201,7 @@ class _Decision:
             uses = [TargetId(id) for id in (*before.store_ids, *before.file_ids)]
         who = f"{noun(user.kind)} {f'{user.name} ({user.id})' if user.name else user.id}"
         for target in uses:
-            self._stays.setdefault(target, f"{who} uses it")
+            self._stays.setdefault(target, f"used by {who}")
 
     def _note_members(self, decided: Mapping[Key, UndoAction]) -> None:
         """Where a store stays, the files in it stay, unless they are taken out of it."""
@@ -213,7 +213,7 @@ class _Decision:
             for file in inside:
                 out = decided.get((store, file))
                 if out is None or not (out.act is Act.DETACH and out.due):
-                    self._stays.setdefault(file, f"vector store {f'{name} ({store})' if name else store} has it")
+                    self._stays.setdefault(file, f"in vector store {f'{name} ({store})' if name else store}")
 
     def _membership(self, store: TargetId, file: TargetId, chain: Chain) -> UndoAction:
         """A file in a store that the run didn't make: taken out again, or put back as it was."""
@@ -239,7 +239,7 @@ class _Decision:
             # Between taking out and putting in again it is nowhere, and that was this undo, cut off.
             ours = None in ends or (one.store, one.target) in self._begun
             one = msgspec.structs.replace(one, act=Act.ATTACH, body=body)
-            return self._unless(one, "" if ours else "others have taken it out since")
+            return self._unless(one, "" if ours else "others have removed it since")
         same_cut = not cut or same(Kind.MEMBERSHIP, "chunking_strategy", cut, now.chunking_strategy)
         if same_cut and same(Kind.MEMBERSHIP, "attributes", attributes, now.attributes, added=self._added):
             return msgspec.structs.replace(one, act=Act.RESTORE, needless=True)

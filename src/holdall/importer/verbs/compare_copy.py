@@ -40,7 +40,7 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     mapping = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
     form = await choose(account, mapping.form if mapping else None)
     if mapping is None:
-        account.progress.note(f"no mapping of this bundle and destination in {options.output}: looking for marks")
+        account.progress.note(f"no mapping for this bundle and destination in {options.output}; matching by metadata")
         kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or summary.records(kind)]
         mapping = await by_marks(account, form, options.output, kinds)
     return await prove(

@@ -97,8 +97,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
             raise _conflict(conflicts)
         if too_great := [loss for loss in self.plan.losses() if not most.allows(loss.why.severity)]:
             raise LossTooGreat(
-                f"nothing was written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
-                hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
+                f"nothing written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
+                hint="use --max-loss any (or minor) to accept the losses, or --exclude to leave these objects out",
                 losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
             )
 
@@ -218,15 +218,16 @@ def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
     if changed := [step for step in conflicts if step.changed]:
         words = (f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed[:_NAMED])
         return DestinationDiffers(
-            f"nothing was written: others have changed what an update would set ({'; '.join(words)})",
-            hint="--on-conflict skip leaves it as it is; --on-conflict update --even-if-changed sets it all the same",
+            f"nothing written: changed at the destination since the last import ({'; '.join(words)})",
+            hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
+            "overwrite them",
             differences=differences,
         )
-    count = "1 thing there differs" if len(conflicts) == 1 else f"{len(conflicts)} things there differ"
+    count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
     return DestinationDiffers(
-        f"nothing was written: {count} from the bundle",
-        hint="--on-conflict skip leaves what differs as it is, update makes it equal, duplicate makes everything "
-        "anew beside it, stop (the default) writes nothing",
+        f"nothing written: {count} from the bundle",
+        hint="use --on-conflict skip to keep them, update to make them equal to the bundle, or duplicate to "
+        "create everything again",
         differences=differences,
     )
 
@@ -234,11 +235,11 @@ def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
 def _about_metadata(planned: Plan) -> Iterator[str]:
     """Which metadata keys are left out, or may be."""
     if planned.dropped_keys:
-        yield f"metadata left out: {', '.join(planned.dropped_keys)} (--keep-metadata KEY sends it)"
+        yield f"metadata left out: {', '.join(planned.dropped_keys)} (--keep-metadata KEY imports it)"
     for kind, keys in planned.shared_keys.items():
         yield (
-            f"metadata that every {noun(kind)} of the bundle has: {', '.join(keys)}; left out where the "
-            "destination puts it in by itself (--keep-metadata KEY sends it, --drop-metadata GLOB leaves it out)"
+            f"metadata of every {noun(kind)} in the bundle: {', '.join(keys)}; left out if the destination "
+            f"adds it itself (--keep-metadata KEY imports it, --drop-metadata GLOB leaves it out)"
         )
 
 
@@ -261,7 +262,8 @@ def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterab
 
 def _ambiguous(several: list[Several]) -> DestinationDiffers:
     return DestinationDiffers(
-        f"nothing was written: the destination has several copies of one thing ({named(several, _NAMED)})",
-        hint="--mapping FILE says which is meant, --on-conflict duplicate makes another; or delete what is too many",
+        f"nothing written: the destination has several copies of one object ({named(several, _NAMED)})",
+        hint="name the right copy with --mapping FILE, create another with --on-conflict duplicate, or "
+        "delete the extra copies",
         differences=msgspec.to_builtins(several),
     )

@@ -42,7 +42,7 @@ async def rehearse_import(
         imported = await run_import(account, reader, into, observer, machine)
         stopped = imported.report.stopped if imported.report else None
         if isinstance(stopped, Interrupted):
-            raise Interrupted("interrupted: the rehearsal was not finished, and nothing of it is left")
+            raise Interrupted("interrupted: the rehearsal was stopped and cleaned up")
         if stopped:
             raise stopped
         compared = CompareOptions(output=options.output, search=options.search, accept_known=options.accept_known)

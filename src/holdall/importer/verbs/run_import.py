@@ -68,7 +68,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer(Protocol):
-    """The caller's part in an import: it is told of the plan, and asked."""
+    """The caller's part in an import: it is shown the plan, and asked."""
 
     def planned(self, prepared: Prepared) -> None:
         """Called with the plan; nothing is written so far."""
@@ -149,7 +149,7 @@ async def run_import(
         try:
             if again:
                 made = _made(folder)
-                account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
+                account.progress.note(f"resuming run {folder.id}; created so far: {made}")
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
                 judge = partial(_verdict, completeness=completeness, prepared=found)
@@ -214,7 +214,7 @@ def _report(
     context: Context, plan: Plan, work: PlanExecution, opened: Opened, source: Source, twice: list[Duplicate]
 ) -> Report:
     account, state, stopped = context.account, context.folder.state, work.stopped
-    otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
+    otherwise = f"not finished: {stopped.meaning if stopped else 'the run stopped before it'}"
     return Report(
         run=opened.run,
         started=opened.started,
@@ -235,6 +235,9 @@ def _report(
         stopped=stopped,
         orphans=work.orphans,
         duplicates=twice,
+        tool=opened.tool,
+        source_url=source.base_url,
+        label=source.label,
     )
 
 

@@ -55,9 +55,7 @@ def find_run(output: Path, run: str) -> Path:
     if run == LATEST:
         if found := past_runs(output):
             return found[-1].folder
-        raise UsageFault(
-            f"can't undo the latest run: there is none in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)"
-        )
+        raise UsageFault(f"can't undo the latest run: no runs in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)")
     for folder in (output / "runs" / run, Path(run)):
         if (folder / JOURNAL).is_file():
             return folder
@@ -66,13 +64,13 @@ def find_run(output: Path, run: str) -> Path:
         return alike[0].folder
     if alike:
         raise UsageFault(
-            f"can't undo {run}: the ids of {len(alike)} runs in {output / 'runs'} begin so",
-            hint=f"one of them: {', '.join(past.name for past in alike[-3:])}",
+            f"can't undo {run}: {len(alike)} run ids in {output / 'runs'} start with it",
+            hint=f"choose one: {', '.join(past.name for past in alike[-3:])}",
         )
     raise UsageFault(
-        f"can't undo {run}: there is no such run in {output / 'runs'}, and no {JOURNAL} in a folder of that name",
-        hint=f"RUN is an id that `holdall runs` lists, or its first {_SHORTEST} characters or more, a run's folder, or "
-        "`latest`",
+        f"can't undo {run}: no such run in {output / 'runs'}, and no folder of that name with a {JOURNAL}",
+        hint=f"RUN is a run id (see `holdall runs`) or at least its first {_SHORTEST} characters, a run's "
+        f"folder, or `latest`",
     )
 
 
@@ -107,7 +105,7 @@ async def _undo(
     nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
     if state.opened is None:
         return UndoResult(ended=Ended.NOTHING, planned=nothing)
-    progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
+    progress.note(f"undoing import {folder.name} of {state.opened.started} at {account.endpoint.title}")
     if log.whole and not log.orphans:
         return UndoResult(ended=Ended.BEFORE, planned=nothing)
     _require_same(account, state.opened.destination, folder)
@@ -115,14 +113,15 @@ async def _undo(
         await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
     look_at = partial(observe, account, state, baseline, output=output)
     decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
-    progress.stage("looking at the destination")
+    progress.stage(f"Reading what {account.endpoint.host} has")
     found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
     # A server that doesn't tell its projects may be asked with the key of another one, in which all seems gone.
     is_sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
     if not (is_sure or found.alive):
         raise NotFound(
-            f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
-            hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
+            f"can't undo {folder.name}: none of its objects are in this project",
+            hint="check that OPENAI_DST_API_KEY is a key of the project imported into; this server does not name "
+            "its projects",
         )
     planned = decide(found, begun=log.begun)
     if options.dry_run:
@@ -141,7 +140,7 @@ async def _let_settle(settle: float, since: float, progress: Progress) -> None:
     # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
     wait = min(settle, settle - since)
     if wait > 0:
-        progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
+        progress.note(f"waiting {wait:.0f} s for requests that the run left in flight")
         await asyncio.sleep(wait)
 
 
@@ -153,8 +152,8 @@ def _require_same(account: Account, went: Mapping[str, str | None], folder: Path
     for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):
         if went.get(what) and here[what] and went.get(what) != here[what]:
             raise UsageFault(
-                f"can't undo {folder.name}: it went to {title} {went.get(what)}, and this is {here[what]}",
-                hint="set OPENAI_DST_API_KEY, and --dst-base-url if need be, to where it went",
+                f"can't undo {folder.name}: it was imported into {title} {went.get(what)}, and this is {here[what]}",
+                hint="set OPENAI_DST_API_KEY, and --dst-base-url if needed, to the original destination",
             )
 
 

@@ -138,10 +138,7 @@ class PlannedRequests:
         await self._folder.write(run, step.id, place, pair, name=step.name, operation=operation)
         if not place.beside:
             return place.path, []
-        text = (
-            f"{step.path} is not as holdall left it, or of another destination, and stays; what holdall would "
-            f"put there is {place.path}"
-        )
+        text = f"{step.path} was changed, or is for another destination, and is kept; wrote {place.path} instead"
         return place.path, [Loss(why=Why.BESIDE, kind=Kind.ASSISTANT, id=step.id, name=step.name, text=text)]
 
     def _pair(self, unit: Unit, step: WriteRequest, targets: Targets) -> Pair:
@@ -167,7 +164,7 @@ async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
         if there is not None and sha256_of(there) == intent.sha256:
             await folder.write(Done(op=intent.op, target=TargetId(path)))
         else:
-            await folder.write(Failed(op=intent.op, error="cut off before it was written"))
+            await folder.write(Failed(op=intent.op, error="interrupted before it was written"))
 
 
 def read(output: Path, path: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The control door ``/_sandbox``: change the behaviour of a running sandbox and read its request log, over HTTP.
+"""The control endpoint ``/_sandbox``: change the behaviour of a running sandbox and read its request log, over HTTP.
 
 For tests and rehearsals that run the sandbox in a process of its own. It asks for no key, so it is only there when
 whoever started the sandbox asked for it.
@@ -35,7 +35,7 @@ class _Purpose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 async def _body(request: Request, type_: type[T]) -> T:
     # A page can send a form anywhere, and not JSON: for that its browser asks first, and gets no permission here.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise ApiError(415, "The control door takes JSON only: send it with Content-Type: application/json.")
+        raise ApiError(415, "The control endpoint accepts JSON only: send Content-Type: application/json.")
     return msgspec.convert(decoded(await request.body()), type_)
 
 
@@ -44,7 +44,7 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def routes(service: Service, rules: Faults) -> list[Route]:
-    """The control door's routes, for a Starlette application."""
+    """The control endpoint's routes, for a Starlette application."""
 
     async def requests(request: Request) -> Response:
         if request.method == "DELETE":
@@ -87,7 +87,7 @@ def routes(service: Service, rules: Faults) -> list[Route]:
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """What a request gets that the control door can't read."""
+    """What a request gets that the control endpoint can't read."""
     if isinstance(error, ApiError):
         return Response(error.body(), error.status, media_type="application/json")
     return _json({"error": str(error)}, 400)
