@@ -181,7 +181,7 @@ def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Ter
         (mine / folder).mkdir()
         (mine / folder / "table.csv").write_bytes(content)
     done = export(holdall, "--originals", "mine", "-v")
-    assert "several originals fit and differ: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
+    assert "several different originals match: a/table.csv, b/table.csv" in ledger()[made["table.csv"]]["message"]
     assert "a/table.csv, b/table.csv" in done.err
 
 

@@ -55,10 +55,10 @@ def test_something_to_look_at(doctor: Terminal, box: Running) -> None:
     done = doctor("doctor", "--env-file", "none", **keys)
     assert done.code == 3
     assert "2 WARNINGS" in done.out.splitlines()
-    assert "  source: it holds nothing" in done.out
+    assert "  source: nothing to export" in done.out
     assert "  source and destination are the same project: " in done.out
     more = doctor("doctor", "--env-file", "none", "-v", **keys)
-    assert "same project: yes (it is the same key for the same address)" in more.err
+    assert "same project: yes (same key and address)" in more.err
 
 
 def test_one_side_that_cannot_be_looked_at(doctor: Terminal, box: Running) -> None:

@@ -80,7 +80,7 @@ def test_the_tree_for_people(path: Path) -> None:
     ]
     assert err.splitlines()[:2] == [
         "1. (no name), size unknown, file-2: missing; used by Helper (asst_1)",
-        "not included (hosted elsewhere): vector store vs_gone, which is gone; used by asst_2",
+        "not included (hosted elsewhere): vector store vs_gone (deleted at the source); used by asst_2",
     ]
 
 
@@ -151,7 +151,7 @@ def test_a_field_that_seems_to_hold_a_credential_is_named_and_not_shown(tmp_path
     assert "  Warning: the bundle seems to hold credentials: asst_1 instructions, asst_1 tools" in err
     assert secret not in out + err
     code, out, err = holdall("inspect", str(target), "-v")
-    assert "assistant asst_1, instructions: what looks like an AWS access key" in err
+    assert "assistant asst_1, instructions: looks like an AWS access key" in err
     assert "tools[0].function.description" in err
     assert "vector store vs_1, metadata.aws" in err
     code, document, _ = holdall("inspect", str(target), "--json")

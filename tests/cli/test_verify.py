@@ -38,13 +38,13 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     code, out, err = holdall("verify", str(path))
     assert code == 0
     assert out == "INCOMPLETE: 1 file missing (undamaged, as exported)\n"
-    assert err.startswith(f"verifying\n{path}: 7 entries, ")
+    assert err.startswith(f"Verifying {path.name}\n{path}: 7 entries, ")
     for line in ("  1 file missing: gone.pdf", "  1 file as text only", f"Next: holdall supply {path} --originals DIR"):
         assert line in err.splitlines() or os.name == "nt"
     _, _, err = holdall("verify", "-v", str(path))
     assert err.splitlines()[1:3] == [
         "known at export: 1 file as text only",
-        "known at export: the content of file-3 (gone.pdf) could not be got",
+        "known at export: file-3 (gone.pdf): missing",
     ]
     code, out, err = holdall("verify", "--quick", "--quiet", str(path))
     assert (code, err) == (0, "")
