@@ -316,7 +316,7 @@ def test_what_can_not_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr("holdall.bundle.writer.require_readable", spoilt)
-        with pytest.raises(CannotWrite, match="could not be read back"):
+        with pytest.raises(CannotWrite, match="reading it back failed"):
             pack(target, files)
     assert not target.exists()
     assert (tmp_path / "acme.tar.zst.partial" / "stream").exists()

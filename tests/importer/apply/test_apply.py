@@ -175,7 +175,7 @@ def test_unavailable_files_are_left_out_and_listed(box: Running, hand: Hand, tmp
     report = run(shelf, box, tmp_path)
     assert [result.status for result in report.assistants] == [Status.SUCCESS, Status.PARTIAL]
     text = (tmp_path / "report.md").read_text()
-    assert "file gone.pdf (f2): left out: missing from the bundle (Not allowed)" in text.split("## Failed")[1]
+    assert "file gone.pdf (f2): left out: missing from the bundle (Not allowed)" in text.split("## Partial Clones")[1]
     assert len(hand.everything("/files")) == 1
 
 
