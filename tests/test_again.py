@@ -402,7 +402,7 @@ def test_ctrl_c_says_how_to_go_on(box: Running, hand: Hand, holdall: Terminal, m
         done = holdall("export", "-o", "b.tar.zst", "--concurrency", "1")
     assert done.code == 130
     assert "b.tar.zst.partial" in done.err
-    assert "hint: the same command goes on with it" in done.err
+    assert "hint: run the same command again to resume" in done.err
     box.forget_requests()
     made(holdall("export", "-o", "b.tar.zst"))
     # By file: a request that was under way at the Ctrl-C may be noted only now.

@@ -50,7 +50,7 @@ def today(tmp_path: Path) -> Iterator[Running]:
 def shown() -> list[tuple[str, str]]:
     """The commands of README.md, each with what it is shown to print."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Out of July's definitions")[2].partition("\n## ")[0]
+    section = text.partition("## From saved definitions to an answer")[2].partition("\n## ")[0]
     blocks = "\n".join(re.findall(r"^    (.*)$", section, re.M))
     parts = re.split(r"^\$ ", blocks, flags=re.M)[1:]
     return [(part.partition("\n")[0], part.partition("\n")[2].strip()) for part in parts]
@@ -76,9 +76,9 @@ def test_three_commands(today: Running, tmp_path: Path, monkeypatch: pytest.Monk
     ours = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     ours |= {"OPENAI_API_KEY": DESTINATION, "OPENAI_BASE_URL": today.url}
     commands = shown()
-    assert [command.split()[0] for command, _ in commands] == ["holdall", "holdall", "python"]
+    assert [" ".join(command.split()[:2]) for command, _ in commands][:2] == ["holdall export", "holdall import"]
     for command, expected in commands:
-        program, *arguments = shlex.split(command)
+        program, *arguments = shlex.split(command.removeprefix("OPENAI_API_KEY=$OPENAI_DST_API_KEY "))
         if program == "holdall":
             done = holdall(*arguments, "--env-file", "none")
             assert done.code == 0, done.err

@@ -12,7 +12,7 @@ from tests.cli.terminal import Done, Terminal
 from tests.project import Hand
 from tests.sweep import sweep
 
-PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 FAMILIES = ("assistants", "files", "vector_stores", "model", "containers", "responses", "agents")
 EVERYTHING = {f"api.{family}.{what}" for family in FAMILIES for what in ("read", "write")}
 SOURCE = "sk-source-0001"

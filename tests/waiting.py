@@ -14,7 +14,7 @@ from typing import IO, Self, TypeVar
 
 import msgspec
 
-__all__ = ["STANDSTILL", "Child", "Ended", "holdall", "naming", "until"]
+__all__ = ["STANDSTILL", "Child", "Ended", "holdall", "naming", "until", "worked"]
 
 T = TypeVar("T")
 
@@ -124,10 +124,10 @@ class Child:
         return Ended(code=self.process.returncode, out=self.out, err=self.err)
 
     def _progress(self) -> object:
-        return len(self._said["out"]), len(self._said["err"]), _worked(self.process.pid), self.err[-2000:]
+        return len(self._said["out"]), len(self._said["err"]), worked(self.process.pid), self.err[-2000:]
 
 
-def _worked(pid: int) -> object:
+def worked(pid: int) -> object:
     """How long a process and all below it have had a processor, in ticks; never the same twice while one of them waits
     for a processor, or where the system doesn't tell: then nobody can know that it stands still."""
     parents, ticks, waiting = {}, {}, set()

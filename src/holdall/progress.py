@@ -9,8 +9,8 @@ class Progress(Protocol):
     """Called by the engines as they go; every call is cheap and may come from any coroutine of one event loop.
 
     Totals grow while a survey still finds things, so a total is always "known so far". Files are counted,
-    bytes are bytes of content (not compressed). What was expected of a file is what is advanced for it, also where it
-    could not be got, so that all is done in the end.
+    bytes are bytes of content (not compressed). What was expected of a file is what is advanced for it, also where its
+    content is missing, so that all is done in the end.
     """
 
     def stage(self, title: str, *, things: str = "files") -> None:

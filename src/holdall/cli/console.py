@@ -6,8 +6,10 @@ failure. Names and messages come from servers and bundles, so every line passes 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +17,12 @@ from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
 import msgspec
 
 from holdall.cli.progress_lines import ProgressLines
-from holdall.errors import HoldallError
+from holdall.cli.subprocesses import on_signal
+from holdall.errors import HoldallError, Interrupted
 from holdall.legible import counted, flat, human_size, json_printable, printable
 from holdall.progress import Progress, Silent
 
@@ -122,6 +126,16 @@ class Console:
         if self._bar:
             self._bar.close()
 
+    def confirm(self, question: str) -> bool:
+        """Ask on stderr; no where nothing is typed. Raises click.Abort for Ctrl-C, also out of a running event loop."""
+        with on_signal(signal.SIGINT, signal.default_int_handler):
+            return click.confirm(question, default=False, err=True)
+
+    def fresh_line(self) -> None:
+        """After Ctrl-C: blank the ^C that a terminal has printed where the next line begins."""
+        if self._draws:
+            self._put(self.stderr, f"\r{' ' * 8}\r", end="")
+
     def finish(self, outcome: Outcome) -> int:
         """Print the document if ``--json`` asks for it, and return the exit code.
 
@@ -134,6 +148,8 @@ class Console:
     def fail(self, error: HoldallError, exit_code: int | None = None) -> int:
         """Print one error with its hint, and return its exit code."""
         self.close_progress()
+        if isinstance(error, Interrupted):
+            self.fresh_line()
         code = error.exit_code if exit_code is None else exit_code
         errors = error.mistakes or [error]
         for each, following in zip(errors, [*(other.hint for other in errors[1:]), ""], strict=True):
@@ -166,8 +182,9 @@ class Console:
             **_listed("losses", losses),
             "error": error,
         }
-        # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.
-        pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=msgspec.to_builtins).iterencode(document)
+        # In pieces, as it may be long. What can't be printed or encoded has an escape of JSON's own inside its strings.
+        is_plain = not codecs.lookup(self.stdout.encoding or "utf-8").name.startswith("utf")
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=is_plain, default=msgspec.to_builtins).iterencode(document)
         while some := "".join(islice(pieces, _AT_ONCE)):
             self._put(self.stdout, json_printable(some), end="")
         self._put(self.stdout, "")

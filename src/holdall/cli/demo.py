@@ -16,7 +16,7 @@ import click
 
 from holdall.cli import options, subprocesses
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.errors import AlreadyExists, CannotWrite
+from holdall.errors import AlreadyExists, CannotWrite, Interrupted
 
 if TYPE_CHECKING:
     from holdall.sandbox.sample.definition import Sample
@@ -47,7 +47,12 @@ def command(console: Console, folder: Path | None) -> Outcome:
     import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is written
     from holdall.sandbox.sample.definition import sample
 
-    return _Demo(console, _empty(folder) if folder else _new_folder()).play(sample())
+    demo = _Demo(console, _empty(folder) if folder else _new_folder())
+    try:
+        return demo.play(sample())
+    except KeyboardInterrupt:
+        kept = f"interrupted: what was made so far is in {demo.folder}"
+        raise Interrupted(kept, hint="holdall demo starts over in a new folder") from None
 
 
 def _new_folder() -> Path:

@@ -125,7 +125,8 @@ def _interrupted(chosen: list[Path]) -> Interrupted:
     if not chosen or unfinished(chosen[0]) is None:
         return Interrupted("interrupted: nothing was written")
     return Interrupted(
-        f"interrupted: what was fetched is kept in {partial_folder(chosen[0])}", hint="the same command goes on with it"
+        f"interrupted: what was fetched is kept in {partial_folder(chosen[0])}",
+        hint="run the same command again to resume",
     )
 
 

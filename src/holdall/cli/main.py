@@ -6,6 +6,7 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,12 @@ class LazyGroup(click.Group):
         ctx.ensure_object(Console).command = name
         return name, command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would end the line, and with it a bar, before it is taken off the screen
+            raise Interrupted("interrupted before the end", hint="run the same command again") from None
+
     def get_help(self, ctx: click.Context) -> str:
         return fitting(super().get_help(ctx), sys.stdout)
 
@@ -132,7 +139,7 @@ def run(argv: Sequence[str], console: Console) -> int:
             return UsageFault.exit_code
         except BrokenPipeError:
             raise
-        except (Exception, KeyboardInterrupt) as error:  # the one broad except
+        except Exception as error:  # the one broad except
             return console.fail(*_as_ours(error, console))
         if isinstance(returned, Outcome):
             return console.finish(returned)
@@ -164,9 +171,8 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
         case click.ClickException():
             return UsageFault(error.format_message()), None
         case click.Abort():
+            console.warn("")  # the question had no line end
             return Interrupted("interrupted: nothing more was done"), None
-        case KeyboardInterrupt():
-            return Interrupted("interrupted: stopped at once"), None
         case Exception() if short := exhausted(error):
             return short, None
         case SandboxError():
@@ -214,4 +220,10 @@ def main() -> None:
     logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     streams.repair()
-    sys.exit(run(sys.argv[1:], Console()))
+    try:
+        code = run(sys.argv[1:], Console())
+    except KeyboardInterrupt:  # once more, while the first was being told of
+        code = Interrupted.exit_code
+    # What is left is the interpreter's, which answers Ctrl-C with a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)

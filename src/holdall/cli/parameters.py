@@ -170,6 +170,8 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
     try:
         # Editors on Windows begin a file with a byte order mark; a key may have a $ in it.
         text = read_regular(found).decode("utf-8-sig")
+        if "\0" in text:
+            raise UsageFault(f"can't read {found}: it isn't a text file", hint="--env-file none reads none")
         return dotenv_values(stream=io.StringIO(text), interpolate=False), found
     except OSError as error:
         raise UsageFault(f"can't read {found}: {error.strerror or error}", hint="--env-file none reads none") from None

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from holdall.bundle.missing import MissingFromBundle
@@ -150,7 +149,7 @@ def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
             "nothing was written: this changes things that are there, and there is nobody to ask",
             hint="--yes does it all the same; or look first: holdall plan BUNDLE -o FILE, then import --plan FILE",
         )
-    if not click.confirm("Change what is there?", default=False, err=True):
+    if not console.confirm("Change what is there?"):
         raise UsageFault("nothing was written: you said no")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
+from threading import Event, RLock, Thread
 from typing import TextIO
 
 from tqdm import tqdm
@@ -14,8 +14,9 @@ from tqdm.utils import disp_len, disp_trim
 from holdall.cli.progress_meter import Meter
 from holdall.legible import human_size, printable
 
-# Seconds between two drawings.
+# Seconds between two drawings; and after which what came in between is drawn.
 _EVERY = 0.1
+_LATE = 0.5
 # Columns that a title keeps beside the counts, and those that a bar needs to be one.
 _TITLE, _BAR = 14, 10
 
@@ -31,10 +32,22 @@ class ProgressBar(Meter):
         self._stream = stream
         self._drawn = 0
         self._lock = RLock()
+        self._closed = Event()
+        self._closed.set()
 
     def stage(self, title: str, *, things: str = "files") -> None:
         super().stage(title, things=things)
         self.show()
+        if self._closed.is_set():
+            self._closed = Event()
+            Thread(target=self._catch_up, args=(self._closed,), daemon=True).start()
+
+    def _catch_up(self, closed: Event) -> None:
+        """Draw what came too soon after a drawing, and nothing came after it."""
+        while not closed.wait(_LATE):
+            with self._lock:
+                if self.is_stale and not closed.is_set():
+                    self.show()
 
     def show(self) -> None:
         if not self.title:
@@ -44,7 +57,7 @@ class ProgressBar(Meter):
             line = self._line(columns - 1)
             # The cursor rests at the beginning, so that the ^C that a terminal prints is drawn over.
             self._put(line + " " * (columns - 1 - disp_len(line)))
-            self._drawn = columns - 1
+            self._drawn, self.is_stale = columns - 1, False
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -57,9 +70,11 @@ class ProgressBar(Meter):
                 self.show()
 
     def close(self) -> None:
-        self.wipe(self._drawn)
-        self.title = ""
-        self._reset()
+        with self._lock:
+            self._closed.set()
+            self.wipe(self._drawn)
+            self.title = ""
+            self._reset()
 
     def wipe(self, columns: int = 8) -> None:
         """Take what was drawn off the screen: the bar, or what a terminal prints when keys are pressed."""

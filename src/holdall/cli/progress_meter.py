@@ -22,6 +22,7 @@ class Meter(ABC):
         self._shown = clock()
         self._kinds: Counter[str] = Counter()
         self.title, self.things = "", "files"
+        self.is_stale = False
         self._reset()
 
     def _reset(self) -> None:
@@ -69,7 +70,8 @@ class Meter(ABC):
         share = self.share
         if share is not None and (not self._samples or now - self._samples[-1][0] >= _SAMPLE_EVERY):
             self._samples.append((now, share))
-        if now - self._shown >= self._every:
+        self.is_stale = now - self._shown < self._every
+        if not self.is_stale:
             self._shown = now
             self.show()
 

@@ -54,6 +54,7 @@ class QuietObserver:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
+            self.console.fresh_line()
             self.console.warn("stopping: what is in flight is finished first; Ctrl-C once more stops at once")
             ask()
 
@@ -149,8 +150,8 @@ def run_import(
         try:
             imported = at_destination(console, settings, verb.run_import, reader, wanted, observer, THIS_MACHINE)
         except KeyboardInterrupt:
-            stopped = "interrupted: stopped at once, in the middle of what was in flight"
-            raise Interrupted(stopped, hint="run the same command again: it goes on where this one stopped") from None
+            stopped = f"interrupted: stopped at once; what was done is recorded in {settings.output_dir}"
+            raise Interrupted(stopped, hint="run the same command again to resume") from None
         console.close_progress()
         if imported.report is None:
             return observer.outcome

@@ -122,6 +122,7 @@ def command(
 
     fault = None if storm is None else Storm(seed=storm)
     serve(data, port=port, behaviour=behaviour, control=control, fault=fault, ready=ready)
+    console.fresh_line()
     console.say("The sandbox has stopped.")
     return Outcome()
 

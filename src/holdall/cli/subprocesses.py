@@ -23,6 +23,12 @@ from holdall.variables import VARIABLES
 
 _COLUMNS = 78
 
+# In a session of its own a child gets no Ctrl-C, which a terminal sends to all: its end is for this process to choose.
+_APART: dict[str, Any] = {
+    "start_new_session": True,
+    "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+}
+
 # Seconds that a process has to end by itself.
 _GRACE = 5.0
 
@@ -84,6 +90,7 @@ def _process(
         stderr=stderr,
         encoding="utf-8",
         errors="replace",
+        **_APART,
     ) as child:
         assert child.stdout is not None
         try:
@@ -164,14 +171,12 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     """A temporary folder of this user alone, for as long as the block lasts or, if it is killed in it, this process."""
     with (
         tempfile.TemporaryDirectory(prefix=prefix) as folder,
-        # In a session of its own: a signal to this process's group, Ctrl-C among them, must leave the sweeper.
         subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _SWEEPER, folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            **_APART,
         ),
     ):
         yield Path(folder)

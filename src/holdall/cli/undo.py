@@ -12,7 +12,7 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome, counted, flat
 from holdall.cli.views import show_first
-from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 
 if TYPE_CHECKING:
     from holdall.importer.verbs import undo_import as verb
@@ -61,11 +61,19 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
         even_if_changed=even_if_changed,
     )
 
-    def confirm(planned: verb.UndoPlan) -> bool:
-        _show(console, planned)
-        return yes or not planned.due() or click.confirm(f"Undo these {len(planned.due())}?", default=False, err=True)
+    is_begun = False
 
-    came = parameters.at_destination(console, settings, verb.undo_import, wanted, confirm, now=time.time)
+    def confirm(planned: verb.UndoPlan) -> bool:
+        nonlocal is_begun
+        _show(console, planned)
+        is_begun = yes or not planned.due() or console.confirm(f"Undo these {len(planned.due())}?")
+        return is_begun
+
+    try:
+        came = parameters.at_destination(console, settings, verb.undo_import, wanted, confirm, now=time.time)
+    except KeyboardInterrupt:
+        kept = f"the undo of {folder.name} is not finished" if is_begun else "nothing was undone"
+        raise Interrupted(f"interrupted: {kept}", hint="run the same command again to resume") from None
     _show_report(console, came)
     return _outcome(came)
 

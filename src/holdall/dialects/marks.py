@@ -61,6 +61,6 @@ def marked(
     else:
         left_out.insert(0, CLONED_FROM)
     verb = "is" if len(left_out) == 1 else "are"
-    text = f"metadata is full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed again after creation"
+    text = f"full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed after creation"
     losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
     return Marked(create={**kept, **marks}, final=final), losses

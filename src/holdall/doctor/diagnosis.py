@@ -104,7 +104,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``memberships`` are those that the stores list, or where these are too many to read, what the stores count.
     ``files`` are different files and ``bytes`` their sizes as the server says them; both are None where finding out
-    would take a long time or the lists can't be had.
+    would take a long time or the lists can't be fetched.
     """
 
     assistants: int | None = None

@@ -165,7 +165,7 @@ def _denial(account: Account, denied: Sequence[EndpointCheck]) -> RemoteError:
         )
     return PermissionDenied(
         f"{look}: the key has no read permission ({first.message})",
-        hint="add the permissions listed in docs/commands.md to the key, or use another key",
+        hint="add the permissions listed in docs/settings.md to the key, or use another key",
     )
 
 

@@ -135,7 +135,7 @@ class _Lines:
         return found
 
     def _scalar(self, said: str, indent: int) -> Any:
-        """A value that begins on the line of its key; what is indented more goes on with it."""
+        """A value that begins on the line of its key; lines that are indented more continue it."""
         if block := _BLOCK.fullmatch(said):
             return self._block(block, indent)
         if said[0] in "&*!%@`":

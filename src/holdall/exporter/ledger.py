@@ -108,7 +108,7 @@ class LedgerWriter:
             losses.add(loss)
 
     def missing(self, file: File, content: FetchedContent) -> None:
-        """A file whose content could not be got."""
+        """A file whose content is missing."""
         line = ledger_line(file, content)
         self.writer.add_ledger(line)
         self.progress.advance(bytes=file.due)

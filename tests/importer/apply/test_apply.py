@@ -139,7 +139,7 @@ def test_a_file_that_is_only_text_in_a_store_leaves_the_copy_whole(box: Running,
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     assert run(shelf, box, tmp_path).whole
-    assert "uploading parsed text" in (tmp_path / "report.md").read_text()
+    assert "text only (original" in (tmp_path / "report.md").read_text()
 
 
 def test_a_text_of_another_size_than_its_file_is_said_though_the_bundle_says_nothing(
@@ -175,7 +175,7 @@ def test_unavailable_files_are_left_out_and_listed(box: Running, hand: Hand, tmp
     report = run(shelf, box, tmp_path)
     assert [result.status for result in report.assistants] == [Status.SUCCESS, Status.PARTIAL]
     text = (tmp_path / "report.md").read_text()
-    assert "file gone.pdf (f2): left out: could not be exported (Not allowed)" in text.split("## Failed")[1]
+    assert "file gone.pdf (f2): left out: missing from the bundle (Not allowed)" in text.split("## Failed")[1]
     assert len(hand.everything("/files")) == 1
 
 

@@ -49,4 +49,4 @@ def test_what_the_ledger_says_of_a_file() -> None:
     files = read(shelf).files
     one, two = files[SourceId("f1")], files[SourceId("f2")]
     assert (one.filename, one.purpose, one.stored, one.size, one.fidelity) == (None, "vision", 5, 7, Fidelity.ORIGINAL)
-    assert (two.reason, two.stored) == ("could not be exported (status 404)", 0)
+    assert (two.reason, two.stored) == ("missing from the bundle (status 404)", 0)

@@ -65,7 +65,7 @@ async def begin(context: Context, plan: steps.Plan, opened: Opened, *, force: bo
             "more copies",
         )
     if is_new:
-        # The first line last: a crash before it leaves a folder that nobody goes on with, and nothing was written.
+        # The first line last: a crash before it leaves a folder that nobody resumes, and nothing was written.
         folder.keep(plan)
         await folder.write(opened)
     if strangers and ALONE not in folder.state.learned:

@@ -140,7 +140,7 @@ def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
     reason = ""
     if line.fidelity is Fidelity.UNAVAILABLE:
         said = line.message or line.code or (f"status {line.status}" if line.status else "")
-        reason = f"could not be exported{f' ({said})' if said else ''}"
+        reason = f"missing from the bundle{f' ({said})' if said else ''}"
     return Content(
         id=SourceId(line.id),
         filename=line.filename,

@@ -47,7 +47,7 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
         content = self.content
         loss = partial(Loss, kind=Kind.FILE, id=content.id, name=content.filename)
         if content.fidelity is Fidelity.TEXT:
-            text = "uploading parsed text (original unavailable)"
+            text = "text only (original unavailable)"
             yield loss(why=Why.AS_TEXT, text=text)
             if content.truncated:
                 yield loss(why=Why.TRUNCATED, text="the parsed text is incomplete", recorded=True)

@@ -50,7 +50,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One object, with ``name`` and ``size`` where it is a lookalike; or, without an id, the word that this kind's list
-    is ``whole`` or could not be had."""
+    is ``whole`` or could not be fetched."""
 
     kind: Kind
     id: TargetId | None = None

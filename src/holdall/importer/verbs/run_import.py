@@ -68,7 +68,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer(Protocol):
-    """The caller's part in an import: it is told of the plan, and asked."""
+    """The caller's part in an import: it is shown the plan, and asked."""
 
     def planned(self, prepared: Prepared) -> None:
         """Called with the plan; nothing is written so far."""
