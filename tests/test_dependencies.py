@@ -120,7 +120,7 @@ def test_what_a_bundle_holds_is_no_dependency() -> None:
             ["file_search: azureml://a/b"],
         ),
         ([{"type": "never_seen", "deep": [{"er": {"some_connection": {"id": "c1"}}}]}], {}, ["never_seen: c1"]),
-        ([{"type": "never_seen"}], {}, ["never_seen: (unnamed)"]),
+        ([{"type": "never_seen"}], {}, ["never_seen: (no name)"]),
     ],
 )
 def test_each_kind_of_tool(tools: list[Any], resources: dict[str, Any], expected: list[str]) -> None:
@@ -195,7 +195,7 @@ def test_what_agents_refer_to() -> None:
         "vault credential vcred_1",
         "environment env_1",
         "back end of function quote",
-        "MCP server (unnamed)",
+        "MCP server (no name)",
         "MCP server docs, https://h/a",
         "MCP server local, serve",
         "novel: i",

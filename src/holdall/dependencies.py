@@ -66,8 +66,8 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.kind in _TITLES:
-            return _TITLES[self.kind].format(self.name or "(unnamed)")
-        return f"{self.kind}: {self.name or '(unnamed)'}"
+            return _TITLES[self.kind].format(self.name or "(no name)")
+        return f"{self.kind}: {self.name or '(no name)'}"
 
 
 _TITLES = {

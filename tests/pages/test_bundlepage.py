@@ -83,7 +83,7 @@ def test_a_card_has_all_that_a_definition_says(tmp_path: Path) -> None:
         assert said in read.text, said
     assert "vs_9 not in the bundle" in read.text
     assert "Files of the code interpreter 1" in read.text
-    assert "Used bynobody here" in read.text
+    assert "Used byno assistant in this bundle" in read.text
 
 
 def test_a_model_has_the_day_on_which_it_ends_where_one_is_known(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class _Page:
                 ("Bundle", f"{human_size(bytes_)}, format {text(info.format)}, written by {name(info.tool)}"),
             ]
         )
-        yield "<p class=note>As recorded at export. This page proves nothing: <code>holdall verify</code> does.</p>"
+        yield "<p class=note>As recorded at export. This page is not a check: use <code>holdall verify</code>.</p>"
         yield "</header>\n"
 
     def _lacking(self, missing: MissingFromBundle) -> Iterator[str]:
@@ -131,7 +131,7 @@ class _Page:
     def _wanted(one: Wanted) -> str:
         how = fidelity(one.fidelity, doubtful=one.doubt is not None, cut=one.truncated)
         notes = [f"used by {_users(one.used_by)}"] if one.used_by else []
-        notes += ["gone from the project"] if one.gone else []
+        notes += ["deleted at the source"] if one.gone else []
         notes += [message(one.doubt)] if one.doubt else []
         note = f"<small>{'; '.join(notes)}</small>" if notes else ""
         named = name(one.filename or "(no name)")
@@ -254,7 +254,8 @@ class _Page:
                 ("Size", f"{human_size(share.bytes)} {bar(share.bytes / largest)}"),
                 (
                     "Used by",
-                    ", ".join(map(name, users)) + (" and perhaps more" * (len(users) == USERS)) or "nobody here",
+                    ", ".join(map(name, users)) + (" and perhaps more" * (len(users) == USERS))
+                    or "no assistant in this bundle",
                 ),
             ]
         )
@@ -281,7 +282,7 @@ class _Page:
         """What no bundle can hold, and the fields that seem to hold a credential."""
         outside, found = missing.outside, missing.credentials
         if outside:
-            yield "<section><h2>Not included: hosted elsewhere, or gone</h2>\n<ul class=plain>\n"
+            yield "<section><h2>Not included: hosted elsewhere or deleted</h2>\n<ul class=plain>\n"
             for one in outside[:_MISSING]:
                 users = f"<small>used by {_users(one.used_by)}</small>" if one.used_by else ""
                 yield f"<li>{message(one)} {users}</li>\n"

@@ -94,4 +94,4 @@ def test_many_rows_end_in_a_count() -> None:
     lost = Orphan(kind=Kind.FILE, id=None, source=None, name="a\u202eb")
     text = read(files=files, orphans=[lost]).text
     assert "… and 1 more in mapping.json" in text
-    assert "Possible orphans: 1 Nothing refers to them. file a\\u202eb not seen so far" in text
+    assert "Possible orphans: 1 Nothing refers to them. file a\\u202eb not found yet" in text

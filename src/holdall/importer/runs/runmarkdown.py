@@ -148,7 +148,7 @@ def _orphans(orphans: list[Orphan]) -> list[str]:
         size = f", {orphan.size} bytes" if orphan.size is not None else ""
         where = _text(orphan.id) if orphan.id else "not found yet"
         where += ", from before this run" if orphan.earlier else ", no answer to its creation"
-        lines.append(f"{noun(orphan.kind)} {_text(orphan.name or '(unnamed)')}{size}: {where}")
+        lines.append(f"{noun(orphan.kind)} {_text(orphan.name or '(no name)')}{size}: {where}")
     return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
 
 

@@ -29,7 +29,7 @@ _WORDS = {
     Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
 }
 # Where what is there was not made by this run.
-_HOW = {"adopted": "there already", "updated": "updated", "left": "left as it is", "written": "written down"}
+_HOW = {"adopted": "there already", "updated": "updated", "left": "left as it is", "written": "written"}
 
 
 def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _ids(report: Report) -> Iterator[str]:
         "Agents": agents,
         "Vector stores": report.stores,
         "Files": report.files,
-        "Files, once more as text": report.copies,
+        "Files, copies as text": report.copies,
     }
     if not any(maps.values()):
         return
@@ -190,13 +190,16 @@ def _doubles(report: Report) -> Iterator[str]:
         yield f"<section><h2>Possible orphans: {len(report.orphans)}</h2>\n"
         yield "<p>Nothing refers to them.</p>\n<ul class=plain>\n"
         for orphan in report.orphans[:_ROWS]:
-            where = code(orphan.id) if orphan.id else "not seen so far"
-            why = "there before this run" if orphan.earlier else "its answer was lost"
-            yield f"<li>{noun(orphan.kind)} {name(orphan.name or 'without a name')} {where}<small>{why}</small></li>\n"
+            where = code(orphan.id) if orphan.id else "not found yet"
+            why = "from before this run" if orphan.earlier else "no answer to its creation"
+            yield f"<li>{noun(orphan.kind)} {name(orphan.name or '(no name)')} {where}<small>{why}</small></li>\n"
         yield f"</ul>\n{_more(len(report.orphans))}</section>\n"
     if report.duplicates:
         yield f"<section><h2>Duplicates: {len(report.duplicates)}</h2>\n"
-        yield f"<p>Another import made the same at the same time; {text(keeping(report))}</p>\n<ul class=plain>\n"
+        yield (
+            f"<p>Another import created the same objects at the same time; {text(keeping(report))}</p>\n<ul "
+            f"class=plain>\n"
+        )
         yield from (f"<li>{message(one)}</li>\n" for one in report.duplicates[:_ROWS])
         yield f"</ul>\n{_more(len(report.duplicates))}</section>\n"
 

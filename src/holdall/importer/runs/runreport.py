@@ -92,7 +92,7 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
 
     def __str__(self) -> str:
-        return f"{noun(self.kind)} {self.name or '(unnamed)'}: {self.ours} and {self.id}"
+        return f"{noun(self.kind)} {self.name or '(no name)'}: {self.ours} and {self.id}"
 
 
 class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
