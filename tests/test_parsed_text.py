@@ -117,7 +117,7 @@ def test_a_text_joined_doubtfully_is_never_called_complete(hand: Hand, holdall: 
     assert f"only its text (uncertain text: {why})" in shown.err
     assert "4 uncertain texts" in holdall("inspect", "b.tar.zst").out
     told = holdall("verify", "b.tar.zst", "-v")
-    assert (told.code, told.err.count("uncertain text")) == (0, len(doubtful))
+    assert (told.code, told.err.count("uncertain text: ")) == (0, len(doubtful))
     assert "COMPLETE; 4 uncertain texts" in told.out
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from holdall.cli.console import Console
 from holdall.cli.main import run
-from holdall.progress import Silent
+from holdall.cli.progress_meter import Meter
 
 __all__ = ["Done", "Screen", "Terminal"]
 
@@ -37,14 +37,14 @@ class Screen(io.StringIO):
         return True
 
 
-class _GoneBars(Silent):
-    """Bars that have come and gone: what they leave on the screen is what was said above them."""
+class _GoneBar(Meter):
+    """A bar that has come and gone: what it leaves on the screen is what was said above it."""
 
-    def __init__(self, stream: TextIO, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, stream: TextIO, say: Callable[[str], None], clock: Callable[[], float]) -> None:
+        super().__init__(say, clock, 1.0)
 
-    def note(self, text: str) -> None:
-        self._say(text)
+    def show(self) -> None:
+        pass
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -71,7 +71,7 @@ class Terminal:
         screen = Screen()
         environ = {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(columns), **environ}
         with self._monkeypatch.context() as patch:
-            patch.setattr("holdall.cli.progress_bars.ProgressBars", _GoneBars)
+            patch.setattr("holdall.cli.progress_bar.ProgressBar", _GoneBar)
             code = self._run(argv, environ, screen, screen)
         return Done(code=code, out=screen.getvalue(), err="")
 

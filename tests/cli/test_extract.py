@@ -103,7 +103,7 @@ def test_a_plain_text_that_may_not_be_the_files_own_says_so(texts: Path, tmp_pat
     assert files["d.txt"]["doubt"]
     assert "truncated" not in files["a.pdf.txt"]
     assert "  1 text cut short: c.pdf.txt (the server gave no more)" in err
-    assert "  1 text joined doubtfully: d.txt (" in err
+    assert "  1 uncertain text: d.txt (" in err
     assert (out / "c.pdf.txt").read_text() == "the beginning"
 
 

@@ -63,7 +63,7 @@ def test_import_says_where_and_how_much_first_and_what_came_of_it_last(
     done = holdall("import", bundle)
     assert done.code == 0, done.err
     said = done.err.splitlines()
-    assert said[0].startswith("Importing b.tar.zst into 127.0.0.1:")
+    assert said[0] == f"Verifying {bundle}"
     assert any(line.startswith("Creating 3 assistants, 1 vector store, 3 files (18 B) (project proj_") for line in said)
     assert said[-4:-2] == ["COMPLETE", "3 assistants created, 1 vector store, 3 files (18 B)"]
     assert said[-1] == f"Next: holdall verify {bundle} --against dst"

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -124,8 +123,6 @@ FRESH = {
     "import that fails": "sk-fresh-0003",
     "import": "sk-fresh-0004",
 }
-# Their screens are too long yet.
-TOO_LONG = {"plan", "plan anew", "plan that stops", "import anew", "import", "undo --dry-run"}
 
 
 def looked_at(project: Project, command: str, width: int = 80, **environ: str) -> Done:
@@ -146,12 +143,7 @@ def fits(done: Done, most: int, width: int = 80) -> None:
     assert lengths <= {("asst_", 24), ("vs_", 32), ("file-", 22), ("proj_", 24), ("org-", 24)}, done.out
 
 
-def rows(screens: dict[str, tuple[str, int]]) -> list[Any]:
-    late = pytest.mark.xfail(reason="too long yet", strict=True)
-    return [pytest.param(name, marks=late if name in TOO_LONG else ()) for name in screens]
-
-
-@pytest.mark.parametrize("name", rows(NOTHING_WRONG))
+@pytest.mark.parametrize("name", NOTHING_WRONG)
 def test_a_screen_has_twelve_lines_where_nothing_is_wrong(project: Project, name: str) -> None:
     command, code = NOTHING_WRONG[name]
     project.box.behave(serve_assistants_files=True)
@@ -160,7 +152,7 @@ def test_a_screen_has_twelve_lines_where_nothing_is_wrong(project: Project, name
     fits(done, FINE)
 
 
-@pytest.mark.parametrize("name", rows(SOMETHING_WRONG))
+@pytest.mark.parametrize("name", SOMETHING_WRONG)
 def test_a_screen_has_twenty_lines_where_something_is_wrong(project: Project, name: str) -> None:
     command, code = SOMETHING_WRONG[name]
     project.box.behave(serve_assistants_files=False)

@@ -109,6 +109,12 @@ class Shelf:
     def stores(self) -> Iterator[Record]:
         yield from self._stores
 
+    def whole(self) -> Iterator[Record]:
+        yield from self._assistants
+
+    def ledger_line(self, file_id: str) -> LedgerLine | None:
+        return next((line for line in self._ledger if line.id == file_id), None)
+
     def files(self) -> Iterator[Record]:
         yield from self._files
 

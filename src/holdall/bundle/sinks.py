@@ -19,7 +19,7 @@ from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular
 
 
-class Memory:
+class MemoryBudget:
     """How many bytes of small contents wait in memory to be added, all together."""
 
     def __init__(self, most: int) -> None:
@@ -55,7 +55,7 @@ class Sink(Closing):
         *,
         frames: Frames,
         depth: int,
-        memory: Memory,
+        memory: MemoryBudget,
         uses: int = 0,
     ) -> None:
         """``new_path`` gives the path of a spool file if one is needed; ``depth`` frames may be in the pool at once.

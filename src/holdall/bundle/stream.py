@@ -21,7 +21,7 @@ from holdall.bundle.layout import IndexEntry, Source
 from holdall.bundle.lookup import FrameFile
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
-from holdall.bundle.sinks import Memory, Sink
+from holdall.bundle.sinks import MemoryBudget, Sink
 from holdall.bundle.stream_index import StreamIndex
 from holdall.safe_open import Closing, open_regular
 
@@ -56,7 +56,7 @@ class Stream:
         ``depth`` frames may wait. Raises CannotWrite, and Unrecoverable if it doesn't match the journal.
         """
         self._partial, self._pool, self._depth = partial, pool, depth
-        self._memory = Memory(_WAITING)
+        self._memory = MemoryBudget(_WAITING)
         self.bag = safe_name(layout.bag_name(source))
         self._shared = bytearray()
         with ExitStack() as opened:

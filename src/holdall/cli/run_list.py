@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -55,12 +56,20 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
 
 def _row(one: ListedRun, *, verbose: bool) -> list[str]:
-    """Id, state, bundle and destination; the id says when. In full with --verbose, else to fit eighty columns."""
+    """Id, state, bundle and destination; the id says when. With --verbose the project, else the host: both would not
+    fit eighty columns, and half an id is of no use."""
     from holdall.endpoint import title
 
-    bundle, where = flat(one.bundle or "?"), flat(title(one.destination))
+    bundle = flat(one.bundle or "?")
     if verbose:
         when = (one.began or "").replace("T", " ")[:16] or "?"
-        return [one.run, when, one.state, f"{bundle} -> {where}"]
-    where = where.removeprefix("project ").removeprefix("https://")
+        return [one.run, when, one.state, f"{bundle} -> {flat(title(one.destination))}"]
+    where = flat(_host(one.destination.get("base_url") or "a server"))
     return [one.run, one.state, f"{shortened(bundle, _BUNDLE)} -> {shortened(where, _WHERE)}"]
+
+
+def _host(base_url: str) -> str:
+    try:
+        return urlsplit(base_url).hostname or base_url
+    except ValueError:  # a journal may have been written by anybody
+        return base_url

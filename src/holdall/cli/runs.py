@@ -142,8 +142,6 @@ def run_import(
     yes = given["yes"] or document is not None
     planned = {"dry_run": True} if settings.dry_run else None
     carry_out = [again(console, without={"--dry-run"})] if "--dry-run" in console.typed else []
-    what = "" if console.command == "clone" else f" {bundle.name}"  # which has just been printed
-    console.say(f"Importing{what} into {settings.endpoint.title}")
     with open_verified(console, bundle) as reader:
         observer = TerminalObserver(console, reader, settings.output_dir, yes=yes, result=planned, commands=carry_out)
         try:

@@ -153,15 +153,19 @@ class RunFolder:
         # Nothing is decided by it: only the journal has to survive a crash.
         self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
-    def publish(self, report: Report, changes: Sequence[Difference] = (), bundle: BundleReader | None = None) -> None:
+    def publish(self, report: Report, changes: Sequence[Difference] = ()) -> None:
         """Write mapping, report and page into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not.
 
-        ``changes`` are the values that the run replaced; of the ``bundle`` the page shows what was imported.
+        ``changes`` are the values that the run replaced.
         """
         document = msgspec.json.format(msgspec.json.encode(mapping(report)), indent=2) + b"\n"
         self._publish(MAPPING, document)
         # A server may send half of a surrogate pair as a name, which is no UTF-8.
         self._publish(REPORT, markdown(report).encode("utf-8", "backslashreplace"))
+        self.publish_page(report, changes)
+
+    def publish_page(self, report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> None:
+        """Write the page alone, with a card for each object of the ``bundle`` that was imported. From any thread."""
         self._publish(PAGE, _page(report, changes, bundle).encode())
 
     def _publish(self, name: str, document: bytes) -> None:

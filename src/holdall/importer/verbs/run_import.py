@@ -227,8 +227,11 @@ async def _apply(
         if done.stopped is None:
             verdict = judge(done)
             done = msgspec.structs.replace(done, complete=verdict.complete, verdict=str(verdict))
-        changed = {(kind, source) for kind, _, source in folder.state.updated}
-        folder.publish(done, [one for one in plan.replaced() if (one.kind, one.source) in changed], reader)
+        updated = {(kind, source) for kind, _, source in folder.state.updated}
+        changes = [one for one in plan.replaced() if (one.kind, one.source) in updated]
+        folder.publish(done, changes)
+    # The cards of the page are read from the bundle, which takes its time.
+    await asyncio.to_thread(folder.publish_page, done, changes, reader)
     if done.stopped is None:
         await folder.write(Closed(ended=timestamp(now())))
     return done
