@@ -20,8 +20,8 @@ from tests.project import Hand
 
 BUNDLE = Path(__file__).parents[1] / "bundle"
 FROZEN = {
-    "exported/1.0.tar.zst": "6e514f4e9bc46e73c26396447c3d8cbd2265cd542e283fedb0ba8964d6bdf637",
-    "exported/1.1.tar.zst": "3742f1f7a5f433f7cc1cc5eec323ae8d8c329ab695da342a4a869bb73f9c3702",
+    "exported/1.0.tar.zst": "d0b4873568bc78396cd8e17c23a1f57227147bd0bb4de77c2b03c3dde64e13c1",
+    "exported/1.1.tar.zst": "408288e53128c521ca91eb844bcb94ac46985f3017f09b44a9f0b6b5ca8af556",
     "golden/1.0.tar.zst": "d8ab767b6e457f8599fd0c400bcc9245f0201a85fc42b8e70580e86dbd04e8fe",
     "golden/1.1.tar.zst": "b768360fa49a259d445bae6ea1de40907552d1421c4da94cf73dc1d1b3cc3ece",
 }
