@@ -76,7 +76,7 @@ def test_an_unchanged_project_costs_no_content_request_and_one_file_more_costs_o
     done = holdall("export", "-o", "2.tar.zst")
     made(done)
     assert content_requests(box) == 0
-    assert "taken from 1.tar.zst" in done.err
+    assert "Reusing unchanged files from 1.tar.zst" in done.err
     with open_bundle("1.tar.zst") as one, open_bundle("2.tar.zst") as two:
         assert one.info.digests == two.info.digests
         assert one.info.fidelities == two.info.fidelities
@@ -193,15 +193,18 @@ def test_the_newest_whole_bundle_of_the_same_source_is_the_parent(
         holdall("export", "-o", "other.tar.zst", OPENAI_SRC_API_KEY="sk-another-0002")
     (tmp_path / "junk.tar.zst").write_bytes(b"not a bundle")
     one = holdall("export", "-o", "1.tar.zst")
-    assert "taken from" not in one.err
-    assert "taken from 1.tar.zst" in holdall("export", "-o", "2.tar.zst").err
+    assert "Reusing unchanged files" not in one.err
+    assert "Reusing unchanged files from 1.tar.zst" in holdall("export", "-o", "2.tar.zst").err
     with open("2.tar.zst", "r+b") as file:  # cut short, it is whole no more
         file.truncate(file.seek(0, 2) - 1)
-    assert "taken from 1.tar.zst" in holdall("export", "-o", "3.tar.zst").err
-    assert "taken from" not in holdall("export", "-o", "4.tar.zst", "--parent", "none").err
+    assert "Reusing unchanged files from 1.tar.zst" in holdall("export", "-o", "3.tar.zst").err
+    assert "Reusing unchanged files" not in holdall("export", "-o", "4.tar.zst", "--parent", "none").err
     (tmp_path / "elsewhere").mkdir()
-    assert "taken from" not in holdall("export", "-o", "elsewhere/1.tar.zst").err
-    assert "taken from 1.tar.zst" in holdall("export", "-o", "elsewhere/2.tar.zst", "--parent", "1.tar.zst").err
+    assert "Reusing unchanged files" not in holdall("export", "-o", "elsewhere/1.tar.zst").err
+    assert (
+        "Reusing unchanged files from 1.tar.zst"
+        in holdall("export", "-o", "elsewhere/2.tar.zst", "--parent", "1.tar.zst").err
+    )
 
 
 @pytest.mark.parametrize(("name", "code"), [("none-such.tar.zst", 15), ("junk.tar.zst", 12)])
@@ -302,7 +305,7 @@ def stopped(box: Running, hand: Hand, holdall: Terminal) -> list[str]:
 def test_the_same_command_goes_on(box: Running, holdall: Terminal, stopped: list[str]) -> None:
     done = holdall("export", "-o", "b.tar.zst")
     made(done)
-    assert "going on with b.tar.zst.partial" in done.err
+    assert "Resuming b.tar.zst.partial" in done.err
     assert content_requests(box) == 2
     assert fidelities("b.tar.zst") == {"original": 4}
     assert holdall("verify", "b.tar.zst").code == 0
@@ -336,7 +339,7 @@ def age(bundle: Path, days: float) -> None:
 def test_an_old_partial_waits_for_a_word(box: Running, holdall: Terminal, stopped: list[str]) -> None:
     age(Path("b.tar.zst"), 6.9)
     box.fault(Fail(status=401), path=f"/files/{stopped[2]}/content")
-    assert "going on with" in holdall("export", "-o", "b.tar.zst", "--concurrency", "1").err
+    assert "Resuming" in holdall("export", "-o", "b.tar.zst", "--concurrency", "1").err
     age(Path("b.tar.zst"), 7.1)
     box.clear_faults()
     box.forget_requests()

@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 def it_ends_with_no_differences(folder: Path, ran: Ended) -> None:
     assert ran.code == 0, ran.err
-    assert ran.out == "COMPLETE: what was imported equals the bundle, field by field\n"
+    assert ran.out == "COMPLETE: the imported copy equals the bundle, field by field\n"
     assert "47 files" in ran.err
     assert "47 original" in ran.err
 

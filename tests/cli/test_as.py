@@ -134,10 +134,10 @@ def test_a_request_that_the_user_has_changed_stays(holdall: Terminal) -> None:
     mine.write_text(mine.read_text().replace("gpt-4o", "gpt-5.1"))
     assert "model" in holdall("verify", str(SAMPLE), "--against", "dst").out
     plan = holdall("plan", str(SAMPLE), *only, "-v")
-    assert f"to responses/{name}.new, for responses/{name} is not as holdall left it" in plan.out
+    assert f"to responses/{name}.new, for responses/{name} was changed, or belongs to another" in plan.out
     done = holdall("import", str(SAMPLE), *only)
     assert done.code == 0
-    assert "is not as holdall left it, or of another destination, and stays" in done.err
+    assert "was changed, or belongs to another destination, and is kept" in done.err
     assert json.loads(mine.read_text())["model"] == "gpt-5.1"
     assert json.loads(Path("out/responses", f"{name}.new").read_text())["model"] == "gpt-4o"
     assert holdall("plan", str(SAMPLE), *only).code == 0

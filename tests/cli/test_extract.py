@@ -102,7 +102,7 @@ def test_a_plain_text_that_may_not_be_the_files_own_says_so(texts: Path, tmp_pat
     assert (files["c.pdf.txt"]["truncated"], "doubt" in files["c.pdf.txt"]) == (True, False)
     assert files["d.txt"]["doubt"]
     assert "truncated" not in files["a.pdf.txt"]
-    assert "  1 text cut short: c.pdf.txt (the server gave no more)" in err
+    assert "  1 text cut short: c.pdf.txt (truncated by the server)" in err
     assert "  1 uncertain text: d.txt (" in err
     assert (out / "c.pdf.txt").read_text() == "the beginning"
 
@@ -110,7 +110,7 @@ def test_a_plain_text_that_may_not_be_the_files_own_says_so(texts: Path, tmp_pat
 def test_one_parsed_text_to_stdout(texts: Path, tmp_path: Path) -> None:
     assert holdall("extract", str(texts), "file-2", "--text", "-o", "-") == (0, b"b b b", "")
     code, out, err = holdall("extract", str(texts), "file-3", "--text", "-o", "-")
-    assert (code, out, "c.pdf: stops short" in err) == (3, b"the beginning", True)
+    assert (code, out, "c.pdf: truncated" in err) == (3, b"the beginning", True)
     assert holdall("extract", str(texts), "file-3", "--text", "-o", str(tmp_path / "c"))[0] == 3
     assert (tmp_path / "c").read_bytes() == b"the beginning"
     assert holdall("extract", str(texts), "--text", "--salvage", "--to", str(tmp_path / "x"))[0] == 2

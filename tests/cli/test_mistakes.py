@@ -146,7 +146,7 @@ def test_no_output_goes_to_a_file_named_minus(holdall: Terminal, box: Running, b
     ):
         done = holdall(*argv, *([] if argv[0] == "supply" else ["--env-file", "none"]))
         assert done.code == 2
-        assert ("can't write to stdout" if name == "-" else "it is empty") in done.err
+        assert ("can't write to stdout" if name == "-" else "the file name is empty") in done.err
     assert box.requests() == []
     assert list(Path().iterdir()) == []
 

@@ -266,7 +266,7 @@ def test_where_something_differs_nothing_is_written_and_it_is_shown(
     done = check(holdall("import", differing), 33)
     assert 'instructions: bundle "New.", destination null' in done.err
     assert 'metadata.a: bundle "b", destination null' in done.err
-    assert 'same.md: attributes: bundle {"n":9}, destination {"n":1}' in done.err
+    assert 'same.md: attributes: bundle {"n": 9}, destination {"n": 1}' in done.err
     assert 'fresh.md: membership: bundle "present", destination "missing"' in done.err
     assert 'destination "c.txt"' in done.err
     for choice in ("skip", "update", "duplicate"):

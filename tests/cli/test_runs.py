@@ -118,7 +118,7 @@ def uploading(box: Running, tmp_path: Path) -> Iterator[Child]:
 def test_ctrl_c_once_and_twice(terminal: Terminal, box: Running, tmp_path: Path) -> None:
     with uploading(box, tmp_path) as child:
         child.process.send_signal(signal.SIGINT)
-        child.says("Ctrl-C once more")
+        child.says("Ctrl-C again")
         box.clear_faults()
         done = child.end()
     assert done.code == 130, done.err
@@ -133,11 +133,11 @@ def test_ctrl_c_once_and_twice(terminal: Terminal, box: Running, tmp_path: Path)
 
     with uploading(box, tmp_path) as child:
         child.process.send_signal(signal.SIGINT)
-        child.says("Ctrl-C once more")
+        child.says("Ctrl-C again")
         child.process.send_signal(signal.SIGINT)
         stopped = child.end()  # although the answer has not come
     assert stopped.code == 130, stopped.err
-    assert "stopped at once" in stopped.err
+    assert "stopped immediately" in stopped.err
     assert "run the same command again" in stopped.err
 
     box.clear_faults()

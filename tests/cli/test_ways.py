@@ -231,7 +231,7 @@ def test_a_proxy_is_named_by_the_log_and_by_doctor(
     assert done.code in (0, 3), done.err
     named = f"127.0.0.1:{proxy.port} ({name})"
     assert f"go through the proxy {named}" in done.err
-    assert f"unencrypted, through the proxy {named}, which sees the key" in done.out
+    assert f"unencrypted, through the proxy {named}, which can read the key" in done.out
     assert "hidden" not in done.err + done.out
     assert proxy.seen
     quiet = holdall("export", "-o", "x.tar.zst", "--src-insecure-http", "--env-file", "none", **environ)

@@ -82,7 +82,7 @@ def test_an_oddity_that_nobody_has(tmp_path: Path) -> None:
     out, err = io.StringIO(), io.StringIO()
     code = run(["sandbox", "--data", str(tmp_path), "--oddity", "list-no-more"], Console(stdout=out, stderr=err))
     assert code == 2
-    assert "there is no oddity 'list-no-more'" in err.getvalue()
+    assert "unknown oddity 'list-no-more'" in err.getvalue()
     assert "list-no-has-more" in err.getvalue()
 
 

@@ -20,7 +20,7 @@ NAMED = 3
 """Items of a group that are named."""
 SHOWN = 3
 """Findings that are shown."""
-_GROUPS = 4
+_GROUPS = 3
 """Groups that are shown; the most important come first."""
 # Columns of a name and of an item: two lines of a terminal. What is longer is in the report.
 _LONGEST_NAME, _LONGEST = 60, 140

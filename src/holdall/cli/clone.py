@@ -77,10 +77,12 @@ def _require_anew(given: Mapping[str, Any], prefix: str) -> None:
     """Raises UsageFault where a copy of a project in itself could not be told from the original."""
     mistakes = Mistakes()
     if given["on_conflict"] not in ("stop", "duplicate"):
-        said = f"--same-project makes everything anew; --on-conflict {given['on_conflict']} can't be given with it"
+        said = (
+            f"--same-project creates everything again; --on-conflict {given['on_conflict']} can't be combined with it"
+        )
         mistakes.add(UsageFault(said))
     if not prefix:
-        said = "--same-project needs --prefix, or originals and copies have the same names"
+        said = "--same-project needs --prefix: without it, copies and originals have the same names"
         mistakes.add(UsageFault(said, hint="--prefix 'Copy of '"))
     mistakes.raise_all()
 
@@ -95,7 +97,7 @@ async def _ask(
 
     assert source.endpoint is not None  # read with the key needed
     same = UsageFault(
-        "source and destination are the same project: everything would be found to be there already",
+        "source and destination are the same project: everything exists there already",
         hint="check OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; "
         "--same-project --prefix 'Copy of ' copies a project into itself",
     )

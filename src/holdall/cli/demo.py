@@ -49,7 +49,7 @@ def command(console: Console, folder: Path | None) -> Outcome:
     try:
         return demo.play(sample())
     except KeyboardInterrupt:
-        kept = f"interrupted: what was made so far is in {demo.folder}"
+        kept = f"interrupted: files created so far are in {demo.folder}"
         raise Interrupted(kept, hint="holdall demo starts over in a new folder") from None
 
 
@@ -71,9 +71,7 @@ def _empty(folder: Path) -> Path:
     except FileExistsError:
         raise AlreadyExists(f"can't use --dir {folder}: it is a file") from None
     if any(folder.iterdir()):
-        raise AlreadyExists(
-            f"can't use --dir {folder}: it isn't empty", hint="a new folder, or no --dir: the demo finds a name itself"
-        )
+        raise AlreadyExists(f"can't use --dir {folder}: it isn't empty", hint="name a new folder, or omit --dir")
     return folder
 
 
@@ -95,7 +93,7 @@ class _Demo:
         """The whole demo. The sandbox is stopped at its end, however that comes."""
         say = self.console.say
         say(sample.about)
-        say("A sandbox on this machine plays OpenAI: nothing leaves it, no .env is read.")
+        say("A sandbox on this machine acts as OpenAI. Nothing leaves this machine; no .env is read.")
         server = ["sandbox", "--port", "0", "--data", str(self.folder / "sandbox"), "--serve-assistants-files"]
         self._show(server, {})
         with subprocesses.serving(server, self.environment, self.folder / "sandbox.log") as url:
@@ -159,12 +157,12 @@ class _Demo:
         failed = {name: code for name, code in self.codes.items() if code}
         whole = not failed and "verify --against" in self.codes
         exit_code = next(iter(failed.values()), 0 if whole else CannotWrite.exit_code)
-        ended = ", ".join(f"{name} ended with {code}" for name, code in failed.items())
+        ended = ", ".join(f"{name} exited with {code}" for name, code in failed.items())
         self.console.say()
         Block(
-            verdict="COMPLETE: what was imported equals the bundle, field by field"
+            verdict="COMPLETE: the imported copy equals the bundle, field by field"
             if whole
-            else f"NOT PROVED EQUAL: {ended or 'the comparison was not reached'}",
+            else f"NOT VERIFIED: {ended or 'stopped before the comparison'}",
             exit_code=exit_code,
             places=[f"Folder: {self.folder}"],
         ).show(self.console, on_stdout=True)
@@ -194,7 +192,7 @@ class _Demo:
 
         self.console.say()
         show(
-            "Look inside, take files out:",
+            "Inspect the bundle, extract files:",
             (["inspect", bundle], {}),
             (["extract", bundle, "*.pdf", "--to", str(self.folder / "pdf")], {}),
         )

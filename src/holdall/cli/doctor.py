@@ -83,8 +83,8 @@ async def _examined(console: Console, settings: BothSettings) -> list[Any]:
 
 def _print_side(console: Console, side: Side) -> None:
     console.result(f"{side.side}: {side.base_url}")
-    proxy = f"{side.proxy}{', which sees the key and all content' if side.in_clear else ''}" if side.proxy else None
-    clear = "unencrypted: whoever is on the way sees the key and all content" if side.in_clear else None
+    proxy = f"{side.proxy}{', which can read the key and all content' if side.in_clear else ''}" if side.proxy else None
+    clear = "unencrypted: anyone on the network path can read the key and all content" if side.in_clear else None
     for title, lines in (
         ("connection", [clear]),
         ("proxy", [proxy]),
@@ -121,12 +121,12 @@ def _download(each: DownloadCheck) -> str:
 
 def _models(models: Models) -> Iterator[str]:
     """How many there are; then those in use that end or are gone, then the others that end, by day."""
-    yield f"{models.there} there, {len(models.ending)} with an end"
+    yield f"{models.there} models, {len(models.ending)} with a shutdown date"
     for model in models.gone:
-        yield f"{model.id}: not there; used by {', '.join(model.used_by)}"
+        yield f"{model.id}: not available; used by {', '.join(model.used_by)}"
     used = [model for model in models.ending if model.used_by]
     for model in used:
-        yield f"{model.id}: ends {_when(model)}; used by {', '.join(model.used_by)}"
+        yield f"{model.id}: shuts down {_when(model)}; used by {', '.join(model.used_by)}"
     others = (model for model in models.ending if not model.used_by)
     for when, together in groupby(others, key=_when):
         names = [model.id for model in together]
@@ -175,7 +175,7 @@ def _print_brief(console: Console, diagnosis: Diagnosis) -> None:
 
 
 def _proxy(side: Side) -> str:
-    sees = ", which sees the key and all content" if side.in_clear else ""
+    sees = ", which can read the key and all content" if side.in_clear else ""
     return f", through the proxy {side.proxy}{sees}" if side.proxy else ""
 
 

@@ -82,7 +82,7 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
 
     mistakes, dumps = Mistakes(), []
     if given["from_dump"] and given["no_assistants"]:
-        mistakes.add(UsageFault("--from-dump can't be given together with --no-assistants"))
+        mistakes.add(UsageFault("--from-dump can't be combined with --no-assistants"))
     for name in given["from_dump"]:
         try:
             dumps.append((name, sys.stdin.buffer.read() if name == "-" else read_regular(name)))
@@ -134,7 +134,7 @@ def _interrupted(chosen: list[Path]) -> Interrupted:
     if not chosen or unfinished(chosen[0]) is None:
         return Interrupted("interrupted: nothing was written")
     return Interrupted(
-        f"interrupted: what was fetched is kept in {partial_folder(chosen[0])}",
+        f"interrupted: files downloaded so far are in {partial_folder(chosen[0])}",
         hint="run the same command again to resume",
     )
 
@@ -164,15 +164,13 @@ async def _export(
             fresh, capture, named=fresh == given["output"], resume=given["resume"], now=time.time()
         )
         if resumed:
-            console.say(f"going on with {partial_folder(path)}, which an earlier run left unfinished")
+            console.say(f"Resuming {partial_folder(path)}, left unfinished by an earlier run")
         chosen.append(path)
         return path
 
     def parent(target: Path, capture: Capture) -> Path | None:
         return _parent(console, given["parent"], folder or target.parent, capture)
 
-    if endpoint:
-        console.say(f"exporting from {endpoint.title}")
     async with (
         Account(endpoint, side="source", concurrency=settings.concurrency, progress=progress)
         if endpoint
@@ -233,10 +231,10 @@ def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Pa
     else:
         found = Path(wanted)
         if not is_whole(found):
-            more = f"holdall verify {pasteable(found)} says more"
-            console.warn(f"{found} is damaged: what is whole of it is taken; {more}")
+            more = f"holdall verify {pasteable(found)} for details"
+            console.warn(f"{found} is damaged; reusing only its intact files ({more})")
     if found:
-        console.say(f"what has not changed since is taken from {found}")
+        console.say(f"Reusing unchanged files from {found}")
     return found
 
 
@@ -303,7 +301,7 @@ def _loss_groups(losses: Iterable[Finding]) -> Iterator[Group]:
             yield Group(title=describe(found[0]), total=1)
             continue
         names = [str(getattr(loss, "id", None) or getattr(loss, "list", None) or describe(loss)) for loss in found]
-        title = f"{len(found)} {why.many}" if why else f"{len(found)} files known from a dump only"
+        title = f"{len(found)} {why.many}" if why else f"{len(found)} files only in the dump"
         yield Group(title=title, items=names[:NAMED], total=len(found))
 
 

@@ -38,9 +38,11 @@ def command(console: Console, /, bundle: Path, patterns: tuple[str, ...], to: Pa
     """
     output, force, salvage, text = given["output"], given["force"], given["salvage"], given["text"]
     if (to is None) == (output is None):
-        raise UsageFault("can't extract: say where to, with either --to DIR or -o FILE", hint="--to extracted")
+        raise UsageFault("can't extract: --to DIR or -o FILE is missing", hint="--to extracted")
     if salvage and text:
-        raise UsageFault("can't extract with --salvage and --text: what joins a text may be damaged", hint="--salvage")
+        raise UsageFault(
+            "can't combine --salvage and --text: what is needed to join texts may be damaged", hint="--salvage"
+        )
     if to is not None:
         return _many(console, bundle, patterns, to, force=force, salvage=salvage, text=text)
     if len(patterns) != 1 or salvage:
@@ -57,7 +59,7 @@ def _one(console: Console, bundle: Path, pattern: str, output: str, *, force: bo
         code = _flawed(console, written.path, written)
         return Outcome(exit_code=code, result={"files": [msgspec.to_builtins(written)], "lost": []})
     if console.json:
-        raise UsageFault("can't extract to stdout with --json: both would be written there", hint="-o FILE")
+        raise UsageFault("can't extract to stdout with --json: both would go to stdout", hint="-o FILE")
     # The bytes as they are: escaping is for lines.
     stdout: BinaryIO = console.stdout.buffer
     with open_one(bundle, pattern, text=text) as (entry, pieces, _, joined):
@@ -70,9 +72,9 @@ def _one(console: Console, bundle: Path, pattern: str, output: str, *, force: bo
 def _flawed(console: Console, name: str, text: Extracted | Joined) -> int:
     """Warn where a plain text may not be the file's whole text. Returns the exit code that follows."""
     if text.truncated:
-        console.warn(f"{name}: stops short, the server gave no more")
+        console.warn(f"{name}: truncated by the server")
     if text.doubt:
-        console.warn(f"{name}: its parts may be joined wrongly: {text.doubt}")
+        console.warn(f"{name}: uncertain text: {text.doubt}")
     return EXIT_LOOK if text.truncated or text.doubt else EXIT_DONE
 
 
@@ -96,7 +98,7 @@ def _many(
         files.append(msgspec.to_builtins(found) if console.json else None)
         if len(files) <= SHOWN or console.verbose:
             console.path(found.path)
-        for group, reason in ((cut, "the server gave no more" * found.truncated), (doubtful, found.doubt)):
+        for group, reason in ((cut, "truncated by the server" * found.truncated), (doubtful, found.doubt)):
             if reason:
                 group.total, group.why = group.total + 1, group.why or reason
                 group.items += [Path(found.path).name] * (len(group.items) < NAMED)
@@ -108,7 +110,7 @@ def _many(
     flawed = [group for group in (cut, doubtful) if group.total]
     code = EXIT_LOOK if lost or flawed else EXIT_DONE
     Block(
-        verdict=f"DAMAGED: {lost.total} lost, the rest is saved" if lost else "EXTRACTED",
+        verdict=f"DAMAGED: {lost.total} lost, the rest extracted" if lost else "EXTRACTED",
         exit_code=code,
         findings=(one["message"] for one in lost),
         findings_total=lost.total,

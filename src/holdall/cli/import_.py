@@ -64,5 +64,5 @@ def _require_alone(given: Mapping[str, Any]) -> None:
     for name in (*plain, *others, "keep_metadata", "drop_metadata"):
         if given[name] and given[name] != plain.get(name):
             flag = "as" if name == "form" else name.replace("_", "-")
-            mistakes.add(UsageFault(f"--{flag} can't be given together with --plan, which says it already"))
+            mistakes.add(UsageFault(f"--{flag} can't be combined with --plan: the plan sets it"))
     mistakes.raise_all()

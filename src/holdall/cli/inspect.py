@@ -61,7 +61,7 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
     from holdall.bundle.totals import declared_verdict
 
     if force and not html:
-        raise UsageFault("can't use --force: there is no FILE to replace", hint="--html FILE")
+        raise UsageFault("--force needs --html FILE", hint="--html FILE")
     with open_bundle(bundle) as opened:
         info, size, verdict = opened.info, bundle.stat().st_size, declared_verdict(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
@@ -284,7 +284,7 @@ def _print_tree(console: Console, info: HoldallInfo, found: dict[str, list[dict[
     # While assistants are left, nobody knows which stores none of them uses.
     if left <= 0 and found["other_stores"]:
         console.result()
-        console.result("stores that no assistant here uses:")
+        console.result("vector stores that no assistant uses:")
         for store in found["other_stores"]:
             _print_store(console, store)
 

@@ -172,7 +172,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
             return UsageFault(error.format_message()), None
         case click.Abort():
             console.warn("")  # the question had no line end
-            return Interrupted("interrupted: nothing more was done"), None
+            return Interrupted("interrupted"), None
         case Exception() if short := exhausted(error):
             return short, None
         case SandboxError():

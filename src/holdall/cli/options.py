@@ -117,7 +117,7 @@ class OutputFile(click.ParamType[Path]):
             self.fail("can't write to stdout; name a file (./- for one of that name)", param, ctx)
         # A shell makes this of a variable that isn't set.
         if not str(value).strip():
-            self.fail("a file's name has to follow; it is empty", param, ctx)
+            self.fail("the file name is empty", param, ctx)
         return Path(value)
 
 

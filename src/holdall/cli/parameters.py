@@ -120,7 +120,7 @@ def require_folder(target: Path) -> None:
     """Raises UsageFault where the folder of ``target`` doesn't exist."""
     if not target.parent.is_dir():
         raise UsageFault(
-            f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {pasteable(target.parent)}"
+            f"can't write {target}: no such folder: {target.parent}", hint=f"mkdir -p {pasteable(target.parent)}"
         )
 
 
@@ -161,7 +161,7 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
     if chosen == "none":
         return {}, ""
     if chosen and not Path(chosen).exists():
-        raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
+        raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="use --env-file none to read no file")
     found = chosen or find_dotenv(usecwd=True)
     if not found:
         return {}, ""
@@ -171,12 +171,16 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
         # Editors on Windows begin a file with a byte order mark; a key may have a $ in it.
         text = read_regular(found).decode("utf-8-sig")
         if "\0" in text:
-            raise UsageFault(f"can't read {found}: it isn't a text file", hint="--env-file none reads none")
+            raise UsageFault(f"can't read {found}: it isn't a text file", hint="use --env-file none to read no file")
         return dotenv_values(stream=io.StringIO(text), interpolate=False), found
     except OSError as error:
-        raise UsageFault(f"can't read {found}: {error.strerror or error}", hint="--env-file none reads none") from None
+        raise UsageFault(
+            f"can't read {found}: {error.strerror or error}", hint="use --env-file none to read no file"
+        ) from None
     except UnicodeDecodeError:
-        raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
+        raise UsageFault(
+            f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or use --env-file none"
+        ) from None
 
 
 def _show_notices(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:

@@ -42,7 +42,7 @@ def show_summary(console: Console, prepared: Prepared, reader: BundleReader, out
         console.say(text)
     for step in prepared.plan.steps():
         if isinstance(step, steps.WriteRequest) and step.beside:
-            why = "is not as holdall left it, or of another destination, and stays"
+            why = "was changed, or belongs to another destination, and is kept"
             console.warn(flat(f"{step.path} {why}; the new one goes to {step.beside}"))
     found = [*_shutdowns(prepared, verbose=console.verbose), *prepared.warnings]
     limit = None if console.verbose else _WARNINGS
@@ -100,7 +100,7 @@ def _intent(prepared: Prepared) -> str:
         return f"Nothing to do: {holding(kept) or 'nothing'} there already{part}{_project(prepared)}"
     parts = [f"creating {text}" for text in [holding(_created(total), total.bytes)] if text]
     parts += [f"updating {text}" for text in [holding(_summed(total.updated))] if text]
-    parts += [f"taking {counted(total.detached, 'file')} out of vector stores"] if total.detached else []
+    parts += [f"removing {counted(total.detached, 'file')} from vector stores"] if total.detached else []
     parts += [f"{total.impossible} can't be created"] if total.impossible else []
     said = "; ".join(parts)
     return f"{said[:1].upper()}{said[1:]}{part}{_project(prepared)}"
@@ -237,11 +237,11 @@ def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
     # A question that nobody hears would hold up a job for ever.
     if console.json or not sys.stdin.isatty():
         raise UsageFault(
-            "nothing was written: this changes things that are there, and there is nobody to ask",
-            hint="--yes does it all the same; or look first: holdall plan BUNDLE -o FILE, then import --plan FILE",
+            "nothing written: existing objects would be changed, and this is not a terminal",
+            hint="pass --yes, or review first with holdall plan BUNDLE -o FILE, then import --plan FILE",
         )
-    if not console.confirm("Change what is there?"):
-        raise UsageFault("nothing was written: you said no")
+    if not console.confirm("Change existing objects?"):
+        raise UsageFault("nothing written: not confirmed")
 
 
 def _requests(cost: Estimate) -> Iterator[str]:

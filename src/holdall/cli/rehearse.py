@@ -59,7 +59,7 @@ def rehearse(
             raise
     console.close_progress()
     if unread:
-        console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
+        console.say(f"{counted(unread, 'file')} can't be read by the sandbox (other servers may read them)")
     block, verdict = proof_block(proof, f"a restored copy of {reader.path} with it")
     block.show_line(console, f"{verdict} ({reader.path} restored and compared: {compared_objects(proof)})")
     return {**proof_as_json(proof, verdict), "unread_by_sandbox": unread}, verdict

@@ -73,7 +73,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
             *_groups("id left", "ids left", ((one.left.why, f"{one.left.id} in {one.path}") for one in unmapped)),
             *_groups("file left", "files left", ((one.why, str(one.path)) for one in passed)),
         ],
-        details=chain((f"left as it is: {one.path}: {one.why}" for one in passed), map(_unmapped, unmapped)),
+        details=chain((f"not changed: {one.path}: {one.why}" for one in passed), map(_unmapped, unmapped)),
         commands=[f"holdall remap {again} --write"] if pending else [],
     ).show(console)
     return Outcome(

@@ -55,7 +55,7 @@ class QuietObserver:
 
         def stop() -> None:
             self.console.fresh_line()
-            self.console.warn("stopping: what is in flight is finished first; Ctrl-C once more stops at once")
+            self.console.warn("stopping: finishing requests in flight; press Ctrl-C again to stop now")
             ask()
 
         def press(number: int, frame: object) -> None:
@@ -104,9 +104,9 @@ def open_verified(console: Console, bundle: Path) -> Iterator[BundleReader]:
                 console.warn(f"  {finding.code}: {finding.message}")
             found = counted(len(verdict.findings), "finding")
             raise DamagedBundle(
-                f"can't import {bundle}: it is damaged ({found}), and nothing was created",
-                hint=f"holdall verify {pasteable(bundle)} lists them all; "
-                f"holdall extract {pasteable(bundle)} --salvage --to FOLDER takes out what is whole",
+                f"can't import {bundle}: it is damaged ({found}); nothing was created",
+                hint=f"holdall verify {pasteable(bundle)} lists all findings; "
+                f"holdall extract {pasteable(bundle)} --salvage --to FOLDER recovers intact files",
                 entry=verdict.findings[0].entry,
             )
         yield reader
@@ -147,7 +147,7 @@ def run_import(
         try:
             imported = at_destination(console, settings, verb.run_import, reader, wanted, observer, THIS_MACHINE)
         except KeyboardInterrupt:
-            stopped = f"interrupted: stopped at once; what was done is recorded in {settings.output_dir}"
+            stopped = f"interrupted: stopped immediately; what was done is recorded in {settings.output_dir}"
             raise Interrupted(stopped, hint="run the same command again to resume") from None
         console.close_progress()
         if imported.report is None:
@@ -209,12 +209,12 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
     if all(result.how == "adopted" and result.target is not None for result in report.results):
-        return f"Nothing to do: {', '.join(said) or 'all of it there already'}"
+        return f"Nothing to do: {', '.join(said) or 'everything exists already'}"
     return ", ".join(said) or "Nothing created"
 
 
 # How a root came to be, in words that follow how many.
-_HOW = {"written": "written for the Responses API", "adopted": "there already", "left": "left as they are"}
+_HOW = {"written": "written for the Responses API", "adopted": "there already", "left": "skipped"}
 
 
 def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _leftovers(report: verb.Report) -> Iterator[Group]:
     """Objects at the destination that were made twice, or that nothing uses."""
     if report.duplicates:
         names = [str(one) for one in report.duplicates[:NAMED]]
-        why = "another import made the same at the same time"
+        why = "another import created the same at the same time"
         yield Group(
             title=counted(len(report.duplicates), "duplicate"), items=names, total=len(report.duplicates), why=why
         )
@@ -264,9 +264,9 @@ def _leftovers(report: verb.Report) -> Iterator[Group]:
 
 def _leftover_lines(report: verb.Report) -> Iterator[str]:
     for one in report.orphans:
-        yield f"possible orphan, used by nothing: {one.name or one.source} ({one.id or 'not seen so far'})"
+        yield f"possible orphan, used by nothing: {one.name or one.source} ({one.id or 'id unknown'})"
     for duplicate in report.duplicates:
-        yield f"made twice, by this import and by another: {duplicate}"
+        yield f"created twice, by this import and by another: {duplicate}"
 
 
 def _mapping(report: verb.Report) -> dict[str, Any]:

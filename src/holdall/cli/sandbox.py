@@ -136,7 +136,7 @@ def _oddities(names: tuple[str, ...]) -> frozenset[Oddity]:
     if unknown:
         near = difflib.get_close_matches(unknown[0], list(Oddity), cutoff=0.3)
         raise UsageFault(
-            f"the sandbox can't start: there is no oddity {unknown[0]!r}",
-            hint=f"like it: {', '.join(near)}" if near else "the names are in docs/sandbox.md",
+            f"the sandbox can't start: unknown oddity {unknown[0]!r}",
+            hint=f"like it: {', '.join(near)}" if near else "docs/sandbox.md lists the names",
         )
     return frozenset(oddity for oddity in Oddity if oddity in names)

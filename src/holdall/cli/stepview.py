@@ -117,7 +117,7 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
             model = f", model {step.model}" if KINDS[step.kind].has_model else ""
             return [f"{CREATE} create {who()}{model}", *_lost(step.losses)]
         case steps.WriteRequest(path=path):
-            why = "is not as holdall left it, or of another destination"
+            why = "was changed, or belongs to another destination"
             where = f"{step.beside}, for {path} {why}" if step.beside else path
             return [f"{CREATE} write {who()}, model {step.model}, to {where}", *_lost(step.losses)]
         case steps.Adopt():
@@ -133,7 +133,7 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
         case steps.UpdateMembership():
             return [f"{UPDATE} set the attributes of {step.name or step.file} in {step.store}"]
         case steps.DetachFile():
-            return [f"{REMOVE} take {step.name or step.target} out of {step.store}: {step.why}"]
+            return [f"{REMOVE} remove {step.name or step.target} from {step.store}: {step.why}"]
         case steps.LeaveOut():
             return [f"{CANNOT} {step.loss}"]
         case steps.Cannot():

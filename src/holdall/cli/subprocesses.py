@@ -142,7 +142,7 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
         line = printed.readline().strip()
         if not line:
             said = log.read_text(encoding="utf-8", errors="replace").strip()
-            raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
+            raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it exited without a message'}")
         try:
             yield line
         except RemoteError:

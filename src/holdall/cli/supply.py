@@ -64,7 +64,7 @@ def _target(bundle: Path, output: Path | None) -> Path:
     parameters.require_folder(target)
     # Two names, or a link, may lead to one file.
     if bundle.exists() and target.exists() and target.samefile(bundle):
-        raise UsageFault(f"can't write {target}: it is the bundle that is read", hint="another name with -o")
+        raise UsageFault(f"can't write {target}: it is the input bundle", hint="choose another name with -o")
     return target
 
 

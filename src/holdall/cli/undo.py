@@ -60,8 +60,8 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
     # Before anything is asked of the server: a question that nobody hears would hold up a job for ever.
     if not (yes or settings.dry_run) and (console.json or not sys.stdin.isatty()):
         raise UsageFault(
-            f"can't undo {run}: it deletes things, and there is nobody to ask",
-            hint="--yes undoes without asking, --dry-run shows what it would do",
+            f"can't undo {run}: not a terminal",
+            hint="pass --yes or --dry-run",
         )
     wanted = verb.UndoOptions(
         run=folder,
@@ -141,7 +141,7 @@ def _block(console: Console, came: verb.UndoResult) -> Block:
     ]
     if planned.orphans:
         names = [f"{one.name or 'no name'} ({one.id})" for one in planned.orphans[:NAMED]]
-        why = "perhaps of this run, by name and size alone; never deleted"
+        why = "may belong to this run, by name and size only; never deleted"
         groups.append(Group(title=orphans, items=names, total=len(planned.orphans), why=why))
     return Block(
         verdict=verdict,
@@ -159,7 +159,7 @@ def _show(console: Console, planned: verb.UndoPlan) -> None:
     due, left = planned.due(), planned.left()
     _show_lines(console, [f"{_SIGNS.get(one.act.name, UPDATE)} {_line(one)}" for one in due], result=True)
     _show_lines(console, [f"{KEEP} keep: {_line(one)}: {one.left}" for one in left])
-    orphans = (f"{KEEP} keep {noun(one.kind)} {one.name} ({one.id}): perhaps of this run" for one in planned.orphans)
+    orphans = (f"{KEEP} keep {noun(one.kind)} {one.name} ({one.id}): may belong to this run" for one in planned.orphans)
     _show_lines(console, list(map(flat, orphans)))
     stays = len(left) + len(planned.orphans)
     counts = [_amounts(due, "to ") or "nothing to undo", *([f"{stays} to keep"] if stays else [])]

@@ -100,12 +100,14 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
     mistakes = Mistakes()
     against, sha256 = given["against"], given["sha256"]
     if given["search"] and not (against or given["rehearse"]):
-        mistakes.add(UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse"))
+        mistakes.add(
+            UsageFault("--search needs --against dst or --rehearse", hint="use it with --against dst or --rehearse")
+        )
     # A part of a digest proves nothing.
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
     if against and given["rehearse"]:
-        mistakes.add(UsageFault("can't compare with two copies at once: --against and --rehearse are two commands"))
+        mistakes.add(UsageFault("--against and --rehearse can't be combined"))
     for name in ("output_dir", "prefix", "dst_base_url", "dst_insecure_http", "dst_org_id", "dst_project_id"):
         if given[name] is not None and not against:
             mistakes.add(UsageFault(f"--{name.replace('_', '-')} needs --against dst"))

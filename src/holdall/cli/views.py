@@ -72,7 +72,7 @@ def loss_groups(losses: Iterable[Loss]) -> list[Group]:
     for loss in sorted(losses, key=lambda loss: not loss.why.weighs):
         if loss.why.severity is not Severity.NOTE:
             # Which fields differ is each one's own, and is listed by --verbose.
-            text = "left as it is, though it differs" if loss.why is Why.LEFT_ALONE else loss.text
+            text = "skipped, though it differs" if loss.why is Why.LEFT_ALONE else loss.text
             key = loss.kind, text
             groups.setdefault(key, {}).setdefault(loss.id, loss)
             # Which field a file is left out of says less than which file.
@@ -164,10 +164,10 @@ def _numbered(wanted: Iterable[Wanted], width: int) -> Iterator[str]:
 def _wanted(wanted: Wanted) -> str:
     name = flat(wanted.filename or "(no name)")
     size = human_size(wanted.size) if wanted.size is not None else "size unknown"
-    has = "missing" if wanted.fidelity != "text" else "its text stops short" if wanted.truncated else "only its text"
+    has = "missing" if wanted.fidelity != "text" else "text truncated" if wanted.truncated else "only its text"
     if wanted.doubt:
         has += f" (uncertain text: {flat(wanted.doubt)})"
-    gone = ", gone from the project" if wanted.gone else ""
+    gone = ", deleted at the source" if wanted.gone else ""
     return f"{name}, {size}, {wanted.id}: {has}{gone}{_users(wanted.used_by)}"
 
 

@@ -249,6 +249,10 @@ def serve(
         listening.close()
 
 
+# Seconds to stop in. With too little memory Python may wait for ever for a thread that never began.
+_TO_END = 60.0
+
+
 class Running:
     """A sandbox in a thread of this process, from ``with`` to its end.
 
@@ -329,7 +333,9 @@ class Running:
         """Stop, and let go of the port and the folder. A second call does nothing."""
         self._server.stop()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_TO_END)
+        if self._thread.is_alive():
+            return  # what it has open ends with the process
         self._listening.close()
         self._service.close()
 

@@ -122,15 +122,22 @@ def top_fields(found: Iterable[Difference]) -> list[str]:
 
 def _shown(*values: Any) -> list[str]:
     """The values for people; long ones are cut to where they begin to differ."""
-    texts = [msgspec.json.encode(value).decode() for value in values]
+    # With blanks, so that a terminal can break the line.
+    texts = [msgspec.json.format(msgspec.json.encode(value), indent=0).decode() for value in values]
     if max(map(len, texts)) <= _LONGEST:
         return texts
     same = next((n for n, chars in enumerate(zip(*texts, strict=False)) if len(set(chars)) > 1), min(map(len, texts)))
     start = max(0, same - _LONGEST // 4)
-    return [
-        f"{'…' if start else ''}{text[start : start + _LONGEST]}{'…' if len(text) > start + _LONGEST else ''}"
-        for text in texts
-    ]
+    return [_between_words(text, start, start + _LONGEST) for text in texts]
+
+
+def _between_words(text: str, start: int, end: int) -> str:
+    """About that part of ``text``: an id is shown whole or not at all, as far as there are blanks."""
+    first = text.rfind(" ", 0, start) + 1 if start else 0
+    last = text.rfind(" ", first + 1, end) if end < len(text) else -1
+    begin = first if start - first <= _LONGEST // 4 else start
+    stop = last if last > start else end
+    return f"{'…' if begin else ''}{text[begin:stop]}{'…' if stop < len(text) else ''}"
 
 
 # A journal keeps fingerprints and not values, so that it stays small: instructions have up to 256,000 characters.
