@@ -248,7 +248,7 @@ class Scene:
         for name in re.findall(r"(?<!-o )(?<!--output )(?<![\w./])[\w./-]+\.tar\.zst", line):
             if not (self.work / name).exists() and not Path(name).is_absolute():
                 (self.work / name).parent.mkdir(exist_ok=True)
-                self._holdall("export", "--from-dump", "july.json", "--parent", "none", "-o", name)
+                self._holdall("export", "--from-dump", "july.json", "--parent", "none", "--label", "acme", "-o", name)
         if "out/" in line and not (self.work / "out").exists():
             self._holdall("export", "--from-dump", "july.json", "-o", "before.tar.zst")
             self._holdall("import", "before.tar.zst")

@@ -296,7 +296,7 @@ def test_no_write_is_carried_to_another_server(
 
     door = opened(answer)
     where = both(f"{door.origin}/v1")
-    done = holdall("import", str(bundle), "--yes", "--env-file", "none", **where)
+    done = holdall("import", str(bundle), "--yes", "-v", "--env-file", "none", **where)
     if method == "DELETE":
         assert done.code in (0, 3, 4), done.err
         done = holdall("undo", "latest", "--yes", "--env-file", "none", **where)

@@ -718,7 +718,7 @@ LIMITS: dict[str, tuple[Lies, str]] = {
     "more lines than the file is long": (_many(4000), "the limit for a bundle of this size"),
     "more lines than are counted": (
         {**_many(4000), **info(counts={"files": 4})},
-        "more lines than in the index",
+        "the limit for a bundle of this size",
     ),
     "more lines than the index tells": (
         {**_many(4000), **line_of("data/files.jsonl", records=4), **info(counts={"files": 4})},

@@ -46,9 +46,9 @@ FULL = Outcome()
 ANEW = Outcome(project="anew")
 GAPS = Outcome(code=4, says=("gone  vector_store", "gone  file"), project="gaps")
 TEXT = Outcome(project="texts", fidelity="text")
-CUT_TEXT = Outcome(code=4, says=("text cut short",), project="texts", fidelity="text")
+CUT_TEXT = Outcome(code=4, says=("cut short: ",), project="texts", fidelity="text")
 NO_TEXT = Outcome(code=4, says=("missing: ",), project="texts", fidelity="unavailable")
-CUT = Outcome(code=4, says=("list  /vector_stores/", "may lack something"), lacks=frozenset(["memberships"]))
+CUT = Outcome(code=4, says=("list  /vector_stores/", "may be incomplete"), lacks=frozenset(["memberships"]))
 NO_CURSOR = msgspec.structs.replace(CUT, also=frozenset({Oddity.LIST_SHORT_PAGES}))
 SHORT = Outcome(also=frozenset({Oddity.LIST_SHORT_PAGES}))
 
@@ -97,7 +97,7 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.TOOLS_NULL: FULL,
     Oddity.RESOURCES_NULL: FULL,
     Oddity.EXTRA_KEYS: FULL,
-    Oddity.ECHOES_KEY: Outcome(code=4, says=("records with your key removed", "[key] stands in its place")),
+    Oddity.ECHOES_KEY: Outcome(code=4, says=("records with your key removed", "replaced by [key]")),
     Oddity.ID_UNDERSCORE: ANEW,
     Oddity.ID_HEX: ANEW,
     Oddity.ID_UUID: ANEW,
@@ -264,7 +264,7 @@ def test_export(projects: Projects, holdall: Terminal, tmp_path: Path, oddity: O
         with Hand(box.url, key) as hand, pytest.raises(Exception, match="is not one of"):
             hand.file("a.txt", b"x", purpose="assistants_output")
     box.forget_requests()
-    done = holdall("export", "-o", "b.tar.zst", *expected.arguments, OPENAI_SRC_API_KEY=key)
+    done = holdall("export", "-v", "-o", "b.tar.zst", *expected.arguments, OPENAI_SRC_API_KEY=key)
     assert len(box.requests()) < 150
     assert done.code == expected.code, done.err
     assert "Traceback" not in done.err
