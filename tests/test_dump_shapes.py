@@ -169,9 +169,12 @@ def test_any_definition_comes_out_of_any_wrapping_as_it_was(value: dict[str, Any
 @example("A[" * 3000 + "A(" * 3000)
 @example('"{' * 4000)
 def test_garbage_is_refused_in_words(text: str) -> None:
-    with pytest.raises(UsageFault) as caught:
+    try:
         read(text)
-    assert "dump0.json" in caught.value.message or "no assistant found" in caught.value.message
+    except UsageFault as error:
+        assert "dump0.json" in error.message or "no assistant found" in error.message
+    else:
+        assert "asst_" in text  # by chance it was a definition
 
 
 @given(st.binary(max_size=200))
