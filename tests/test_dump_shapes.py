@@ -169,12 +169,13 @@ def test_any_definition_comes_out_of_any_wrapping_as_it_was(value: dict[str, Any
 @example("A[" * 3000 + "A(" * 3000)
 @example('"{' * 4000)
 def test_garbage_is_refused_in_words(text: str) -> None:
+    said = ""
     try:
         read(text)
     except UsageFault as error:
-        assert "dump0.json" in error.message or "no assistant found" in error.message
-    else:
-        assert "asst_" in text  # by chance it was a definition
+        said = error.message
+    # By chance it may be a definition.
+    assert "dump0.json" in said or "no assistant found" in said or (not said and "asst_" in text)
 
 
 @given(st.binary(max_size=200))
