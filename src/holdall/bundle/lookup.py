@@ -90,6 +90,15 @@ class FrameFile:
             raise FrameError("the file has changed since it was verified")
         return frame, size
 
+    def cut_as(self, position: int, size: int, each: int) -> range | None:
+        """The numbers of the frames that hold just these ``size`` bytes, cut every ``each`` of them; else None."""
+        if position + size > self.frames.size:
+            return None
+        first = self.frames.find(position)
+        numbers = range(first, min(first - (-size // each), len(self.frames)))
+        cuts = [(start, length) for _, _, start, length in (self.frames[number] for number in numbers)]
+        return numbers if cuts == [(position + at, min(each, size - at)) for at in range(0, size, each)] else None
+
     def chunks(self, position: int, size: int) -> Iterator[memoryview]:
         """``size`` decompressed bytes from ``position`` on, as pieces of frames; FrameError where they aren't there."""
         if position + size > self.frames.size:

@@ -130,24 +130,14 @@ class BundleReader(Closing):
 
         None where it is cut otherwise. Nothing proves them yet. Iterating raises DamagedBundle.
         """
-        frames, whole = self.frames.frames, entry.size + len(padding(entry.size))
-        if entry.offset + whole > frames.size:
-            return None
-        first = frames.find(entry.offset)
-        count = -(-whole // size)
-        numbers = range(first, min(first + count, len(frames)))
-        cuts = [(start, length) for _, _, start, length in (frames[number] for number in numbers)]
-        wanted = [(entry.offset + at, min(size, whole - at)) for at in range(0, whole, size)]
-        if cuts != wanted:
-            return None
+        numbers = self.frames.cut_as(entry.offset, entry.size + len(padding(entry.size)), size)
+        return self._raw_frames(entry.path, numbers) if numbers else None
 
-        def read() -> Iterator[tuple[bytes, bytes]]:
-            with self._guarding(entry.path):
-                for number in numbers:
-                    frame, length = self.frames.raw(number)
-                    yield frame, decompress(frame, length)
-
-        return read()
+    def _raw_frames(self, path: str, numbers: range) -> Iterator[tuple[bytes, bytes]]:
+        with self._guarding(path):
+            for number in numbers:
+                frame, length = self.frames.raw(number)
+                yield frame, decompress(frame, length)
 
     def read(self, entry: IndexEntry, limit: int = MAX_FRAME) -> bytes:
         """All bytes of an entry, proved; DamagedBundle where it declares more than ``limit``."""

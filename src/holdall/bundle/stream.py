@@ -305,7 +305,7 @@ class Stream:
         self._tails.add(start)
 
     def _forget_tails(self, mark: Cut) -> None:
-        """Delete the tails of frames that are whole by now, after the journal has said so."""
+        """Delete the tails of finished frames, once the journal has them."""
         for start in [start for start in self._tails if not (mark.tail and start == mark.size)]:
             self._partial.tail(start).unlink(missing_ok=True)
             self._tails.discard(start)

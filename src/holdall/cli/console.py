@@ -245,7 +245,7 @@ class Console:
         self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str, *, wrap: bool = True, color: str = "") -> None:
-        # One call, one line of what is said: a name with a line end in it must not look like two.
+        # A name with a line end in it must not look like two lines.
         safe = printable(text).replace("\n", "\\n")
         lines = wrapped(safe, self._width(stream)) if wrap else [safe]
         if color and self._colors(stream):

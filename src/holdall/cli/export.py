@@ -188,7 +188,7 @@ async def _export(
 
 
 def export_options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None) -> ExportOptions:
-    from holdall.exporter.fetch import Fallbacks
+    from holdall.exporter.fallbacks import Fallbacks
     from holdall.exporter.report import Policy
     from holdall.exporter.roots import Roots
     from holdall.exporter.run_export import ExportOptions

@@ -222,7 +222,7 @@ def main() -> None:
     streams.repair()
     try:
         code = run(sys.argv[1:], Console())
-    except KeyboardInterrupt:  # once more, while the first was being told of
+    except KeyboardInterrupt:  # a second one, while the first was reported
         code = Interrupted.exit_code
     # What is left is the interpreter's, which answers Ctrl-C with a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -89,7 +89,7 @@ def command(
 ) -> Outcome:
     """Run an OpenAI-compatible test server on this machine, until Ctrl-C.
 
-    Every API key (sk- and at least six letters) is a project of its own, created on first use. The server is reachable
+    Each API key (sk- and at least six letters) is a project of its own, created on first use. The server is reachable
     from this machine only, and sends nothing elsewhere.
     """
     from holdall.sandbox.behaviour import Storm

@@ -1,20 +1,17 @@
 """Fetches contents and their records from an account into a bundle: a lister, workers, and a bounded queue.
 
-Memory stays flat: memberships, file objects and per-file data go to disk. The owner's originals and containers, for
-contents that the server refuses, are used only on request.
+Memory stays flat: memberships, file objects and per-file data go to disk. What comes at once goes into the bundle in
+listing order (``turns``).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from functools import partial
-from itertools import count
-from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.digest import record_hash
@@ -22,17 +19,14 @@ from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import DamagedBundle, HoldallError, one_error
+from holdall.errors import DamagedBundle, HoldallError
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.exporter.turns import Put, Turns
+from holdall.exporter.turns import Put, Queue, in_turn
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
-from holdall.originals import Originals
-from holdall.progress import Progress
 from holdall.remote.client import Account
-from holdall.remote.containers import Containers
 from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
@@ -41,37 +35,6 @@ from holdall.untrusted import require_id
 _CHECKPOINT_EVERY = 1.0
 
 T = TypeVar("T")
-Queue: TypeAlias = asyncio.Queue[T | None]
-"""What is to be worked on; None at its end, once for each worker."""
-
-
-class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
-    """``originals`` is the owner's folder; ``containers`` the name that containers get, unlike any other's. None: not
-    used."""
-
-    originals: Path | None = None
-    containers: str | None = None
-
-
-@asynccontextmanager
-async def open_fetcher(
-    account: Account, fallbacks: Fallbacks, progress: Progress
-) -> AsyncIterator[tuple[ContentFetcher, Containers | None]]:
-    """A fetcher with these fallbacks, and the containers that it uses. On leaving, every container that was made is
-    deleted, whatever happened.
-
-    Raises UsageFault where the folder is none.
-    """
-    async with AsyncExitStack() as stack:
-        originals = containers = None
-        if fallbacks.originals:
-            progress.stage(f"Reading originals in {fallbacks.originals}")
-            originals = stack.enter_context(await asyncio.to_thread(Originals, fallbacks.originals))
-            for note in originals.notes():
-                progress.note(note)
-        if fallbacks.containers:
-            containers = await stack.enter_async_context(Containers(account, name=fallbacks.containers))
-        yield ContentFetcher(account, originals=originals, containers=containers), containers
 
 
 class _Sinks:
@@ -246,30 +209,10 @@ class Fetch:
     async def _each(
         self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[Put | None]]
     ) -> None:
-        """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be; what it returns is
-        awaited in the queue's order."""
-        # Bounded: a lister that is faster than the contents waits, and memory stays flat.
-        queue: Queue[T] = asyncio.Queue(maxsize=64 * self._workers)
-        turns, numbers = Turns(), count()
-
-        async def feeding() -> None:
-            await feed(queue)
-            for _ in range(self._workers):
-                await queue.put(None)
-
-        async def working() -> None:
-            while (found := await queue.get()) is not None:
-                number = next(numbers)
-                await turns.room(number)
-                await turns.done(number, await work(found))
-
+        """``in_turn``, with what came so far made durable every second."""
         checkpoints = asyncio.create_task(self._checkpoints())
         try:
-            with one_error():
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(feeding())
-                    for _ in range(self._workers):
-                        group.create_task(working())
+            await in_turn(feed, work, self._workers)
         finally:
             checkpoints.cancel()
             # What went wrong in there, a full disk, is what the next content meets too.

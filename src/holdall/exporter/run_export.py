@@ -21,7 +21,8 @@ from holdall.bundle.writer import BundleWriter, Finished
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
 from holdall.exporter.earlier import Parent, open_parent
-from holdall.exporter.fetch import Fallbacks, Fetch, open_fetcher
+from holdall.exporter.fallbacks import Fallbacks, open_fetcher
+from holdall.exporter.fetch import Fetch
 from holdall.exporter.file_index import FileIndex
 from holdall.exporter.ledger import LedgerWriter, Losses, losses_of
 from holdall.exporter.report import (

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import TypeAlias, TypeVar
+
+from holdall.errors import one_error
+
+T = TypeVar("T")
+Queue: TypeAlias = asyncio.Queue[T | None]
+"""What is to be worked on; None at its end, once for each worker."""
 
 Put = Callable[[], Awaitable[None]]
 """Puts into the bundle what was fetched."""
@@ -45,3 +53,31 @@ class Turns:
                 self._moved.clear()
         finally:
             self._is_putting = False
+
+
+async def in_turn(
+    feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[Put | None]], workers: int
+) -> None:
+    """``work`` on all that ``feed`` puts into the queue, ``workers`` at once; what it returns is awaited in the queue's
+    order."""
+    # Bounded: a lister that is faster than the contents waits, and memory stays flat.
+    queue: Queue[T] = asyncio.Queue(maxsize=64 * workers)
+    turns, numbers = Turns(), count()
+
+    async def feeding() -> None:
+        await feed(queue)
+        for _ in range(workers):
+            await queue.put(None)
+
+    async def working() -> None:
+        while (found := await queue.get()) is not None:
+            # Nothing is awaited in between, so the numbers are in the queue's order.
+            number = next(numbers)
+            await turns.room(number)
+            await turns.done(number, await work(found))
+
+    with one_error():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(feeding())
+            for _ in range(workers):
+                group.create_task(working())

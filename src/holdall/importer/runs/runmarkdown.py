@@ -34,7 +34,7 @@ _LIST = re.compile(r"[-+=]|[0-9]+[.)]")
 
 # Which results stand in each section of the report.
 _SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
-# What is said of a copy that this run has not created.
+# Words for a copy that this run has not created.
 _HOW = {"adopted": ": existed already", "updated": ": updated", "left": ": left as it was", "written": ""}
 
 
@@ -92,7 +92,7 @@ class _Reasons:
         self._left = _REASONS
 
     def of(self, result: Result, but: str | None = None) -> list[str]:
-        """Those that weigh come first. ``but`` is said already."""
+        """The reasons, major ones first, without ``but``."""
         losses = sorted(result.losses, key=lambda loss: not loss.why.weighs)
         said = [_loss(loss, result) for loss in losses] or (
             [_text(result.error) or result.status.value] if result.error else []
