@@ -82,8 +82,14 @@ def says(lines: list[str], words: str) -> bool:
     return words.replace(" ", "") in "".join(lines).replace(" ", "")
 
 
-def bars(window: Window, title: str) -> list[str]:
-    return [line for line in window.lines if line.startswith(title)]
+def bar(window: Window, title: str) -> str:
+    """The one bar on the screen. It is waited for: what is said above a bar comes before the bar is drawn again."""
+
+    def drawn() -> list[str]:
+        return [line for line in window.lines if line.startswith(title)]
+
+    (line,) = window.until(drawn)
+    return line
 
 
 @pytest.mark.parametrize("columns", [80, 40])
@@ -91,8 +97,7 @@ def test_export(terminal: Terminal, box: Running, opened: Callable[..., Window],
     box.fault(Slow(seconds=3600), "GET", "/files/*/content", skip=3, times=100)
     window = opened("export", "-o", "b.tar.zst", *ENV_FILE, columns=columns)
     window.shows("3/6 files")
-    assert len(bars(window, "Downloading")) == 1
-    assert len(bars(window, "Downloading")[0]) < columns
+    assert len(bar(window, "Downloading")) < columns
     window.press(CTRL_C)
     assert says(ended(window)[-2:], "hint: run the same command again to resume")
 
@@ -107,7 +112,7 @@ def test_import_once_and_twice(
     window.shows("3/6 files")
     window.press(CTRL_C)
     window.shows("Ctrl-C again")
-    assert len(bars(window, "Importing ")) == 1
+    assert bar(window, "Importing ")
     if twice:
         window.press(CTRL_C)
     else:
