@@ -1,6 +1,6 @@
 """The bundles of a folder, newest first: a summary of each, for which kilobytes of it are read.
 
-A summary proves nothing but that end and beginning of a file fit together; ``verify`` proves a bundle.
+A summary proves nothing but that the end of a file fits its length; ``verify`` proves a bundle.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.backups.folder_record import Facts, FolderRecord, stamp_of
 from holdall.bundle.durable import reading
-from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, HoldallInfo, Source, source_identity, source_title
+from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, Source, source_identity, source_title
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FrameError
-from holdall.bundle.totals import declared_verdict
+from holdall.bundle.totals import verdict_of
 from holdall.errors import BundleError, DamagedBundle, NotABundle
 from holdall.verdict import Verdict
 
@@ -65,28 +66,22 @@ def summaries(folders: Iterable[Path]) -> list[ListedBundle]:
     """The bundles of the folders: the newest first, those without a time last. A path of a file stands for itself.
 
     In a folder each ``*.tar.zst`` counts, and nothing below it. What can't be read is in the list, with its problem.
-    Raises CannotWrite (can't be read) for a folder that isn't there or can't be listed.
+    Only what is new or changed since the last list is read. Raises CannotWrite (can't be read) for a folder that isn't
+    there or can't be listed.
     """
-    paths = dict.fromkeys(path for folder in folders for path in _candidates(folder))
-    return sorted(map(summarize, paths), key=lambda one: (-(one.taken_at or 0), str(one.path)))
+    records: dict[Path, FolderRecord] = {}
+    found = []
+    for path in dict.fromkeys(path for folder in folders for path in _candidates(folder)):
+        record = records.get(path.parent) or records.setdefault(path.parent, FolderRecord(path.parent))
+        found.append(_summarized(path, record))
+    for record in records.values():
+        record.save()
+    return sorted(found, key=lambda one: (one.taken_at is None, -(one.taken_at or 0), str(one.path)))
 
 
 def summarize(path: Path) -> ListedBundle:
     """The summary of the file at ``path``. Raises nothing for what is there: all that is wrong is in the summary."""
-    try:
-        there = os.stat(path)
-    except OSError as error:
-        return _without(path, 0, 0.0, BundleState.UNREADABLE, error.strerror or str(error))
-    try:
-        with open_bundle(path) as bundle:
-            return _of(path, there, bundle.info, bundle.frames.seal())
-    except NotABundle:
-        return _without(path, there.st_size, there.st_mtime, BundleState.FOREIGN, "not a holdall bundle")
-    except FrameError as error:
-        return _without(path, there.st_size, there.st_mtime, BundleState.DAMAGED, str(error))
-    except BundleError as error:
-        state = BundleState.DAMAGED if isinstance(error, DamagedBundle) else BundleState.UNREADABLE
-        return _without(path, there.st_size, there.st_mtime, state, error.message)
+    return _summarized(path, FolderRecord(path.parent))
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -100,23 +95,57 @@ def _candidates(folder: Path) -> Iterator[Path]:
     yield from (folder / name for name in names)
 
 
-def _of(path: Path, there: os.stat_result, info: HoldallInfo, seal: str) -> ListedBundle:
-    return ListedBundle(
+def _summarized(path: Path, record: FolderRecord) -> ListedBundle:
+    try:
+        there = os.stat(path)
+    except OSError as error:
+        return ListedBundle(
+            path=path, size=0, modified=0.0, state=BundleState.UNREADABLE, problem=error.strerror or str(error)
+        )
+    known = record.find(path.name, stamp_of(there))
+    facts, state, problem = known.facts, BundleState.WHOLE, ""
+    if facts is None:
+        facts, state, problem = _read(path)
+        if facts:
+            record.put(path.name, msgspec.structs.replace(known, facts=facts))
+    if known.verified_ok is False and state is BundleState.WHOLE:
+        state, problem = BundleState.DAMAGED, "verify found damage"
+    found = ListedBundle(
         path=path,
         size=there.st_size,
         modified=there.st_mtime,
-        state=BundleState.WHOLE,
-        taken_at=info.started,
-        source=info.source,
-        source_identity=source_identity(info.source),
-        source_title=source_title(info.source),
-        counts=info.counts,
-        fidelities=info.fidelities,
-        verdict=declared_verdict(info),
-        digests=info.digests,
-        seal=seal,
+        state=state,
+        problem=problem,
+        verified_at=known.verified_at,
+        verified_ok=known.verified_ok,
     )
+    return _with_facts(found, facts) if facts else found
 
 
-def _without(path: Path, size: int, modified: float, state: BundleState, problem: str) -> ListedBundle:
-    return ListedBundle(path=path, size=size, modified=modified, state=state, problem=problem)
+def _read(path: Path) -> tuple[Facts | None, BundleState, str]:
+    """What the bundle at ``path`` says of itself, for kilobytes of it; or why it can't be read."""
+    try:
+        with open_bundle(path) as bundle:
+            return Facts.of(bundle.info, bundle.frames.seal()), BundleState.WHOLE, ""
+    except NotABundle:
+        return None, BundleState.FOREIGN, "not a holdall bundle"
+    except FrameError as error:
+        return None, BundleState.DAMAGED, str(error)
+    except BundleError as error:
+        state = BundleState.DAMAGED if isinstance(error, DamagedBundle) else BundleState.UNREADABLE
+        return None, state, error.message.removeprefix(f"can't read {path}: ")
+
+
+def _with_facts(found: ListedBundle, facts: Facts) -> ListedBundle:
+    return msgspec.structs.replace(
+        found,
+        taken_at=facts.started,
+        source=facts.source,
+        source_identity=source_identity(facts.source),
+        source_title=source_title(facts.source),
+        counts=facts.counts,
+        fidelities=facts.fidelities,
+        verdict=verdict_of(facts.losses),
+        digests=facts.digests,
+        seal=facts.seal,
+    )
