@@ -13,7 +13,7 @@ from time import process_time
 import pytest
 
 from holdall.backups import listing
-from holdall.backups.folder_record import NAME, note_verification
+from holdall.backups.folder_record import NAME, note_verification, stamp_at
 from holdall.backups.listing import BundleState, ListedBundle, summaries
 from holdall.safe_open import open_regular
 from tests.bundle.packing import File, pack
@@ -74,13 +74,13 @@ def test_only_what_is_new_or_changed_is_read(folder: Path, monkeypatch: pytest.M
 
 def test_a_verification_is_known_for_as_long_as_the_file_is_the_same(folder: Path) -> None:
     one, other = folder / "a.tar.zst", folder / "b.tar.zst"
-    note_verification(one, one.stat(), ok=True, now=VERIFIED + 0.5)
-    note_verification(other, other.stat(), ok=False, now=VERIFIED)
+    note_verification(one, stamp_at(one), ok=True, now=VERIFIED + 0.5)
+    note_verification(other, stamp_at(other), ok=False, now=VERIFIED)
     found = by_name(summaries([folder]))
     good, bad = found["a.tar.zst"], found["b.tar.zst"]
     assert (good.state, good.verified_at, good.verified_ok) == (BundleState.WHOLE, VERIFIED, True)
     assert (bad.state, bad.verified_at, bad.problem) == (BundleState.DAMAGED, VERIFIED, "verify found damage")
-    before = one.stat()
+    before = stamp_at(one)
     os.utime(one, ns=(1, 1))
     assert by_name(summaries([folder]))["a.tar.zst"].verified_at is None
     # It changed while it was verified.
@@ -91,7 +91,7 @@ def test_a_verification_is_known_for_as_long_as_the_file_is_the_same(folder: Pat
 def test_a_folder_with_one_bundle_gets_no_record(folder: Path) -> None:
     (folder / "b.tar.zst").unlink()
     one = folder / "a.tar.zst"
-    note_verification(one, one.stat(), ok=True, now=VERIFIED)
+    note_verification(one, stamp_at(one), ok=True, now=VERIFIED)
     summaries([folder])
     assert [path.name for path in folder.iterdir()] == ["a.tar.zst"]
 
@@ -133,7 +133,7 @@ def test_a_folder_that_is_read_only_is_listed(folder: Path) -> None:
     folder.chmod(0o500)
     try:
         assert {one.state.value for one in summaries([folder])} == {"whole"}
-        note_verification(folder / "a.tar.zst", (folder / "a.tar.zst").stat(), ok=True, now=VERIFIED)
+        note_verification(folder / "a.tar.zst", stamp_at(folder / "a.tar.zst"), ok=True, now=VERIFIED)
         assert not (folder / NAME).exists()
     finally:
         folder.chmod(0o700)

@@ -113,16 +113,20 @@ def stamp_of(there: os.stat_result) -> str:
     return f"{there.st_size} {there.st_mtime_ns} {there.st_ino}"
 
 
-def note_verification(path: Path, before: os.stat_result, *, ok: bool, now: float) -> None:
-    """Remember that all of the bundle at ``path`` was verified, beginning when it was as ``before``; not if it has
-    changed since. Raises nothing."""
+def stamp_at(path: Path) -> str | None:
+    """The stamp of the file at ``path``; None where there is none."""
     try:
-        stamp = stamp_of(os.stat(path))
+        return stamp_of(os.stat(path))
     except OSError:
-        return
-    if stamp == stamp_of(before):
+        return None
+
+
+def note_verification(path: Path, before: str | None, *, ok: bool, now: float) -> None:
+    """Remember that all of the bundle at ``path`` was verified, which had the stamp ``before`` when that began; not if
+    it has changed since. Raises nothing."""
+    if before and stamp_at(path) == before:
         record = FolderRecord(path.parent)
-        known = record.find(path.name, stamp)
+        known = record.find(path.name, before)
         record.put(path.name, msgspec.structs.replace(known, verified_at=int(now), verified_ok=ok))
         record.save()
 
