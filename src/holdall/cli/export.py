@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from holdall.exporter.run_export import ExportOptions
 
 
-_ARCHIVES = Path("archives")
 _SUFFIX = ".tar.zst"
 
 
@@ -155,7 +154,7 @@ async def _export(
     from holdall.remote.client import Account
 
     progress, endpoint = console.progress(), settings.endpoint
-    folder = None if kept else _ARCHIVES
+    folder = None if kept else parameters.ARCHIVES
 
     def target(capture: Capture) -> Path:
         label = settings.label or (account and account.project) or (endpoint and endpoint.host) or "dump"
@@ -244,8 +243,8 @@ def _fresh(output: Path | None, label: str) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "project"
     name = f"{slug}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}"
     if output is None:
-        _ARCHIVES.mkdir(exist_ok=True)
-        return _ARCHIVES / name
+        parameters.ARCHIVES.mkdir(exist_ok=True)
+        return parameters.ARCHIVES / name
     if output.is_dir():
         return output / name
     parameters.require_folder(output)

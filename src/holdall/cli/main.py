@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "doctor": ("holdall.cli.doctor", "Check keys, endpoints, permissions and models."),
     },
     "Bundles": {
+        "list": ("holdall.cli.bundle_list", "List bundles, newest first, or search them."),
         "inspect": ("holdall.cli.inspect", "Show the contents of a bundle."),
         "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
         "extract": ("holdall.cli.extract", "Extract files from a bundle."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     Lists all findings. Losses that the bundle itself records are not damage: they are listed, and with --complete the
     exit code is 4. Exits 3 if the bundle is intact but is not the file of --sha256.
 
+    In a folder of several bundles, DIR/.holdall-list.json keeps when each was checked; `holdall list` shows it.
+
     With --against dst, also compares every imported assistant, vector store and store file with the bundle, field by
     field, and the text of every indexed file. Needs OPENAI_DST_API_KEY. Exits 4 if something is missing at the
     destination, 3 if something differs.
@@ -65,14 +68,18 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     destination, rehearse, sha256 = _checked(console, given), given["rehearse"], given["sha256"]
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
+    from holdall.backups.folder_record import note_verification, stamp_at
     from holdall.verification import verified
 
     compared = rehearsed = None
     copied = COMPLETE
     comparison = {"search": given["search"], "accept_known": given["accept_known_losses"]}
     keep = bool(destination or rehearse)
+    before = stamp_at(bundle)
     with verified(bundle, quick=quick, sha256=sha256, keep=keep, progress=console.progress()) as (verdict, reader):
         console.close_progress()
+        if not quick:
+            note_verification(bundle, before, ok=verdict.whole, now=time.time())
         if verdict.whole and verdict.is_named and (destination or rehearse):
             # Their verdict is the command's: one is enough.
             console.say(f"{bundle}: undamaged")
