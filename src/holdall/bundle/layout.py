@@ -328,7 +328,24 @@ def is_known(version: str) -> bool:
 def bag_name(source: Source) -> str:
     """The name of the bag's folder, before it is made safe: the same in each bundle of a project, so that an engine
     that stores equal data once finds it again in the next one."""
-    return source.label or source.project or urlsplit(source.base_url).hostname or "project"
+    return source_title(source)
+
+
+def source_title(source: Source) -> str:
+    """What a project is called, for people: its label, else its id, else the host of its server."""
+    try:
+        host = urlsplit(source.base_url).hostname
+    except ValueError:  # a bundle may have been written by anybody
+        host = source.base_url
+    return source.label or source.project or host or "project"
+
+
+def source_identity(source: Source) -> str:
+    """Equal for all bundles of one project: by its label, else its id, else its server and organisation."""
+    for name, value in (("label", source.label), ("project", source.project)):
+        if value:
+            return f"{name} {value}"
+    return " ".join(filter(None, ("server", source.base_url, source.organization)))
 
 
 def readme() -> str:

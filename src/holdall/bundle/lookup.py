@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import BinaryIO
 
-from holdall.bundle.seekable import FrameError, FrameTable, decompress
+from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, decompress, encode_seal
 from holdall.untrusted import MAX_JSON
 
 MAX_LINES = 1 << 62
@@ -89,6 +89,16 @@ class FrameFile:
         if self._proven is not None and frame_digest(frame) != self._proven[_DIGEST * number : _DIGEST * (number + 1)]:
             raise FrameError("the file has changed since it was verified")
         return frame, size
+
+    def seal(self) -> str:
+        """What the seal states as the sha256 of all bytes before it; FrameError where there is none."""
+        with self._lock:
+            self._file.seek(self.frames.length)
+            found = self._file.read(SEAL_SIZE)
+        digest = found[-_DIGEST:]
+        if found != encode_seal(digest):
+            raise FrameError("no seal behind the last frame")
+        return digest.hex()
 
     def cut_as(self, position: int, size: int, each: int) -> range | None:
         """The numbers of the frames that hold just these ``size`` bytes, cut every ``each`` of them; else None."""

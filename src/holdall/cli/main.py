@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import logging
 import os
@@ -222,6 +223,8 @@ def main() -> None:
     logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     streams.repair()
+    # Large records are trees of many small dicts without cycles: to look for some in them takes a third of the time.
+    gc.set_threshold(100_000, 50, 100)
     try:
         code = run(sys.argv[1:], Console())
     except KeyboardInterrupt:  # a second one, while the first was reported

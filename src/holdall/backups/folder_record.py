@@ -1,0 +1,152 @@
+"""What is remembered of the bundles of a folder: one small file beside them, ``.holdall-list.json``.
+
+It saves reading bundles anew, and knows when each was verified. It is a convenience only: deleted, unreadable, of
+another version or in a read-only folder it is as if it weren't there. A bundle is known by its name, size, time and
+inode; one of these changes, and nothing is known of it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.durable import write_pieces
+from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, HoldallInfo, Instant, Size, Source
+from holdall.bundle.totals import declared_verdict
+from holdall.errors import CannotWrite
+from holdall.safe_open import open_regular
+
+NAME = ".holdall-list.json"
+_VERSION = 1
+# Bytes of the file: a bundle takes some 700.
+_MOST = 32 << 20
+# Bytes of one bundle's facts. What says so much of itself is read anew.
+_MOST_FACTS = 16 << 10
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle's first reading tells: a part of its ``holdall.json``, and its seal. ``losses`` by their reason."""
+
+    started: Instant
+    source: Source
+    counts: dict[str, Size]
+    fidelities: dict[str, FidelityCount]
+    losses: dict[str, Size]
+    digests: Digests
+    seal: str
+
+    @classmethod
+    def of(cls, info: HoldallInfo, seal: str) -> Facts:
+        return cls(
+            started=info.started,
+            source=info.source,
+            counts=info.counts,
+            fidelities=info.fidelities,
+            losses={reason.value: count for reason, count in declared_verdict(info).counts.items()},
+            digests=info.digests,
+            seal=seal,
+        )
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is remembered of one file, for as long as it has this ``stamp``. Times are seconds since 1970."""
+
+    stamp: str
+    facts: Facts | None = None
+    verified_at: Instant | None = None
+    verified_ok: bool | None = None
+
+
+class _Content(msgspec.Struct, kw_only=True):
+    version: int
+    bundles: dict[str, Known] = {}
+
+
+class _Version(msgspec.Struct, kw_only=True):
+    version: int
+
+
+class FolderRecord:
+    """The record of one folder. Nothing here raises for what the file is or can't become."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._bundles = _read(self._path) or {}
+        self._new: dict[str, Known] = {}
+
+    def find(self, name: str, stamp: str) -> Known:
+        """What is known of the file of that name, where it is still the one with this stamp."""
+        known = self._bundles.get(name)
+        return known if known and known.stamp == stamp else Known(stamp=stamp)
+
+    def put(self, name: str, known: Known) -> None:
+        """Remember it, once the record is saved."""
+        if known.facts and len(msgspec.json.encode(known.facts)) > _MOST_FACTS:
+            known = msgspec.structs.replace(known, facts=None)
+        if self.find(name, known.stamp) != known:
+            self._bundles[name] = self._new[name] = known
+
+    def save(self) -> None:
+        """Write what is new, without what is gone, where the folder has a record already or several bundles."""
+        folder = self._path.parent
+        if not self._new or not (os.path.lexists(self._path) or _has_several(folder)):
+            return
+        # Another process may have written since this one has read.
+        there = _read(self._path)
+        if there is None:
+            return
+        names = {*there, *self._new}
+        kept = {name: self._new.get(name) or there[name] for name in names if os.path.lexists(folder / name)}
+        data = msgspec.json.encode(_Content(version=_VERSION, bundles=dict(sorted(kept.items()))))
+        if len(data) <= _MOST:
+            # A read-only folder or a full disk: the next one does the same work again.
+            with suppress(CannotWrite, OSError):
+                write_pieces(self._path, [data], force=True)
+        self._new = {}
+
+
+def stamp_of(there: os.stat_result) -> str:
+    """Equal for as long as a file is the same one, unchanged."""
+    return f"{there.st_size} {there.st_mtime_ns} {there.st_ino}"
+
+
+def note_verification(path: Path, before: os.stat_result, *, ok: bool, now: float) -> None:
+    """Remember that all of the bundle at ``path`` was verified, beginning when it was as ``before``; not if it has
+    changed since. Raises nothing."""
+    try:
+        stamp = stamp_of(os.stat(path))
+    except OSError:
+        return
+    if stamp == stamp_of(before):
+        record = FolderRecord(path.parent)
+        known = record.find(path.name, stamp)
+        record.put(path.name, msgspec.structs.replace(known, verified_at=int(now), verified_ok=ok))
+        record.save()
+
+
+def _has_several(folder: Path) -> bool:
+    """Whether there is more than one bundle, by their names."""
+    with suppress(OSError), os.scandir(folder) as found:
+        return sum(entry.name.endswith(SUFFIX) for entry in found) > 1
+    return False
+
+
+def _read(path: Path) -> dict[str, Known] | None:
+    """What is in the file; {} where nothing can be made of it, None where it must not be replaced either: it is of a
+    later version, or somebody else's."""
+    try:
+        with open_regular(path) as file:
+            data = file.read(_MOST + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        return None
+    try:
+        if len(data) <= _MOST and msgspec.json.decode(data, type=_Version).version > _VERSION:
+            return None
+        return msgspec.json.decode(data, type=_Content).bundles if len(data) <= _MOST else {}
+    except (ValueError, RecursionError):
+        return {}

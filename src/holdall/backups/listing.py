@@ -1,0 +1,151 @@
+"""The bundles of a folder, newest first: a summary of each, for which kilobytes of it are read.
+
+A summary proves nothing but that the end of a file fits its length; ``verify`` proves a bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from holdall.backups.folder_record import Facts, FolderRecord, stamp_of
+from holdall.bundle.durable import reading
+from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, Source, source_identity, source_title
+from holdall.bundle.reader import open_bundle
+from holdall.bundle.seekable import FrameError
+from holdall.bundle.totals import verdict_of
+from holdall.errors import BundleError, DamagedBundle, NotABundle
+from holdall.verdict import Verdict
+
+
+class BundleState(StrEnum):
+    """What a file is, as far as its summary says."""
+
+    WHOLE = "whole"
+    DAMAGED = "damaged"
+    FOREIGN = "foreign"
+    """Not one of our bundles."""
+    UNREADABLE = "unreadable"
+    """The system refuses to read it, or its format is newer than this version."""
+
+
+class ListedBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle says of itself. Only a whole one has what follows ``problem``; times are seconds since 1970, UTC.
+
+    ``size`` is in bytes, ``modified`` the time of the file. ``problem`` says in a sentence what is wrong where
+    ``state`` isn't whole. ``taken_at`` is when the capture began, ``source_identity`` equal for all bundles of one
+    project, ``source_title`` its name for people. ``verdict`` is that of the export. ``seal`` is the sha256 that the
+    seal states (64 hex digits): another one is another bundle. ``verified_at`` and ``verified_ok`` are of the last
+    `holdall verify` of all of this file; None where none is known.
+    """
+
+    path: Path
+    size: int
+    modified: float
+    state: BundleState
+    problem: str = ""
+    taken_at: int | None = None
+    source: Source | None = None
+    source_identity: str | None = None
+    source_title: str | None = None
+    counts: dict[str, int] = {}
+    fidelities: dict[str, FidelityCount] = {}
+    verdict: Verdict | None = None
+    digests: Digests | None = None
+    seal: str | None = None
+    verified_at: float | None = None
+    verified_ok: bool | None = None
+
+
+def summaries(folders: Iterable[Path]) -> list[ListedBundle]:
+    """The bundles of the folders: the newest first, those without a time last. A path of a file stands for itself.
+
+    In a folder each ``*.tar.zst`` counts, and nothing below it. What can't be read is in the list, with its problem.
+    Only what is new or changed since the last list is read. Raises CannotWrite (can't be read) for a folder that isn't
+    there or can't be listed.
+    """
+    records: dict[Path, FolderRecord] = {}
+    found = []
+    for path in dict.fromkeys(path for folder in folders for path in _candidates(folder)):
+        record = records.get(path.parent) or records.setdefault(path.parent, FolderRecord(path.parent))
+        found.append(_summarized(path, record))
+    for record in records.values():
+        record.save()
+    return sorted(found, key=lambda one: (one.taken_at is None, -(one.taken_at or 0), str(one.path)))
+
+
+def summarize(path: Path) -> ListedBundle:
+    """The summary of the file at ``path``. Raises nothing for what is there: all that is wrong is in the summary."""
+    return _summarized(path, FolderRecord(path.parent))
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Of a folder its bundles by their names; of anything else itself."""
+    with reading(folder):
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            yield folder
+            return
+        with os.scandir(folder) as found:
+            names = sorted(entry.name for entry in found if entry.name.endswith(SUFFIX))
+    yield from (folder / name for name in names)
+
+
+def _summarized(path: Path, record: FolderRecord) -> ListedBundle:
+    try:
+        there = os.stat(path)
+    except OSError as error:
+        return ListedBundle(
+            path=path, size=0, modified=0.0, state=BundleState.UNREADABLE, problem=error.strerror or str(error)
+        )
+    known = record.find(path.name, stamp_of(there))
+    facts, state, problem = known.facts, BundleState.WHOLE, ""
+    if facts is None:
+        facts, state, problem = _read(path)
+        if facts:
+            record.put(path.name, msgspec.structs.replace(known, facts=facts))
+    if known.verified_ok is False and state is BundleState.WHOLE:
+        state, problem = BundleState.DAMAGED, "verify found damage"
+    found = ListedBundle(
+        path=path,
+        size=there.st_size,
+        modified=there.st_mtime,
+        state=state,
+        problem=problem,
+        verified_at=known.verified_at,
+        verified_ok=known.verified_ok,
+    )
+    return _with_facts(found, facts) if facts else found
+
+
+def _read(path: Path) -> tuple[Facts | None, BundleState, str]:
+    """What the bundle at ``path`` says of itself, for kilobytes of it; or why it can't be read."""
+    try:
+        with open_bundle(path) as bundle:
+            return Facts.of(bundle.info, bundle.frames.seal()), BundleState.WHOLE, ""
+    except NotABundle:
+        return None, BundleState.FOREIGN, "not a holdall bundle"
+    except FrameError as error:
+        return None, BundleState.DAMAGED, str(error)
+    except BundleError as error:
+        state = BundleState.DAMAGED if isinstance(error, DamagedBundle) else BundleState.UNREADABLE
+        return None, state, error.message.removeprefix(f"can't read {path}: ")
+
+
+def _with_facts(found: ListedBundle, facts: Facts) -> ListedBundle:
+    return msgspec.structs.replace(
+        found,
+        taken_at=facts.started,
+        source=facts.source,
+        source_identity=source_identity(facts.source),
+        source_title=source_title(facts.source),
+        counts=facts.counts,
+        fidelities=facts.fidelities,
+        verdict=verdict_of(facts.losses),
+        digests=facts.digests,
+        seal=facts.seal,
+    )
