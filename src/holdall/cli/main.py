@@ -53,6 +53,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
         "extract": ("holdall.cli.extract", "Extract files from a bundle."),
         "supply": ("holdall.cli.supply", "Add your own originals to a bundle."),
+        "unpack": ("holdall.cli.unpack", "Write a bundle as a folder, for git and backup programs."),
+        "pack": ("holdall.cli.pack", "Write an unpacked folder as a bundle."),
     },
     "Sandbox": {
         "sandbox": ("holdall.cli.sandbox", "Run an OpenAI-compatible test server on this machine."),
