@@ -122,6 +122,19 @@ def test_what_is_added_removed_and_renamed(holdall: Terminal, project: tuple[Han
     assert (owners[new], owners[ids["pdf"]]) == ("Desk", "Desk")
 
 
+def test_a_letter_that_was_changed_in_a_folder_is_the_only_difference(
+    holdall: Terminal, project: tuple[Hand, dict[str, str]]
+) -> None:
+    _, ids = project
+    one = exported(holdall, "one.tar.zst")
+    assert holdall("unpack", one, "folder").code == 0
+    assert compared(holdall, one, "folder") == (0, [])
+    text = Path("folder", "data", "assistants", f"{ids['desk']}.md")
+    text.write_text(text.read_text().replace("kind", "kinx"))
+    code, (change,) = compared(holdall, one, "folder")
+    assert (code, change["id"], [field["path"] for field in change["fields"]]) == (3, ids["desk"], ["instructions"])
+
+
 def test_hostile_text_is_escaped_and_the_screen_is_short(
     holdall: Terminal, project: tuple[Hand, dict[str, str]]
 ) -> None:
