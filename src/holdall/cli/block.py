@@ -67,6 +67,8 @@ class Block(msgspec.Struct, kw_only=True):
         self._show_details(console)
         console.verdict(str(self.verdict), self.exit_code, result=on_stdout)
         self._show_findings(console, console.result if on_stdout else console.say)
+        if on_stdout and console.json:
+            return  # the document has all of it
         for line in (*map(flat, self.facts), *self._group_lines(), *map(flat, self.places)):
             console.say(line)
         for command in self.commands:
@@ -87,6 +89,8 @@ class Block(msgspec.Struct, kw_only=True):
                 console.detail(flat(line))
 
     def _show_findings(self, console: Console, write: Callable[[str], None]) -> None:
+        if console.quiet:
+            return
         for line in islice(self.findings, None if console.verbose else SHOWN):
             write(f"  {flat(line) if console.verbose else shortened(flat(line), self.longest)}")
         if not console.verbose and (left := self.findings_total - SHOWN) > 0:
