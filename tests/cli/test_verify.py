@@ -107,7 +107,7 @@ def test_the_document_of_a_whole_one(path: Path) -> None:
     code, out, err = holdall("verify", "--sha256", "0" * 64, str(path))
     # It is another file, and nothing of it is lost.
     assert code == 3
-    assert out == f"NOT THE FILE NAMED: its sha256 is {sha256}, expected {'0' * 64}\n"
+    assert out == f"WRONG FILE: sha256 is {sha256}, expected {'0' * 64}\n"
     assert "  1 file missing: gone.pdf" in err
     assert "--salvage" not in err
     code, out, _ = holdall("verify", "--json", "--sha256", "0" * 64, str(path))

@@ -38,7 +38,7 @@ def command(console: Console, /, bundle: Path, patterns: tuple[str, ...], to: Pa
     """
     output, force, salvage, text = given["output"], given["force"], given["salvage"], given["text"]
     if (to is None) == (output is None):
-        raise UsageFault("can't extract: --to DIR or -o FILE is missing", hint="--to extracted")
+        raise UsageFault("can't extract: --to DIR or -o FILE is missing", hint="for example --to extracted")
     if salvage and text:
         raise UsageFault(
             "can't combine --salvage and --text: what is needed to join texts may be damaged", hint="--salvage"

@@ -105,5 +105,5 @@ def _fact(supplied: Supplied) -> str:
     if not supplied.wanted:
         return "Nothing to supply: the bundle has the original of every file"
     if supplied.bundle is None:
-        return f"Nothing written: none of the {supplied.wanted} wanted files was found"
+        return f"Nothing written: no original found for {counted(supplied.wanted, 'file')}"
     return f"{supplied.supplied} of {supplied.wanted} files supplied, {human_size(supplied.size)}"
