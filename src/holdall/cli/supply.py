@@ -43,7 +43,7 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
 
     target = _target(bundle, output)
     with Originals(originals) as found:
-        console.say(f"{counted(found.files, 'file')} below {originals}")
+        console.say(f"Searched {counted(found.files, 'file')} in {originals}")
         notes = [f"note: {note}" for note in found.notes()]
         show_first(console.warn, notes, len(notes), limit=None if console.verbose else NAMED, indent="")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
