@@ -26,6 +26,7 @@ ALONE = {
     "inspect --all": "inspect B --all --json",
     "extract": "extract B --to F/out",
     "extract --salvage": "extract B --salvage --to F/saved",
+    "unpack": "unpack B F/unpacked",
     "supply": "supply B --originals F/originals -o F/supplied.tar.zst",
 }
 WITH = {
