@@ -18,6 +18,7 @@ from holdall.sandbox.server import Running
 from tests.bundle.packing import File
 from tests.bundle.packing import pack as make
 from tests.cli.terminal import Terminal
+from tests.project import Hand
 
 SAMPLE = Path(__file__).parents[1] / "archives" / "sample.tar.zst"
 CHECKED = ["data/assistants/asst_1.md", "data/files/f1/notes.txt"]
@@ -85,6 +86,7 @@ def test_the_folder_is_a_bag_with_indented_records_and_instructions_of_their_own
 def test_unpacking_again_writes_what_changed_removes_what_is_gone_and_keeps_the_rest(
     folder: Path, tmp_path: Path
 ) -> None:
+    assert not unpacked_anew(tmp_path / "b.tar.zst", folder)
     own = {".git/config": b"[core]\n", "notes of mine.txt": b"mine", "data/assistants/.DS_Store": b"x"}
     for name, data in own.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -101,6 +103,12 @@ def test_unpacking_again_writes_what_changed_removes_what_is_gone_and_keeps_the_
     assert not (folder / "data/files/f2").exists()
     assert os.stat(folder / "data/files/f1/notes.txt").st_ino == kept
     assert digests_of_folder(folder) == digests(tmp_path / "c.tar.zst")
+
+
+def unpacked_anew(bundle: Path, folder: Path) -> int:
+    """How many files a second unpack writes."""
+    with open_bundle(bundle) as reader:
+        return unpack(reader, folder).written
 
 
 def digests_of_folder(folder: Path) -> object:
@@ -147,8 +155,9 @@ def test_an_edited_letter_is_the_only_difference(bundle: Path, folder: Path, tmp
     assert {path for path in before if before[path] != after[path]} == {"data/assistants/asst_1.json"}
     one = "data/assistants/asst_1.json"
     assert after[one] == before[one].replace(b"short\\u00bb.", b"short\\u00bb!")
-    # A folder of the new bundle has nothing to write but checksums.
-    assert unpacked(tmp_path / "c.tar.zst", folder, force=True)
+    # Then the edits are no longer edits.
+    assert unpacked_anew(tmp_path / "c.tar.zst", tmp_path / "g") == len(after) + 1
+    assert digests_of_folder(tmp_path / "g") == digests(tmp_path / "c.tar.zst")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +208,16 @@ def test_nothing_outside_the_folder_is_read_or_written(bundle: Path, folder: Pat
     assert not list((tmp_path / "elsewhere" / "f1").iterdir())
 
 
+def test_a_folder_with_files_of_the_same_names_is_not_taken_for_a_bundle(bundle: Path, tmp_path: Path) -> None:
+    for name in ("records.jsonl", "README.txt"):
+        other = tmp_path / name[:3]
+        other.mkdir()
+        (other / name).write_text("mine")
+        with pytest.raises(HoldallError, match="not empty"):
+            unpacked(bundle, other)
+        assert (other / name).read_text() == "mine"
+
+
 def test_hostile_ids_and_names_become_safe_paths_and_come_back(tmp_path: Path) -> None:
     ids = ["../../etc/passwd", "CON", "con", ".git", "A" * 400, "a/b", "ASST", "asst", "é", "e\u0301", "x.md", "x"]
     names = ["../up", "NUL.txt", ".git", "n" * 300 + ".pdf", "a:b*c?", "trailing. ", "\u202ecod.exe", "-rf"]
@@ -223,6 +242,31 @@ def test_line_ends_that_git_converted_are_no_damage_and_no_edit(folder: Path, tm
     assert (found.edits.total, list(found.flaws)) == (0, [])
     assert found.edits.converted > 4
     assert digests(tmp_path / "c.tar.zst") == whole
+
+
+def test_a_git_checkout_that_converts_line_ends_is_recognised(folder: Path, tmp_path: Path) -> None:
+    whole = digests_of_folder(folder)
+    (folder / ".gitattributes").unlink()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.autocrlf=true"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["clone", "-q", ".", "../win"]):
+        subprocess.run([*git, *words], cwd=folder, check=True, capture_output=True)
+    assert b"\r\n" in (tmp_path / "win" / CHECKED[0]).read_bytes()
+    assert digests_of_folder(tmp_path / "win") == whole
+
+
+def test_an_export_comes_back_byte_for_byte(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    holdall = Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": "sk-fold-0002", "OPENAI_SRC_BASE_URL": box.url})
+    with Hand(box.url, "sk-fold-0002") as hand:
+        ids = [hand.file(f"{n}.md", f"words of {n}".encode()) for n in range(5)]
+        stores = [hand.store(name, ids[at : at + 3]) for at, name in enumerate(("one", "two"))]
+        for name in ("A", "B"):
+            hand.assistant(name, stores=stores[:1], files=ids[4:], instructions=f"I am {name}.")
+        hand.assistant("C", stores=stores[1:], instructions="I am C.")
+    assert holdall("export", "-o", "a.tar.zst", "--env-file", "none").code in (0, 4)
+    assert holdall("unpack", "a.tar.zst", "f").code == 0
+    assert holdall("pack", "f").code == 0
+    assert Path("f.tar.zst").read_bytes() == Path("a.tar.zst").read_bytes()
 
 
 def test_from_git_to_a_project_with_one_edit(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
