@@ -22,6 +22,9 @@ from holdall.bundle.totals import verdict_of
 from holdall.errors import BundleError, DamagedBundle, NotABundle
 from holdall.verdict import Verdict
 
+# Bytes of what a list keeps of one bundle; mostly some 600.
+_MOST_FACTS = 16 << 10
+
 
 class BundleState(StrEnum):
     """What a file is, as far as its summary says."""
@@ -31,7 +34,7 @@ class BundleState(StrEnum):
     FOREIGN = "foreign"
     """Not one of our bundles."""
     UNREADABLE = "unreadable"
-    """The system refuses to read it, or its format is newer than this version."""
+    """The system refuses to read it, its format is newer than this version, or it says too much of itself."""
 
 
 class ListedBundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +129,10 @@ def _read(path: Path) -> tuple[Facts | None, BundleState, str]:
     """What the bundle at ``path`` says of itself, for kilobytes of it; or why it can't be read."""
     try:
         with open_bundle(path) as bundle:
-            return Facts.of(bundle.info, bundle.frames.seal()), BundleState.WHOLE, ""
+            facts = Facts.of(bundle.info, bundle.frames.seal())
+            if len(msgspec.json.encode(facts)) > _MOST_FACTS:
+                return None, BundleState.UNREADABLE, f"its source and counts take more than {_MOST_FACTS} bytes"
+            return facts, BundleState.WHOLE, ""
     except NotABundle:
         return None, BundleState.FOREIGN, "not a holdall bundle"
     except FrameError as error:

@@ -14,6 +14,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.folders import opened_folder
 from holdall.cli.views import (
     WORDS,
     aside_groups,
@@ -62,8 +63,8 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
 
     if force and not html:
         raise UsageFault("--force needs --html FILE", hint="--html FILE")
-    with open_bundle(bundle) as opened:
-        info, size, verdict = opened.info, bundle.stat().st_size, declared_verdict(opened.info)
+    with opened_folder(console, bundle) as file, open_bundle(bundle, file=file) as opened:
+        info, size, verdict = opened.info, opened.size, declared_verdict(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
         _print_info(console, bundle, info, size)
         if everything or console.verbose:

@@ -20,6 +20,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome, counted
+from holdall.cli.folders import opened_folder
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
 from holdall.cli.retyped import again, onward
@@ -95,18 +96,24 @@ class TerminalObserver(QuietObserver):
 
 
 @contextmanager
-def open_verified(console: Console, bundle: Path) -> Iterator[BundleReader]:
-    """Verify the bundle and keep it open; only verified bytes are read from it. Raises DamagedBundle."""
-    with verified(bundle, progress=console.progress()) as (verdict, reader):
+def open_verified(console: Console, bundle: Path, *, action: str = "import") -> Iterator[BundleReader]:
+    """Verify the bundle, or a folder packed as one, and keep it open; only verified bytes are read from it. Raises
+    DamagedBundle: can't ``action`` it."""
+    with (
+        opened_folder(console, bundle) as file,
+        verified(bundle, progress=console.progress(), file=file) as (verdict, reader),
+    ):
         console.close_progress()
         if reader is None:
             for finding in verdict.findings[:_SHOWN]:
                 console.warn(f"  {finding.code}: {finding.message}")
             found = counted(len(verdict.findings), "finding")
+            hint = f"holdall verify {pasteable(bundle)} lists all findings"
+            if file is None:
+                hint += f"; holdall extract {pasteable(bundle)} --salvage --to FOLDER recovers intact files"
             raise DamagedBundle(
-                f"can't import {bundle}: it is damaged ({found}); nothing was created",
-                hint=f"holdall verify {pasteable(bundle)} lists all findings; "
-                f"holdall extract {pasteable(bundle)} --salvage --to FOLDER recovers intact files",
+                f"can't {action} {bundle}: it is damaged ({found}); nothing was created",
+                hint=hint,
                 entry=verdict.findings[0].entry,
             )
         yield reader

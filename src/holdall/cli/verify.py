@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,15 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.folders import edits_as_json, packed_folder
 from holdall.cli.views import verdict_as_json
-from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, Mistakes, UsageFault, pasteable
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, DamagedBundle, Mistakes, UsageFault, pasteable
 from holdall.model import Fidelity
 from holdall.settings import DestinationSettings
 from holdall.verdict import COMPLETE, Reason
 
 if TYPE_CHECKING:
+    from holdall.folder.pack_folder import Packed
     from holdall.verification import Verification
 
 # What the declared losses that are read off the records count as.
@@ -55,6 +59,8 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     Lists all findings. Losses that the bundle itself records are not damage: they are listed, and with --complete the
     exit code is 4. Exits 3 if the bundle is intact but is not the file of --sha256.
 
+    In a folder of several bundles, DIR/.holdall-list.json keeps when each was checked; `holdall list` shows it.
+
     With --against dst, also compares every imported assistant, vector store and store file with the bundle, field by
     field, and the text of every indexed file. Needs OPENAI_DST_API_KEY. Exits 4 if something is missing at the
     destination, 3 if something differs.
@@ -65,19 +71,36 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     destination, rehearse, sha256 = _checked(console, given), given["rehearse"], given["sha256"]
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
+    from holdall.backups.folder_record import note_verification, stamp_at
     from holdall.verification import verified
 
     compared = rehearsed = None
     copied = COMPLETE
     comparison = {"search": given["search"], "accept_known": given["accept_known_losses"]}
     keep = bool(destination or rehearse)
-    with verified(bundle, quick=quick, sha256=sha256, keep=keep, progress=console.progress()) as (verdict, reader):
+    before = stamp_at(bundle)
+    with ExitStack() as stack:
+        folder = stack.enter_context(packed_folder(console, bundle))
+        if folder and folder.flaws:
+            return _unfit(console, folder)
+        verdict, reader = stack.enter_context(
+            verified(
+                bundle,
+                quick=quick,
+                sha256=sha256,
+                keep=keep,
+                progress=console.progress(),
+                file=folder.file if folder else None,
+            )
+        )
         console.close_progress()
+        if not quick and not folder:
+            note_verification(bundle, before, ok=verdict.whole, now=time.time())
         if verdict.whole and verdict.is_named and (destination or rehearse):
             # Their verdict is the command's: one is enough.
             console.say(f"{bundle}: undamaged")
         else:
-            _block(verdict).show(console, on_stdout=True)
+            _block(verdict, folder is not None).show(console, on_stdout=True)
         if destination and reader and verdict.is_named:
             from holdall.cli.compare import compare
 
@@ -90,7 +113,12 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     return Outcome(
         # That something is missing (4) says more than a difference (3), and damage (10) more than both.
         exit_code=max(verdict.exit_code, copied.exit_code, EXIT_INCOMPLETE if lacking else EXIT_DONE),
-        result={**_result(verdict), "against": compared, "rehearsal": rehearsed},
+        result={
+            **_result(verdict),
+            **(edits_as_json(folder.edits) if folder else {}),
+            "against": compared,
+            "rehearsal": rehearsed,
+        },
         losses=msgspec.to_builtins(verdict.losses),
     )
 
@@ -136,7 +164,21 @@ def _result(verdict: Verification) -> dict[str, Any]:
     }
 
 
-def _block(verdict: Verification) -> Block:
+def _unfit(console: Console, folder: Packed) -> Outcome:
+    """Show why a folder is no bundle."""
+    Block(
+        verdict=f"DAMAGED: {counted(folder.flaws.total, 'finding')}",
+        exit_code=DamagedBundle.exit_code,
+        findings=(f"{flaw.code}: {flaw.message}" for flaw in folder.flaws),
+        findings_total=folder.flaws.total,
+        facts=["Unpack the bundle again, or check the files out of git"],
+    ).show(console, on_stdout=True)
+    found = {"path": str(folder.folder), "whole": False, "complete": None, "verdict": None}
+    found |= {"findings": msgspec.to_builtins(folder.flaws), "findings_total": folder.flaws.total}
+    return Outcome(exit_code=DamagedBundle.exit_code, result={**found, **edits_as_json(folder.edits)})
+
+
+def _block(verdict: Verification, is_folder: bool) -> Block:
     if not verdict.whole:
         return Block(
             verdict=f"DAMAGED: {counted(verdict.findings.total, 'finding')}",
@@ -144,7 +186,7 @@ def _block(verdict: Verification) -> Block:
             findings=(f"{finding.code}: {finding.message}" for finding in verdict.findings),
             findings_total=verdict.findings.total,
             facts=[f"{verdict.path}: {human_size(verdict.size)}"],
-            commands=[f"holdall extract {pasteable(verdict.path)} --salvage --to salvaged"],
+            commands=[] if is_folder else [f"holdall extract {pasteable(verdict.path)} --salvage --to salvaged"],
         )
     info = verdict.info
     assert info is not None
@@ -158,7 +200,7 @@ def _block(verdict: Verification) -> Block:
         facts=[f"{verdict.path}: {size}{f', sha256 {verdict.sha256}' if verdict.sha256 else ''}"],
         groups=_known_groups(verdict),
         details=_known(verdict),
-        commands=[_way_on(verdict)],
+        commands=[f"holdall plan {pasteable(verdict.path)}" if is_folder else _way_on(verdict)],
     )
     if not verdict.is_named:
         block.verdict = f"NOT THE FILE NAMED: its sha256 is {verdict.sha256}, expected {verdict.named}"

@@ -16,6 +16,8 @@ _NEVER_STRICT = frozenset(
 )
 _INSIDE = ("properties", "$defs", "definitions")
 _LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
+_SINGLE = ("items", "additionalProperties")
+_NESTED = frozenset((*_INSIDE, *_LISTED, *_SINGLE))
 
 
 def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:
@@ -79,13 +81,16 @@ def _closed(schema: Any) -> Any:
 def _mapped(schema: dict[str, Any], change: Any) -> dict[str, Any]:
     """A copy of ``schema`` with each schema in it changed."""
     found = dict(schema)
+    # Most schemas are of one value, and there may be 100,000 of them.
+    if _NESTED.isdisjoint(found):
+        return found
     for key in _INSIDE:
         if isinstance(found.get(key), dict):
             found[key] = {name: change(each) for name, each in found[key].items()}
     for key in _LISTED:
         if isinstance(found.get(key), list):
             found[key] = [change(each) for each in found[key]]
-    for key in ("items", "additionalProperties"):
+    for key in _SINGLE:
         if isinstance(found.get(key), dict):
             found[key] = change(found[key])
     return found
