@@ -17,11 +17,11 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, Digests, FidelityCount, IndexEntry, LedgerLine
+from holdall.bundle.layout import Digests, FidelityCount, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import declared_verdict, minimum_of
+from holdall.bundle.totals import capture_of, declared_verdict
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
@@ -198,13 +198,7 @@ class _Supply(Closing):
 
     def write(self, target: Path, *, force: bool) -> Supplied:
         info = self._old.info
-        capture = Capture(
-            tool=f"holdall/{__version__}",
-            source=info.source,
-            selection=info.selection,
-            options=info.options,
-            min_fidelity=minimum_of(info),
-        )
+        capture = capture_of(info, tool=f"holdall/{__version__}")
         self._progress.stage(f"Writing {target.name}")
         self._progress.expect(files=self._files, last=True)
         with BundleWriter(target, capture, started=info.started, force=force, resume=False) as writer:

@@ -93,17 +93,24 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     # So few brackets can't nest deeper, and most records have no more.
     if values <= MAX_DEPTH:
         return values
-    found = deepest = depth = 0
+    found = 0
     for piece in without_strings(raw):
         found += count_values(piece)
         if found > richest:
             raise ValueError(f"more than {richest} values")
+    if depth_of(raw) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return values
+
+
+def depth_of(raw: bytes | bytearray) -> int:
+    """How many lists and objects of ``raw`` are inside each other."""
+    deepest = depth = 0
+    for piece in without_strings(raw):
         steps = array("b", piece.translate(_STEPS, _ALL_BUT_BRACKETS))
         deepest = max(deepest, max(accumulate(steps, initial=depth)))
         depth += sum(steps)
-    if deepest > MAX_DEPTH:
-        raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    return values
+    return deepest
 
 
 def _require_utf8(raw: bytes | bytearray) -> None:

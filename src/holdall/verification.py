@@ -87,6 +87,7 @@ def verified(
     sha256: str | None = None,
     keep: bool = True,
     progress: Progress | None = None,
+    file: BufferedReader | None = None,
 ) -> Iterator[tuple[Verification, BundleReader | None]]:
     """Prove the bundle at ``path``; the verdict, and the bundle, which stays open; None where it is damaged.
 
@@ -94,12 +95,13 @@ def verified(
     also where the file has been replaced or written into since. (A ``quick`` proof read no content, and keeps none.)
 
     ``quick`` looks at structure and completeness only: seek table, index, manifest, counts; it reads no content.
-    ``sha256`` is compared with that of the whole file. Raises NotABundle, NewerFormat and CannotWrite (can't be
+    ``sha256`` is compared with that of the whole file. ``file`` is the bundle where it is open already, and ``path``
+    what it is called; it is closed at the end. Raises NotABundle, NewerFormat and CannotWrite (can't be
     read); everything else is a finding.
     """
     path = Path(path)
     with reading(path):
-        file = open_regular(path)
+        file = file or open_regular(path)
     with file:
         run = _Verification(path, file, quick=quick, sha256=sha256, keep=keep, progress=progress or Silent())
         with reading(path):

@@ -81,6 +81,8 @@ def commands(bundle: Path) -> dict[str, str]:
         "rehearse": f"verify --rehearse {bundle}",
         "extract": f"extract {bundle} --force --to extracted",
         "supply": f"supply {bundle} --force --originals . -o supplied.tar.zst",
+        "unpack": f"unpack {bundle} unpacked",
+        "pack": "pack unpacked --force",
         "export": "export --env-file none --parent none --force -o exported.tar.zst",
         "preview": "export --env-file none --dry-run",
         "plan": f"plan --env-file none {bundle}",

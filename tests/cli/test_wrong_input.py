@@ -44,6 +44,7 @@ ON_BUNDLES = {
     "extract": ["extract", "BUNDLE", "--to", "out of it"],
     "salvage": ["extract", "BUNDLE", "--salvage", "--to", "salvaged"],
     "supply": ["supply", "BUNDLE", "--originals", "folder", "-o", "supplied.tar.zst"],
+    "unpack": ["unpack", "BUNDLE", "unpacked"],
     "plan": ["plan", "BUNDLE", "--env-file", "none"],
     "import": ["import", "BUNDLE", "--env-file", "none"],
     "parent": ["export", "--parent", "BUNDLE", "--env-file", "none", "-o", "child.tar.zst"],

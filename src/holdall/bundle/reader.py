@@ -50,7 +50,7 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-class _Format(msgspec.Struct, frozen=True, kw_only=True):
+class Formatted(msgspec.Struct, frozen=True, kw_only=True):
     format: str
 
 
@@ -58,9 +58,10 @@ _path = msgspec.json.Decoder(_Path)
 _id = msgspec.json.Decoder(_Id)
 
 
-def open_bundle(path: str | Path) -> BundleReader:
-    """Open the bundle at ``path``. Raises NotABundle, DamagedBundle, NewerFormat, CannotWrite (can't be read)."""
-    return BundleReader(Path(path))
+def open_bundle(path: str | Path, *, file: BinaryIO | None = None) -> BundleReader:
+    """Open the bundle at ``path``, or ``file`` where it is open already, which is then closed with it. Raises
+    NotABundle, DamagedBundle, NewerFormat, CannotWrite (can't be read)."""
+    return BundleReader(Path(path), file=file)
 
 
 class BundleReader(Closing):
@@ -68,14 +69,14 @@ class BundleReader(Closing):
 
     def __init__(self, path: Path, *, frames: FrameTable | None = None, file: BinaryIO | None = None) -> None:
         """``frames`` replaces a damaged seek table. ``file`` is the bundle if it is open already; it is closed with
-        this reader, and stays open if this raises."""
+        this reader, and stays open if this raises. ``size`` is its length in bytes."""
         self.path = path
         with reading(path):
             self._file = file or open_regular(path)
         try:
             self.frames = FrameFile(self._file, frames or _frames(path, self._file))
-            self._size = self._file.seek(0, 2)
-            self._most_lines = most_lines(self._size)
+            self.size = self._file.seek(0, 2)
+            self._most_lines = most_lines(self.size)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
             if file is None:
@@ -263,10 +264,10 @@ class BundleReader(Closing):
             if measuring:
                 self._values += found.values
                 self._record_bytes += len(raw)
-                if self._record_bytes > most_records(self._size):
+                if self._record_bytes > most_records(self.size):
                     raise ValueError("records too long for a bundle of this size")
                 self._uses += found.uses if kind in DEFINITIONS else 0
-                if self._values > most_values(self._size):
+                if self._values > most_values(self.size):
                     raise ValueError("too many values for a bundle of this size")
                 if self._uses > self._most_lines:
                     raise ValueError(
@@ -300,7 +301,7 @@ class BundleReader(Closing):
             if not len(frames):
                 raise FrameError("no intact frame")
             # Before the first frame is decoded.
-            require_expansion(frames, self._size)
+            require_expansion(frames, self.size)
             data = self.frames.frame(len(frames) - 1)
             found = parse_header(data)
             bag, _, path = found.path.partition("/") if found else ("", "", "")
@@ -308,7 +309,7 @@ class BundleReader(Closing):
                 raise FrameError("not at the start of the last frame")
             raw = data[found.length : found.length + found.size]
             require_plain(raw)
-            _require_format(self.path, msgspec.json.decode(raw, type=_Format).format)
+            require_format(self.path, msgspec.json.decode(raw, type=Formatted).format)
             self.info_offset = frames[len(frames) - 1][2] + found.length
             info = msgspec.json.decode(raw, type=HoldallInfo)
             lines = 2 * info.counts.get("entries", 0) + info.counts.get("memberships", 0) + info.counts.get("files", 0)
@@ -388,7 +389,8 @@ def _frames(path: Path, file: BinaryIO) -> FrameTable:
         ) from None
 
 
-def _require_format(path: Path, found: str) -> None:
+def require_format(path: Path, found: str) -> None:
+    """Raises NewerFormat for another major version than this reads, FrameError for what is none."""
     match = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}", found)
     if not match:
         raise FrameError(f"unknown format {found[:20]!r}")

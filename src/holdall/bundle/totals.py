@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from holdall.bundle.digest import content_line, definition_line, digest_of
-from holdall.bundle.layout import Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine
+from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine
 from holdall.bundle.sorting import Sorter
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
@@ -89,6 +89,17 @@ def minimum_of(info: HoldallInfo) -> Fidelity:
         return Fidelity(info.min_fidelity or _DEFAULT)
     except ValueError:
         return _DEFAULT
+
+
+def capture_of(info: HoldallInfo, *, tool: str) -> Capture:
+    """What a bundle is a capture of, written by ``tool``."""
+    return Capture(
+        tool=tool,
+        source=info.source,
+        selection=info.selection,
+        options=info.options,
+        min_fidelity=minimum_of(info),
+    )
 
 
 def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason | None:

@@ -247,11 +247,11 @@ class BundleWriter:
 
     # -- the end -------------------------------------------------------------------------------------
 
-    def finish(self, *, ended: int) -> Finished:
+    def finish(self, *, ended: int, read_back: bool = True) -> Finished:
         """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
 
         If the clock was set back, the end time is the start time. Raises CannotWrite, and the bundle gets no name, if
-        it can't be read back (``require_readable``).
+        it can't be read back (``require_readable``); without ``read_back`` the caller verifies it.
         """
         with self._lock, reporting(self.target):
             # What this run has not met again is gone from the project.
@@ -265,7 +265,8 @@ class BundleWriter:
                 resumed=self._resumed,
                 line_sinks=[sink for sink in self._line_sinks if sink.committed],
             ).run(ended=max(ended, self.started))
-            require_readable(self._partial.stream, self.target)
+            if read_back:
+                require_readable(self._partial.stream, self.target)
             self._leave()
             rename_durably(self._partial.stream, self.target, force=self._force)
             self._partial.remove()

@@ -14,6 +14,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.folders import opened_folder
 from holdall.cli.views import (
     WORDS,
     aside_groups,
@@ -62,8 +63,8 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
 
     if force and not html:
         raise UsageFault("--force needs --html FILE", hint="--html FILE")
-    with open_bundle(bundle) as opened:
-        info, size, verdict = opened.info, bundle.stat().st_size, declared_verdict(opened.info)
+    with opened_folder(console, bundle) as file, open_bundle(bundle, file=file) as opened:
+        info, size, verdict = opened.info, opened.size, declared_verdict(opened.info)
         found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
         _print_info(console, bundle, info, size)
         if everything or console.verbose:
@@ -230,7 +231,7 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
         f"{count.files} {WORDS.get(each, each)}" for each, count in info.fidelities.items() if count.files
     )
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
-    console.result(f"{path}: {human_size(size)}, captured {_time(info.ended)}")
+    console.result(f"{path}: {human_size(size)}, exported {_time(info.ended)}")
     console.result(f"Source:  {', '.join([source.base_url, *filter(None, named)])}")
     console.result(f"Holds:   {holdings(counts, kinds)}{f' ({numbers})' if numbers else ''}")
     if console.verbose:

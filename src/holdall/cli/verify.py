@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.folders import edits_as_json, packed_folder
 from holdall.cli.views import verdict_as_json
-from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, Mistakes, UsageFault, pasteable
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, DamagedBundle, Mistakes, UsageFault, pasteable
 from holdall.model import Fidelity
 from holdall.settings import DestinationSettings
 from holdall.verdict import COMPLETE, Reason
 
 if TYPE_CHECKING:
+    from holdall.folder.pack_folder import Packed
     from holdall.verification import Verification
 
 # What the declared losses that are read off the records count as.
@@ -76,15 +79,28 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     comparison = {"search": given["search"], "accept_known": given["accept_known_losses"]}
     keep = bool(destination or rehearse)
     before = stamp_at(bundle)
-    with verified(bundle, quick=quick, sha256=sha256, keep=keep, progress=console.progress()) as (verdict, reader):
+    with ExitStack() as stack:
+        folder = stack.enter_context(packed_folder(console, bundle))
+        if folder and folder.flaws:
+            return _unfit(console, folder)
+        verdict, reader = stack.enter_context(
+            verified(
+                bundle,
+                quick=quick,
+                sha256=sha256,
+                keep=keep,
+                progress=console.progress(),
+                file=folder.file if folder else None,
+            )
+        )
         console.close_progress()
-        if not quick:
+        if not quick and not folder:
             note_verification(bundle, before, ok=verdict.whole, now=time.time())
         if verdict.whole and verdict.is_named and (destination or rehearse):
             # Their verdict is the command's: one is enough.
             console.say(f"{bundle}: undamaged")
         else:
-            _block(verdict).show(console, on_stdout=True)
+            _block(verdict, folder is not None).show(console, on_stdout=True)
         if destination and reader and verdict.is_named:
             from holdall.cli.compare import compare
 
@@ -97,7 +113,12 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     return Outcome(
         # That something is missing (4) says more than a difference (3), and damage (10) more than both.
         exit_code=max(verdict.exit_code, copied.exit_code, EXIT_INCOMPLETE if lacking else EXIT_DONE),
-        result={**_result(verdict), "against": compared, "rehearsal": rehearsed},
+        result={
+            **_result(verdict),
+            **(edits_as_json(folder.edits) if folder else {}),
+            "against": compared,
+            "rehearsal": rehearsed,
+        },
         losses=msgspec.to_builtins(verdict.losses),
     )
 
@@ -107,9 +128,7 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
     mistakes = Mistakes()
     against, sha256 = given["against"], given["sha256"]
     if given["search"] and not (against or given["rehearse"]):
-        mistakes.add(
-            UsageFault("--search needs --against dst or --rehearse", hint="use it with --against dst or --rehearse")
-        )
+        mistakes.add(UsageFault("--search needs --against dst or --rehearse"))
     # A part of a digest proves nothing.
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
@@ -143,7 +162,21 @@ def _result(verdict: Verification) -> dict[str, Any]:
     }
 
 
-def _block(verdict: Verification) -> Block:
+def _unfit(console: Console, folder: Packed) -> Outcome:
+    """Show why a folder is no bundle."""
+    Block(
+        verdict=f"DAMAGED: {counted(folder.flaws.total, 'finding')}",
+        exit_code=DamagedBundle.exit_code,
+        findings=(f"{flaw.code}: {flaw.message}" for flaw in folder.flaws),
+        findings_total=folder.flaws.total,
+        facts=["Unpack the bundle again, or check the files out of git"],
+    ).show(console, on_stdout=True)
+    found = {"path": str(folder.folder), "whole": False, "complete": None, "verdict": None}
+    found |= {"findings": msgspec.to_builtins(folder.flaws), "findings_total": folder.flaws.total}
+    return Outcome(exit_code=DamagedBundle.exit_code, result={**found, **edits_as_json(folder.edits)})
+
+
+def _block(verdict: Verification, is_folder: bool) -> Block:
     if not verdict.whole:
         return Block(
             verdict=f"DAMAGED: {counted(verdict.findings.total, 'finding')}",
@@ -151,7 +184,7 @@ def _block(verdict: Verification) -> Block:
             findings=(f"{finding.code}: {finding.message}" for finding in verdict.findings),
             findings_total=verdict.findings.total,
             facts=[f"{verdict.path}: {human_size(verdict.size)}"],
-            commands=[f"holdall extract {pasteable(verdict.path)} --salvage --to salvaged"],
+            commands=[] if is_folder else [f"holdall extract {pasteable(verdict.path)} --salvage --to salvaged"],
         )
     info = verdict.info
     assert info is not None
@@ -165,10 +198,10 @@ def _block(verdict: Verification) -> Block:
         facts=[f"{verdict.path}: {size}{f', sha256 {verdict.sha256}' if verdict.sha256 else ''}"],
         groups=_known_groups(verdict),
         details=_known(verdict),
-        commands=[_way_on(verdict)],
+        commands=[f"holdall plan {pasteable(verdict.path)}" if is_folder else _way_on(verdict)],
     )
     if not verdict.is_named:
-        block.verdict = f"NOT THE FILE NAMED: its sha256 is {verdict.sha256}, expected {verdict.named}"
+        block.verdict = f"WRONG FILE: sha256 is {verdict.sha256}, expected {verdict.named}"
         block.exit_code, block.commands = verdict.exit_code, []
     return block
 
