@@ -147,6 +147,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="a process can't be sent Ctrl-C alone on Windows")
 @pytest.mark.parametrize("sent", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+@pytest.mark.thorough
 def test_ctrl_c_stops_every_process(tmp_path: Path, sent: str) -> None:
     with holdall("demo", cwd=tmp_path, env=subprocesses.without_settings(os.environ)) as child:
         child.says("== 1.")

@@ -115,6 +115,7 @@ def kill_at_moments(box: Running, project: int, tmp_path: Path, moments: int, la
     print(f"{moments} kills, {twice} of {moments * project} contents fetched twice")
 
 
+@pytest.mark.thorough
 def test_one_moment(box: Running, project: int, tmp_path: Path) -> None:
     kill_at_moments(box, project, tmp_path, 1, 0.02)
 

@@ -26,6 +26,7 @@ from holdall.locks import FileLock
 from holdall.quoting import windows_words
 from holdall.remote import tokens
 from holdall.settings import Lookup, source_settings
+from tests.sweep import sweep
 
 PACKAGE = Path(holdall.__file__).parent
 posix = pytest.mark.skipif(os.name == "nt", reason="simulates Windows, or macOS, on another system")
@@ -281,9 +282,7 @@ def test_a_windows_console_that_cannot_print_a_character(windows: None) -> None:
     assert raw.getvalue().split() == [rb"\u2192", rb"\u540d\u524d"]
 
 
-@pytest.mark.parametrize(
-    "encoding", ["ascii", "cp437", "cp1252:strict", "latin-1:strict", "utf-16", "shift_jis:strict"]
-)
+@sweep("encoding", ["ascii", "cp437", "cp1252:strict", "latin-1:strict", "utf-16", "shift_jis:strict"])
 @pytest.mark.parametrize(
     "words", [["--help"], ["verify", "名前 → \U0001f9f3.tar.zst"], ["verify", "--json", "é名.zst"]]
 )

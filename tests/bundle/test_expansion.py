@@ -68,13 +68,16 @@ def test_definitions_that_are_all_alike(tmp_path: Path) -> None:
     within(target)
 
 
+@pytest.mark.thorough
 def test_definitions_that_are_long(tmp_path: Path) -> None:
     target = tmp_path / "acme.tar.zst"
     pack(target, [File(id="file-0")], assistants={f"asst_{n}": {"instructions": "a" * (6 << 20)} for n in range(8)})
     within(target)
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [pytest.param(4, marks=pytest.mark.thorough), pytest.param(40, marks=pytest.mark.slow)]
+)
 def test_texts_of_parts_that_are_all_alike(tmp_path: Path, count: int) -> None:
     """As many parts as a text may have, and texts that share their frame with contents."""
     target = tmp_path / "acme.tar.zst"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sweep import sweep
+
 SCRIPTS = Path(sys.executable).parent
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
 
@@ -45,7 +47,7 @@ def setup(shell: str) -> str:
 
 
 @pytest.mark.parametrize("shell", OFFERS)
-@pytest.mark.parametrize(
+@sweep(
     ("line", "offered"),
     [
         ("holdall veri", {"verify"}),

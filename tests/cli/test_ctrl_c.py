@@ -92,7 +92,7 @@ def bar(window: Window, title: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [80, pytest.param(40, marks=pytest.mark.thorough)])
 def test_export(terminal: Terminal, box: Running, opened: Callable[..., Window], columns: int) -> None:
     box.fault(Slow(seconds=3600), "GET", "/files/*/content", skip=3, times=100)
     window = opened("export", "-o", "b.tar.zst", *ENV_FILE, columns=columns)
@@ -102,7 +102,9 @@ def test_export(terminal: Terminal, box: Running, opened: Callable[..., Window],
     assert says(ended(window)[-2:], "hint: run the same command again to resume")
 
 
-@pytest.mark.parametrize(("columns", "twice"), [(80, False), (80, True), (40, True)])
+@pytest.mark.parametrize(
+    ("columns", "twice"), [(80, False), (80, True), pytest.param(40, True, marks=pytest.mark.thorough)]
+)
 def test_import_once_and_twice(
     terminal: Terminal, box: Running, opened: Callable[..., Window], columns: int, twice: bool
 ) -> None:

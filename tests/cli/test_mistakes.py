@@ -140,7 +140,7 @@ def test_what_has_no_name_is_selected_by_a_star(holdall: Terminal, box: Running)
 @pytest.mark.parametrize("name", ["-", "", " "])
 def test_no_output_goes_to_a_file_named_minus(holdall: Terminal, box: Running, bundle: Path, name: str) -> None:
     for argv in (
-        ["export", "-o", name],
+        *([["export", "-o", name]] if name != "-" else []),  # tests/cli/test_piped.py
         ["plan", str(bundle), "-o", name],
         ["supply", str(bundle), "--originals", ".", "-o", name],
     ):
@@ -265,10 +265,10 @@ def test_a_flag_of_another_command_says_whose_it_is(holdall: Terminal, box: Runn
 
 def test_an_error_names_the_flag_as_it_was_typed(holdall: Terminal, box: Running) -> None:
     fill(box)
-    assert errors(holdall("export", "--output", "-", "--env-file", "none"))[0].startswith(
+    assert errors(holdall("export", "--output", "", "--env-file", "none"))[0].startswith(
         "Invalid value for '--output': "
     )
-    assert errors(holdall("export", "-o", "-", "--env-file", "none"))[0].startswith("Invalid value for '-o': ")
+    assert errors(holdall("export", "-o", "", "--env-file", "none"))[0].startswith("Invalid value for '-o': ")
     for flag in ("--token-command", "--src-token-command"):
         assert errors(holdall("export", flag, '"', "--env-file", "none"))[0].startswith(f"can't use {flag}: ")
     for flag, value in (("--id", "asst_none"), ("--name", "none*"), ("--only", "asst:none")):

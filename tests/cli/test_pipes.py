@@ -67,6 +67,7 @@ def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Te
         ["verify", "ODD"],
         ["verify", "--quick", "ODD"],
         ["inspect", "ODD"],
+        ["list", "ODD"],
         ["extract", "ODD", "--to", "out"],
         ["extract", "--salvage", "ODD", "--to", "out"],
         ["supply", "ODD", "--originals", "folder"],

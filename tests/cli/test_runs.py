@@ -115,6 +115,7 @@ def uploading(box: Running, tmp_path: Path) -> Iterator[Child]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a test can't press Ctrl-C for another process there")
+@pytest.mark.thorough
 def test_ctrl_c_once_and_twice(terminal: Terminal, box: Running, tmp_path: Path) -> None:
     with uploading(box, tmp_path) as child:
         child.process.send_signal(signal.SIGINT)

@@ -98,6 +98,7 @@ NOTHING_WRONG = {
     "import anew": ("import whole.tar.zst --output-dir third", 0),
     "import again": ("import whole.tar.zst", 0),
     "runs": ("runs", 0),
+    "list": ("list whole.tar.zst", 0),
     "undo --dry-run": ("undo RUN --dry-run", 3),
     "doctor": ("doctor", 0),
     "supply": ("supply whole.tar.zst --originals empty", 0),
@@ -116,6 +117,7 @@ SOMETHING_WRONG = {
     "verify damaged": ("verify damaged.tar.zst", 10),
     "verify another": (f"verify whole.tar.zst --sha256 {'0' * 64}", 3),
     "inspect": ("inspect texts.tar.zst", 0),
+    "list": ("list texts.tar.zst damaged.tar.zst", 3),
     "extract --text": ("extract texts.tar.zst --text --to plain-text --force", 0),
     "extract --salvage": ("extract damaged.tar.zst --salvage --to salvaged --force", 3),
     "plan that stops": ("plan texts.tar.zst --output-dir none", 33),
@@ -139,7 +141,7 @@ FRESH = {
 
 def looked_at(project: Project, command: str, width: int = 80, **environ: str) -> Done:
     words = command.replace("RUN", project.run).split()
-    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "unpack", "pack")
+    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list", "unpack", "pack")
     own = ["--env-file", "none"] if not offline and (words[0] != "verify" or "--against" in words) else []
     return project.holdall.screen(*words, *own, columns=width, **environ)
 

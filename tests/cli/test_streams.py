@@ -89,6 +89,7 @@ def commands(bundle: Path) -> dict[str, str]:
         "import": f"import --env-file none {bundle}",
         "against": f"verify --against dst --env-file none {bundle}",
         "runs": "runs --env-file none",
+        "list": f"list {bundle} --grep .",
         "remap": "remap out/mapping.json extracted",
         "undo": "undo --env-file none --yes latest",
         "clone": "clone --env-file none",
@@ -158,6 +159,7 @@ def test_a_reader_that_goes_away(bundle: Path, shell: Shell, names: list[str]) -
 
 
 @some_or_all
+@pytest.mark.thorough
 def test_names_beyond_ascii_where_there_is_no_locale(bundle: Path, shell: Shell, names: list[str]) -> None:
     plain = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     responses = f"import --env-file none {bundle} --as responses --force --output-dir requests"

@@ -35,6 +35,7 @@ NOT_BUNDLES = ["gone.tar.zst", "empty.tar.zst", "cut.tar.zst", "flipped.tar.zst"
                "zipped.zip", "dump.json", "gonefolder/b.tar.zst", "été.tar.zst"]  # fmt: skip
 ON_BUNDLES = {
     "inspect": ["inspect", "BUNDLE"],
+    "list": ["list", "BUNDLE", "--grep", "nothing like it"],
     "html": ["inspect", "BUNDLE", "--html", "page.html"],
     "verify": ["verify", "BUNDLE"],
     "complete": ["verify", "BUNDLE", "--complete"],
@@ -96,6 +97,10 @@ OTHERS: list[list[str]] = [
     ["import", "good.tar.zst", "--env-file", "none", "--map-model", "="],
     ["plan", "good.tar.zst", "--env-file", "none", "-o", "gone/p"],
     ["plan", "good.tar.zst", "--env-file", "none", "-o", "folder"],
+    *(
+        ["list", *words]
+        for words in (["gone"], ["x" * 300], [""], ["good.tar.zst", "--grep", "("], [".", "--grep", "x"])
+    ),
     ["inspect", "good.tar.zst", "--html", "gone/page.html"],
     ["inspect", "good.tar.zst", "--html", "folder"],
     ["verify", "good.tar.zst", "--sha256", "beef"],

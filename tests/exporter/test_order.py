@@ -26,6 +26,7 @@ from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-source-0001"
 
@@ -113,7 +114,7 @@ def test_with_and_without_a_parent(holdall: Terminal, stores: list[str], jumbled
     assert frames("1.tar.zst") == frames("2.tar.zst")
 
 
-@pytest.mark.parametrize("after", [0, 3, 9, 17, 30, 36])
+@sweep("after", [0, 3, 9, 17, 30, 36])
 def test_stopped_and_resumed(
     holdall: Terminal, stores: list[str], jumbled: None, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:

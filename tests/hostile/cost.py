@@ -24,6 +24,7 @@ ALONE = {
     "verify --json": "verify B --json",
     "inspect": "inspect B",
     "inspect --all": "inspect B --all --json",
+    "list --grep": "list B --grep bomb --json",
     "extract": "extract B --to F/out",
     "extract --salvage": "extract B --salvage --to F/saved",
     "unpack": "unpack B F/unpacked",

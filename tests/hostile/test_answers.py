@@ -119,7 +119,7 @@ def _all_end_well(box: Running, filled: Path, tmp_path: Path, kind: BombKind, *p
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(kind, marks={"packed": (), "deep": pytest.mark.thorough}.get(kind, pytest.mark.slow))
+        pytest.param(kind, marks=pytest.mark.thorough if kind in ("packed", "deep") else pytest.mark.slow)
         for kind in KINDS
     ],
 )

@@ -134,6 +134,7 @@ class Trial:
                 ["verify"],
                 ["inspect"],
                 ["inspect", "--all", "--json"],
+                ["list", "--grep", "."],
                 ["extract", "--to", "TO"],
                 ["extract", "--salvage", "--json", "--to", "TO"],
             )

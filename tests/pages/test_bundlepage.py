@@ -122,6 +122,7 @@ def test_an_odd_bundle_has_a_page_that_leads_nowhere(name: str, tmp_path: Path) 
     Reading(page(path))
 
 
+@pytest.mark.thorough
 def test_20_000_files_are_less_than_2_mb_and_nobody_is_told_that_it_is_all(tmp_path: Path) -> None:
     files = [File(id=f"file-{number:022}", filename=f"Report {number} of the year.pdf") for number in range(20_000)]
     target = tmp_path / "large.tar.zst"

@@ -18,17 +18,17 @@ from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, HoldallInfo, I
 from holdall.bundle.totals import declared_verdict
 from holdall.errors import CannotWrite
 from holdall.safe_open import open_regular
+from holdall.untrusted import require_plain
 
 NAME = ".holdall-list.json"
 _VERSION = 1
-# Bytes of the file: a bundle takes some 700.
-_MOST = 32 << 20
-# Bytes of one bundle's facts. What says so much of itself is read anew.
-_MOST_FACTS = 16 << 10
+# Bytes of the file, and values in it: a bundle takes some 700 and 45.
+_MOST, _RICHEST = 16 << 20, 1_000_000
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle's first reading tells: a part of its ``holdall.json``, and its seal. ``losses`` by their reason."""
+    """What a bundle's first reading tells: a part of its ``holdall.json``, and its seal; an
+    unpacked folder has none. ``losses`` by their reason."""
 
     started: Instant
     source: Source
@@ -36,10 +36,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fidelities: dict[str, FidelityCount]
     losses: dict[str, Size]
     digests: Digests
-    seal: str
+    seal: str | None
 
     @classmethod
-    def of(cls, info: HoldallInfo, seal: str) -> Facts:
+    def of(cls, info: HoldallInfo, seal: str | None) -> Facts:
         return cls(
             started=info.started,
             source=info.source,
@@ -84,9 +84,8 @@ class FolderRecord:
 
     def put(self, name: str, known: Known) -> None:
         """Remember it, once the record is saved."""
-        if known.facts and len(msgspec.json.encode(known.facts)) > _MOST_FACTS:
-            known = msgspec.structs.replace(known, facts=None)
-        if self.find(name, known.stamp) != known:
+        # A name of bytes that aren't UTF-8 can't be written down.
+        if name == name.encode(errors="ignore").decode() and self.find(name, known.stamp) != known:
             self._bundles[name] = self._new[name] = known
 
     def save(self) -> None:
@@ -113,16 +112,20 @@ def stamp_of(there: os.stat_result) -> str:
     return f"{there.st_size} {there.st_mtime_ns} {there.st_ino}"
 
 
-def note_verification(path: Path, before: os.stat_result, *, ok: bool, now: float) -> None:
-    """Remember that all of the bundle at ``path`` was verified, beginning when it was as ``before``; not if it has
-    changed since. Raises nothing."""
+def stamp_at(path: Path) -> str | None:
+    """The stamp of the file at ``path``; None where there is none."""
     try:
-        stamp = stamp_of(os.stat(path))
+        return stamp_of(os.stat(path))
     except OSError:
-        return
-    if stamp == stamp_of(before):
+        return None
+
+
+def note_verification(path: Path, before: str | None, *, ok: bool, now: float) -> None:
+    """Remember that all of the bundle at ``path`` was verified, which had the stamp ``before`` when that began; not if
+    it has changed since. Raises nothing."""
+    if before and stamp_at(path) == before:
         record = FolderRecord(path.parent)
-        known = record.find(path.name, stamp)
+        known = record.find(path.name, before)
         record.put(path.name, msgspec.structs.replace(known, verified_at=int(now), verified_ok=ok))
         record.save()
 
@@ -145,8 +148,9 @@ def _read(path: Path) -> dict[str, Known] | None:
     except OSError:
         return None
     try:
-        if len(data) <= _MOST and msgspec.json.decode(data, type=_Version).version > _VERSION:
+        require_plain(data, longest=_MOST, richest=_RICHEST)
+        if msgspec.json.decode(data, type=_Version).version > _VERSION:
             return None
-        return msgspec.json.decode(data, type=_Content).bundles if len(data) <= _MOST else {}
-    except (ValueError, RecursionError):
+        return msgspec.json.decode(data, type=_Content).bundles
+    except ValueError:
         return {}

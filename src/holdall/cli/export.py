@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import chain
@@ -35,12 +35,11 @@ if TYPE_CHECKING:
     from holdall.exporter.run_export import ExportOptions
 
 
-_ARCHIVES = Path("archives")
 _SUFFIX = ".tar.zst"
 
 
 @click.command(cls=options.Command)
-@options.output_file("Bundle to write. Default: archives/<label>-<UTC time>.tar.zst")
+@options.output_file("Bundle to write; - is stdout. Default: archives/<label>-<UTC time>.tar.zst", stdout=True)
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.what_to_export
 @options.how_to_export
@@ -60,10 +59,13 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
     Needs OPENAI_SRC_API_KEY. Only reads from the project, except with --via-container. If the project has no Assistants
     API, exports all vector stores and files; --from-dump adds definitions that you saved. Prints only the path of the
-    bundle to stdout. Exits 4 if anything is missing or below --min-fidelity, 3 on warnings; the bundle is valid in both
-    cases. To resume an interrupted export, run the same command again.
+    bundle to stdout, or with -o - the verified bundle itself. Exits 4 if anything is missing or below --min-fidelity, 3
+    on warnings; the bundle is valid in both cases. To resume an interrupted export, run the same command again.
     """
-    mistakes = Mistakes()
+    from holdall.cli import piped
+
+    to_stdout = given["output"] == "-"
+    mistakes = piped.refusals(console, given) if to_stdout else Mistakes()
     with mistakes.noted():
         settings = parameters.read_source(console, given, key_needed=not given["from_dump"])
     with mistakes.noted():
@@ -73,6 +75,8 @@ def command(console: Console, /, **given: Any) -> Outcome:
         from holdall.cli.preview import show_preview
 
         return show_preview(console, settings, export_options(settings, given, dump))
+    if to_stdout:
+        return piped.run_piped(console, settings, given, dump)
     return run_export(console, settings, given, dump)
 
 
@@ -102,8 +106,10 @@ def run_export(
     *,
     kept: bool = True,
     last: bool = True,
+    deliver: Callable[[ExportReport], None] | None = None,
 ) -> Outcome:
-    """Export as the options ``given`` say, and print the report. The bundle's path is in the result.
+    """Export as the options ``given`` say, ``deliver`` the bundle if it isn't to stay where it is, and print the
+    report. The bundle's path is in the result.
 
     ``last`` False: the command goes on, so the verdict is all that is printed of it.
 
@@ -115,6 +121,8 @@ def run_export(
         report = asyncio.run(_export(console, settings, given, dump, chosen, kept=kept))
     except KeyboardInterrupt:
         raise _interrupted(chosen if kept else []) from None
+    if deliver:
+        deliver(report)
     console.close_progress()
     missing = _show_report(console, report, kept=kept, last=last)
     if kept:
@@ -155,7 +163,7 @@ async def _export(
     from holdall.remote.client import Account
 
     progress, endpoint = console.progress(), settings.endpoint
-    folder = None if kept else _ARCHIVES
+    folder = None if kept else parameters.ARCHIVES
 
     def target(capture: Capture) -> Path:
         label = settings.label or (account and account.project) or (endpoint and endpoint.host) or "dump"
@@ -176,7 +184,7 @@ async def _export(
         if endpoint
         else nullcontext() as account
     ):
-        return await export(
+        report = await export(
             account,
             target,
             export_options(settings, given, dump),
@@ -185,6 +193,10 @@ async def _export(
             force=given["force"],
             progress=progress,
         )
+    # A bundle that is nearly finished is finished in spite of Ctrl-C. Where it isn't kept, that is of no use.
+    if not kept and (task := asyncio.current_task()) and task.cancelling():
+        raise asyncio.CancelledError
+    return report
 
 
 def export_options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None) -> ExportOptions:
@@ -244,8 +256,8 @@ def _fresh(output: Path | None, label: str) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "project"
     name = f"{slug}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}"
     if output is None:
-        _ARCHIVES.mkdir(exist_ok=True)
-        return _ARCHIVES / name
+        parameters.ARCHIVES.mkdir(exist_ok=True)
+        return parameters.ARCHIVES / name
     if output.is_dir():
         return output / name
     parameters.require_folder(output)

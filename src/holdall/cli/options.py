@@ -107,13 +107,18 @@ def _pass_over(error: click.UsageError, words: list[str], lenient: dict[str | No
     return True
 
 
-class OutputFile(click.ParamType[Path]):
-    """A file to write, as a Path. ``-`` is refused: it means stdout elsewhere, and nothing is written there."""
+class OutputFile(click.ParamType[Path | str]):
+    """A file to write, as a Path. ``-`` means stdout: it stays a str, or is refused where nothing is written there."""
 
     name = "file"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if str(value) == "-":
+    def __init__(self, *, stdout: bool = False) -> None:
+        self._stdout = stdout
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        if value == "-":
+            if self._stdout:
+                return "-"
             self.fail("can't write to stdout; name a file (./- for one of that name)", param, ctx)
         # A shell makes this of a variable that isn't set.
         if not str(value).strip():
@@ -121,8 +126,8 @@ class OutputFile(click.ParamType[Path]):
         return Path(value)
 
 
-def output_file(help: str) -> Callable[[F], F]:
-    return click.option("-o", "--output", metavar="FILE", type=OutputFile(), help=help)
+def output_file(help: str, *, stdout: bool = False) -> Callable[[F], F]:
+    return click.option("-o", "--output", metavar="FILE", type=OutputFile(stdout=stdout), help=help)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:

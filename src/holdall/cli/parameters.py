@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from holdall.remote.client import Account
 
 
+ARCHIVES = Path("archives")
+"""Where bundles are written and listed, if nobody says where."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

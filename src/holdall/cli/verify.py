@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,6 +59,8 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     Lists all findings. Losses that the bundle itself records are not damage: they are listed, and with --complete the
     exit code is 4. Exits 3 if the bundle is intact but is not the file of --sha256.
 
+    In a folder of several bundles, DIR/.holdall-list.json keeps when each was checked; `holdall list` shows it.
+
     With --against dst, also compares every imported assistant, vector store and store file with the bundle, field by
     field, and the text of every indexed file. Needs OPENAI_DST_API_KEY. Exits 4 if something is missing at the
     destination, 3 if something differs.
@@ -68,12 +71,14 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     destination, rehearse, sha256 = _checked(console, given), given["rehearse"], given["sha256"]
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
+    from holdall.backups.folder_record import note_verification, stamp_at
     from holdall.verification import verified
 
     compared = rehearsed = None
     copied = COMPLETE
     comparison = {"search": given["search"], "accept_known": given["accept_known_losses"]}
     keep = bool(destination or rehearse)
+    before = stamp_at(bundle)
     with ExitStack() as stack:
         folder = stack.enter_context(packed_folder(console, bundle))
         if folder and folder.flaws:
@@ -89,6 +94,8 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
             )
         )
         console.close_progress()
+        if not quick and not folder:
+            note_verification(bundle, before, ok=verdict.whole, now=time.time())
         if verdict.whole and verdict.is_named and (destination or rehearse):
             # Their verdict is the command's: one is enough.
             console.say(f"{bundle}: undamaged")
@@ -121,9 +128,7 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
     mistakes = Mistakes()
     against, sha256 = given["against"], given["sha256"]
     if given["search"] and not (against or given["rehearse"]):
-        mistakes.add(
-            UsageFault("--search needs --against dst or --rehearse", hint="use it with --against dst or --rehearse")
-        )
+        mistakes.add(UsageFault("--search needs --against dst or --rehearse"))
     # A part of a digest proves nothing.
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
@@ -196,7 +201,7 @@ def _block(verdict: Verification, is_folder: bool) -> Block:
         commands=[f"holdall plan {pasteable(verdict.path)}" if is_folder else _way_on(verdict)],
     )
     if not verdict.is_named:
-        block.verdict = f"NOT THE FILE NAMED: its sha256 is {verdict.sha256}, expected {verdict.named}"
+        block.verdict = f"WRONG FILE: sha256 is {verdict.sha256}, expected {verdict.named}"
         block.exit_code, block.commands = verdict.exit_code, []
     return block
 

@@ -177,6 +177,7 @@ def test_many_losses_are_counted_not_listed() -> None:
     assert report.whole
 
 
+@pytest.mark.thorough
 def test_thousands_are_folded_and_counted_so_that_a_code_host_shows_the_report() -> None:
     losses = [Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId(f"f{n}"), name="n" * 4000) for n in range(50)]
     one = Result(source=SourceId("a" * 100), target=TargetId("b" * 100), status=Status.PARTIAL, losses=losses)
