@@ -104,15 +104,15 @@ def _untouchable(path: Path) -> str:
 
 
 def _decide(group: list[JudgedBundle], options: PruneOptions, progress: Progress) -> None:
-    """Decide on the bundles of one source, the newest first. What proves to be damaged counts for nothing, so the
-    policy chooses again without it."""
+    """Decide on the bundles of one source, the newest first. Any policy keeps the newest; it must be whole.
+
+    What proves to be damaged counts for nothing, so the policy chooses again without it.
+    """
     left = group
     while left:
         times = [float(one.bundle.taken_at or 0) for one in left]
         for one, reasons in zip(left, reasons_to_keep(times, options.policy, options.now), strict=True):
             one.fate, one.reasons = Fate.KEEP if reasons else Fate.REMOVE, reasons
-        if left[0].fate is Fate.REMOVE:
-            left[0].fate, left[0].reasons = Fate.KEEP, ["newest whole bundle of its source"]
         if all(one.fate is Fate.KEEP for one in left):
             return
         _keep_better_copies(left)
