@@ -90,6 +90,7 @@ def commands(bundle: Path) -> dict[str, str]:
         "against": f"verify --against dst --env-file none {bundle}",
         "runs": "runs --env-file none",
         "list": f"list {bundle} --grep .",
+        "prune": f"prune {bundle.parent} --keep-last 99",
         "remap": "remap out/mapping.json extracted",
         "undo": "undo --env-file none --yes latest",
         "clone": "clone --env-file none",
