@@ -89,6 +89,7 @@ def commands(bundle: Path) -> dict[str, str]:
         "import": f"import --env-file none {bundle}",
         "against": f"verify --against dst --env-file none {bundle}",
         "runs": "runs --env-file none",
+        "diff": f"diff {bundle} {bundle} --env-file none",
         "list": f"list {bundle} --grep .",
         "prune": f"prune {bundle.parent} --keep-last 99",
         "remap": "remap out/mapping.json extracted",
