@@ -36,6 +36,7 @@ NOT_BUNDLES = ["gone.tar.zst", "empty.tar.zst", "cut.tar.zst", "flipped.tar.zst"
 ON_BUNDLES = {
     "inspect": ["inspect", "BUNDLE"],
     "list": ["list", "BUNDLE", "--grep", "nothing like it"],
+    "backup": ["backup", "--config", "BUNDLE"],
     "html": ["inspect", "BUNDLE", "--html", "page.html"],
     "verify": ["verify", "BUNDLE"],
     "complete": ["verify", "BUNDLE", "--complete"],
