@@ -50,6 +50,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Bundles": {
         "list": ("holdall.cli.bundle_list", "List bundles, newest first, or search them."),
+        "prune": ("holdall.cli.prune", "Remove old bundles by a retention policy."),
         "inspect": ("holdall.cli.inspect", "Show the contents of a bundle."),
         "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
         "extract": ("holdall.cli.extract", "Extract files from a bundle."),
