@@ -37,6 +37,7 @@ ON_BUNDLES = {
     "inspect": ["inspect", "BUNDLE"],
     "diff": ["diff", "good.tar.zst", "BUNDLE", "--env-file", "none"],
     "list": ["list", "BUNDLE", "--grep", "nothing like it"],
+    "backup": ["backup", "--config", "BUNDLE"],
     "html": ["inspect", "BUNDLE", "--html", "page.html"],
     "verify": ["verify", "BUNDLE"],
     "complete": ["verify", "BUNDLE", "--complete"],
