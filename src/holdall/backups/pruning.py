@@ -40,8 +40,8 @@ class Fate(StrEnum):
 
 
 class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``now`` is in Unix seconds. Without ``delete`` nothing is removed. ``source``, a ``source_identity``: only bundles of
-    that one are judged."""
+    """``now`` is in Unix seconds. Without ``delete`` nothing is removed. ``source``, a ``source_identity``: only its
+    bundles are judged."""
 
     folder: Path
     policy: RetentionPolicy
