@@ -54,6 +54,12 @@ class Project:
         for document in sample().documents:
             Path("near", Path(document.name).name).write_bytes(b"another")
         Path("empty").mkdir()
+        for name in ("packable", "broken"):
+            assert holdall("unpack", "whole.tar.zst", name).code == 0
+        for content in Path("broken/data/files").rglob("*.md"):
+            content.write_bytes(b"other")
+        Path("empty-not").mkdir()
+        Path("empty-not/notes.txt").write_bytes(b"mine")
 
     def does(self, *argv: str, code: int = 0) -> None:
         done = self.holdall(*argv, *([] if argv[0] == "verify" else ["--env-file", "none"]))
@@ -98,6 +104,9 @@ NOTHING_WRONG = {
     "doctor": ("doctor", 0),
     "supply": ("supply whole.tar.zst --originals empty", 0),
     "remap": ("remap out plain", 0),
+    "unpack": ("unpack whole.tar.zst folder", 0),
+    "pack": ("pack packable -o packed.tar.zst --force", 0),
+    "verify a folder": ("verify packable", 0),
 }
 SOMETHING_WRONG = {
     "export": ("export -o poor.tar.zst --force --parent none", 4),
@@ -119,6 +128,9 @@ SOMETHING_WRONG = {
     "doctor": ("doctor", 3),
     "supply": ("supply texts.tar.zst --originals near", 4),
     "remap": ("remap out code", 3),
+    "unpack": ("unpack whole.tar.zst empty-not", 13),
+    "pack": ("pack broken", 10),
+    "verify a folder": ("verify broken", 10),
 }
 # Keys of projects that are empty yet.
 FRESH = {
@@ -131,7 +143,7 @@ FRESH = {
 
 def looked_at(project: Project, command: str, width: int = 80, **environ: str) -> Done:
     words = command.replace("RUN", project.run).split()
-    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list")
+    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list", "unpack", "pack")
     own = ["--env-file", "none"] if not offline and (words[0] != "verify" or "--against" in words) else []
     return project.holdall.screen(*words, *own, columns=width, **environ)
 
