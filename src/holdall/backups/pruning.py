@@ -40,12 +40,13 @@ class Fate(StrEnum):
 
 
 class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``now`` is in Unix seconds. Without ``delete`` nothing is removed."""
+    """``now`` is in Unix seconds. Without ``delete`` nothing is removed. ``source``: only bundles of this identity."""
 
     folder: Path
     policy: RetentionPolicy
     now: float
     delete: bool = False
+    source: str | None = None
 
 
 class JudgedBundle(msgspec.Struct, kw_only=True):
@@ -67,7 +68,8 @@ def prune(options: PruneOptions, progress: Progress) -> list[JudgedBundle]:
         raise UsageFault("can't prune: no policy given", hint="for example --keep-daily 7 --keep-monthly 12")
     if not options.folder.is_dir():
         raise UsageFault(f"can't prune {options.folder}: not a folder", hint="name the folder of your bundles")
-    found = [_judged(bundle) for bundle in summaries([options.folder])]
+    there = summaries([options.folder])
+    found = [_judged(bundle) for bundle in there if options.source in (None, bundle.source_identity)]
     groups: dict[str, list[JudgedBundle]] = {}
     for one in found:
         if one.fate is Fate.REMOVE and one.bundle.source_identity is not None:
