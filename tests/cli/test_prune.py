@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from holdall.backups import pruning
-from holdall.bundle.layout import Source
+from holdall.backups.retention import RetentionPolicy
+from holdall.bundle.layout import Source, source_identity
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Fidelity
+from holdall.progress import Silent
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all
 from tests.cli.terminal import Done, Terminal
 
@@ -98,6 +100,18 @@ def test_each_source_has_its_own_bundles(folder: Path, make: Callable[..., Path]
         make(f"three{day}", day + 20, source=msgspec.structs.replace(labelled, base_url=f"http://host{day}/v1"))
     assert prune("--keep-last", "1", "--delete").code == 0
     assert there(folder) == ["one1", "three1", "two1"]
+
+
+def test_one_source_can_be_pruned_alone(folder: Path, make: Callable[..., Path]) -> None:
+    other = Source(base_url=CAPTURE.source.base_url, project="proj_2")
+    for day in range(2):
+        make(f"one{day}", day)
+        make(f"two{day}", day, source=other)
+    options = pruning.PruneOptions(
+        folder=folder, policy=RetentionPolicy(last=1), now=STARTED + 9 * DAY, delete=True, source=source_identity(other)
+    )
+    assert [one.fate for one in pruning.prune(options, Silent())] == [pruning.Fate.KEEP, pruning.Fate.REMOVED]
+    assert there(folder) == ["one0", "one1", "two1"]
 
 
 def test_the_newest_whole_bundle_stays_and_a_damaged_one_counts_for_nothing(

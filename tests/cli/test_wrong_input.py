@@ -35,6 +35,7 @@ NOT_BUNDLES = ["gone.tar.zst", "empty.tar.zst", "cut.tar.zst", "flipped.tar.zst"
                "zipped.zip", "dump.json", "gonefolder/b.tar.zst", "été.tar.zst"]  # fmt: skip
 ON_BUNDLES = {
     "inspect": ["inspect", "BUNDLE"],
+    "diff": ["diff", "good.tar.zst", "BUNDLE", "--env-file", "none"],
     "list": ["list", "BUNDLE", "--grep", "nothing like it"],
     "backup": ["backup", "--config", "BUNDLE"],
     "html": ["inspect", "BUNDLE", "--html", "page.html"],
@@ -58,6 +59,7 @@ ACCOUNTS: dict[str, list[str]] = {
     "clone": ["clone", "--dry-run"],
     "against": ["verify", "good.tar.zst", "--against", "dst"],
     "undo": ["undo", "latest", "--yes"],
+    "diff": ["diff", "src:", "dst:"],
     "doctor": ["doctor"],
 }
 SETTINGS: dict[str, dict[str, str]] = {

@@ -40,7 +40,8 @@ class Fate(StrEnum):
 
 
 class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``now`` is in Unix seconds. Without ``delete`` nothing is removed. ``source``: only bundles of this identity."""
+    """``now`` is in Unix seconds. Without ``delete`` nothing is removed. ``source``, a ``source_identity``: only its
+    bundles are judged."""
 
     folder: Path
     policy: RetentionPolicy
@@ -68,8 +69,8 @@ def prune(options: PruneOptions, progress: Progress) -> list[JudgedBundle]:
         raise UsageFault("can't prune: no policy given", hint="for example --keep-daily 7 --keep-monthly 12")
     if not options.folder.is_dir():
         raise UsageFault(f"can't prune {options.folder}: not a folder", hint="name the folder of your bundles")
-    there = summaries([options.folder])
-    found = [_judged(bundle) for bundle in there if options.source in (None, bundle.source_identity)]
+    listed = summaries([options.folder])
+    found = [_judged(one) for one in listed if options.source in (None, one.source_identity)]
     groups: dict[str, list[JudgedBundle]] = {}
     for one in found:
         if one.fate is Fate.REMOVE and one.bundle.source_identity is not None:
@@ -106,15 +107,15 @@ def _untouchable(path: Path) -> str:
 
 
 def _decide(group: list[JudgedBundle], options: PruneOptions, progress: Progress) -> None:
-    """Decide on the bundles of one source, the newest first. What proves to be damaged counts for nothing, so the
-    policy chooses again without it."""
+    """Decide on the bundles of one source, the newest first. Any policy keeps the newest; it must be whole.
+
+    What proves to be damaged counts for nothing, so the policy chooses again without it.
+    """
     left = group
     while left:
         times = [float(one.bundle.taken_at or 0) for one in left]
         for one, reasons in zip(left, reasons_to_keep(times, options.policy, options.now), strict=True):
             one.fate, one.reasons = Fate.KEEP if reasons else Fate.REMOVE, reasons
-        if left[0].fate is Fate.REMOVE:
-            left[0].fate, left[0].reasons = Fate.KEEP, ["newest whole bundle of its source"]
         if all(one.fate is Fate.KEEP for one in left):
             return
         _keep_better_copies(left)
