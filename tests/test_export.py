@@ -133,7 +133,7 @@ def test_text_alone_is_within_the_policy(hand: Hand, holdall: Terminal) -> None:
     assert "1 file as text only: a.txt (" in done.err
     done = holdall("export", "-o", "c.tar.zst", "-v")
     assert "1. a.txt, 9 B" in done.err
-    assert "only its text; used by A (" in done.err
+    assert "text only; used by A (" in done.err
 
 
 def test_long_texts_are_read_to_their_last_page(box: Running, hand: Hand, holdall: Terminal) -> None:

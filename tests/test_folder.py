@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -15,9 +19,11 @@ from holdall.errors import HoldallError
 from holdall.folder.pack_folder import pack, packed
 from holdall.folder.write_folder import unpack
 from holdall.sandbox.server import Running
+from holdall.verification import verified
 from tests.bundle.packing import File
 from tests.bundle.packing import pack as make
 from tests.cli.terminal import Terminal
+from tests.project import Hand
 
 SAMPLE = Path(__file__).parents[1] / "archives" / "sample.tar.zst"
 CHECKED = ["data/assistants/asst_1.md", "data/files/f1/notes.txt"]
@@ -85,6 +91,7 @@ def test_the_folder_is_a_bag_with_indented_records_and_instructions_of_their_own
 def test_unpacking_again_writes_what_changed_removes_what_is_gone_and_keeps_the_rest(
     folder: Path, tmp_path: Path
 ) -> None:
+    assert not unpacked_anew(tmp_path / "b.tar.zst", folder)
     own = {".git/config": b"[core]\n", "notes of mine.txt": b"mine", "data/assistants/.DS_Store": b"x"}
     for name, data in own.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -101,6 +108,12 @@ def test_unpacking_again_writes_what_changed_removes_what_is_gone_and_keeps_the_
     assert not (folder / "data/files/f2").exists()
     assert os.stat(folder / "data/files/f1/notes.txt").st_ino == kept
     assert digests_of_folder(folder) == digests(tmp_path / "c.tar.zst")
+
+
+def unpacked_anew(bundle: Path, folder: Path) -> int:
+    """How many files a second unpack writes."""
+    with open_bundle(bundle) as reader:
+        return unpack(reader, folder).written
 
 
 def digests_of_folder(folder: Path) -> object:
@@ -147,8 +160,9 @@ def test_an_edited_letter_is_the_only_difference(bundle: Path, folder: Path, tmp
     assert {path for path in before if before[path] != after[path]} == {"data/assistants/asst_1.json"}
     one = "data/assistants/asst_1.json"
     assert after[one] == before[one].replace(b"short\\u00bb.", b"short\\u00bb!")
-    # A folder of the new bundle has nothing to write but checksums.
-    assert unpacked(tmp_path / "c.tar.zst", folder, force=True)
+    # Then the edits are no longer edits.
+    assert unpacked_anew(tmp_path / "c.tar.zst", tmp_path / "g") == len(after) + 1
+    assert digests_of_folder(tmp_path / "g") == digests(tmp_path / "c.tar.zst")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +213,16 @@ def test_nothing_outside_the_folder_is_read_or_written(bundle: Path, folder: Pat
     assert not list((tmp_path / "elsewhere" / "f1").iterdir())
 
 
+def test_a_folder_with_files_of_the_same_names_is_not_taken_for_a_bundle(bundle: Path, tmp_path: Path) -> None:
+    for name in ("records.jsonl", "README.txt"):
+        other = tmp_path / name[:3]
+        other.mkdir()
+        (other / name).write_text("mine")
+        with pytest.raises(HoldallError, match="not empty"):
+            unpacked(bundle, other)
+        assert (other / name).read_text() == "mine"
+
+
 def test_hostile_ids_and_names_become_safe_paths_and_come_back(tmp_path: Path) -> None:
     ids = ["../../etc/passwd", "CON", "con", ".git", "A" * 400, "a/b", "ASST", "asst", "é", "e\u0301", "x.md", "x"]
     names = ["../up", "NUL.txt", ".git", "n" * 300 + ".pdf", "a:b*c?", "trailing. ", "\u202ecod.exe", "-rf"]
@@ -223,6 +247,31 @@ def test_line_ends_that_git_converted_are_no_damage_and_no_edit(folder: Path, tm
     assert (found.edits.total, list(found.flaws)) == (0, [])
     assert found.edits.converted > 4
     assert digests(tmp_path / "c.tar.zst") == whole
+
+
+def test_a_git_checkout_that_converts_line_ends_is_recognised(folder: Path, tmp_path: Path) -> None:
+    whole = digests_of_folder(folder)
+    (folder / ".gitattributes").unlink()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.autocrlf=true"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["clone", "-q", ".", "../win"]):
+        subprocess.run([*git, *words], cwd=folder, check=True, capture_output=True)
+    assert b"\r\n" in (tmp_path / "win" / CHECKED[0]).read_bytes()
+    assert digests_of_folder(tmp_path / "win") == whole
+
+
+def test_an_export_comes_back_byte_for_byte(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    holdall = Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": "sk-fold-0002", "OPENAI_SRC_BASE_URL": box.url})
+    with Hand(box.url, "sk-fold-0002") as hand:
+        ids = [hand.file(f"{n}.md", f"words of {n}".encode()) for n in range(5)]
+        stores = [hand.store(name, ids[at : at + 3]) for at, name in enumerate(("one", "two"))]
+        for name in ("A", "B"):
+            hand.assistant(name, stores=stores[:1], files=ids[4:], instructions=f"I am {name}.")
+        hand.assistant("C", stores=stores[1:], instructions="I am C.")
+    assert holdall("export", "-o", "a.tar.zst", "--env-file", "none").code in (0, 4)
+    assert holdall("unpack", "a.tar.zst", "f").code == 0
+    assert holdall("pack", "f").code == 0
+    assert Path("f.tar.zst").read_bytes() == Path("a.tar.zst").read_bytes()
 
 
 def test_from_git_to_a_project_with_one_edit(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -250,6 +299,56 @@ def test_from_git_to_a_project_with_one_edit(box: Running, monkeypatch: pytest.M
     assert done.code == 33
     assert "instructions" in done.out
     assert "tools" not in done.document["error"]["message"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(2, 40))])
+def test_whatever_is_done_to_a_folder_is_told_and_repaired(
+    bundle: Path, folder: Path, tmp_path: Path, seed: int
+) -> None:
+    """Files are lost, cut, flipped, filled, replaced by links; then an unpack has all of it right again."""
+    choose = Random(seed)
+    whole = files(folder)
+    for name in choose.sample(sorted(whole.keys() - {".gitattributes"}), 4):
+        path, data = folder / name, bytearray(whole[name])
+        at, to = sorted(choose.choices(range(len(data) + 1), k=2))
+        match choose.randrange(6):
+            case 0:
+                path.unlink()
+                continue
+            case 1:
+                path.unlink()
+                path.symlink_to("/etc/passwd")
+                continue
+            case 2:
+                del data[at : min(to, at + 50)]
+            case 3:
+                data[at:at] = choose.choice([b"\xff", b"{", b"[" * 5000, b'"', b"\n", b"1e999", b"\\ud800", b"\0"])
+            case 4:
+                del data[at:]
+            case _:
+                data[at : at + 1] = bytes([choose.randrange(256)])
+        path.write_bytes(data)
+    # Also where the checksums were made to fit.
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("holdall.json", "manifest-sha256.txt", "records.jsonl")
+        if (folder / name).exists() and seed % 2
+    ]
+    if lines:
+        (folder / "tagmanifest-sha256.txt").write_text("".join(lines))
+    with suppress(HoldallError), packed(folder) as found:
+        if found.file:
+            verify_open(folder, found.file)
+    for name in ("holdall.json", "records.jsonl", "bagit.txt"):  # what says that it is ours
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_bytes(b"")
+    assert unpacked(bundle, folder, force=True) == whole
+    assert digests_of_folder(folder) == digests(bundle)
+
+
+def verify_open(folder: Path, file: BufferedReader) -> None:
+    with verified(folder, file=file):
+        pass
 
 
 def test_a_damaged_folder_ends_every_command_with_its_finding(

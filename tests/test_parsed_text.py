@@ -114,7 +114,7 @@ def test_a_text_joined_doubtfully_is_never_called_complete(hand: Hand, holdall: 
     assert json.loads(entries(Path("b.tar.zst"))["holdall.json"])["format"] == "1.0"
     shown = holdall("inspect", "b.tar.zst", "-v")
     assert shown.out.count("text, uncertain, ") == len(doubtful)
-    assert f"only its text (uncertain text: {why})" in shown.err
+    assert f"text only (uncertain text: {why})" in shown.err
     assert "4 uncertain texts" in holdall("inspect", "b.tar.zst").out
     told = holdall("verify", "b.tar.zst", "-v")
     assert (told.code, told.err.count("uncertain text: ")) == (0, len(doubtful))

@@ -60,6 +60,10 @@ class UsageFault(HoldallError):
     meaning = "usage: wrong flag, setting or selection"
 
 
+class NothingThere(UsageFault):
+    """A project or a bundle is empty, or has nothing that fits a pattern of the selection."""
+
+
 class MissingExtra(UsageFault):
     """A command needs packages of an extra that isn't installed."""
 

@@ -1,8 +1,16 @@
-"""Command lines taken apart as Windows does it, on any system. Pure."""
+"""Command lines taken apart into words, without a shell. Pure."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import sys
+
+
+def command_words(line: str) -> list[str]:
+    """The words of a command line, as this system takes it apart; ``[]`` for an empty one. Raises ValueError where a
+    quote is not closed."""
+    return windows_words(line) if sys.platform == "win32" else shlex.split(line)
 
 
 def windows_words(line: str) -> list[str]:

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from holdall.errors import Mistakes, UsageFault
+from holdall.errors import Mistakes, NothingThere, UsageFault
 from holdall.kinds import IDS, KINDS, noun
 from holdall.model import Kind, SourceId
 from holdall.untrusted import normalized
@@ -101,7 +101,7 @@ def choose(
     chosen = _asked_for(only, roots, list(others), where, selection.said) if only else roots
     left = [root for root in chosen if not _fits_any(exclude, root)]
     if chosen and not left:
-        raise UsageFault(f"nothing selected: --exclude removes all {len(chosen)} selected objects of {where}")
+        raise NothingThere(f"nothing selected: --exclude removes all {len(chosen)} selected objects of {where}")
     return left
 
 
@@ -124,7 +124,7 @@ def _fits_any(patterns: list[Pattern], root: Root) -> bool:
     return any(wanted.fits(root) for wanted in patterns)
 
 
-def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str, said: str | None) -> UsageFault:
+def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str, said: str | None) -> NothingThere:
     kinds = [wanted.kind] if wanted.kind else list(dict.fromkeys(root.kind for root in roots))
     what = " or ".join(map(noun, kinds)) or noun(Kind.ASSISTANT)
     hint = (
@@ -138,4 +138,6 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
         hint = f"did you mean {named[near[0]]!r}? Case matters; {hint}"
     if not wanted.kind:
         hint += "; to select a vector store or file, write store:… or file:…"
-    return UsageFault(f"can't select {said or f'--only {wanted}'}: no {what} in {where} has that id or name", hint=hint)
+    return NothingThere(
+        f"can't select {said or f'--only {wanted}'}: no {what} in {where} has that id or name", hint=hint
+    )

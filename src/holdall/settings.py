@@ -6,8 +6,6 @@ flag, because a command line is visible to every process of a machine.
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +15,7 @@ import msgspec
 from holdall.credentials import refuse_key
 from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, Names, endpoint
 from holdall.errors import AuthenticationFailed, Mistakes, UsageFault
-from holdall.quoting import windows_words
+from holdall.quoting import command_words
 from holdall.selection import Selection, pattern
 from holdall.variables import KEY_VARIABLES, KEYS_OF, VARIABLES, meant
 
@@ -213,7 +211,7 @@ def _token_command(lookup: Lookup, side: str) -> tuple[str, ...]:
     if found is None or not (found.is_flag or found.origin == "environment"):
         return ()
     try:
-        words = windows_words(found.value) if sys.platform == "win32" else shlex.split(found.value)
+        words = command_words(found.value)
     except ValueError as error:
         raise UsageFault(f"can't use {found.name}: {error}") from None
     if not words:

@@ -234,3 +234,28 @@ def test_a_record_by_anybody_changes_only_what_is_said(holdall: Terminal) -> Non
     assert (done.code, done.out.count("\n")) == (0, 4)
     assert "\x1b" not in done.out
     assert "9999-12-31 23:59" in done.out
+
+
+def test_an_unpacked_folder_is_listed_and_searched_as_it_is_edited(holdall: Terminal) -> None:
+    assert holdall("unpack", "archives/new.tar.zst", "archives/new").code == 0
+    Path("archives/new/data/assistants/asst_1.md").write_text("Answer in Cornish.", encoding="utf-8")
+    Path("archives/empty").mkdir()
+    listed = holdall("list", "--json").document["result"]["bundles"]
+    assert [(one["path"], one["is_folder"]) for one in listed] == [
+        ("archives/new", True),
+        *((f"archives/{name}.tar.zst", False) for name in ("new", "other", "old")),
+    ]
+    assert (listed[0]["state"], listed[0]["seal"], listed[0]["verdict"]) == ("whole", None, listed[1]["verdict"])
+    for words in ((), ("archives/new",)):
+        found = holdall("list", *words, "--grep", "cornish|^terms", "--json").document["result"]["bundles"]
+        assert [(m["field"], m["text"]) for m in found[0]["matches"]] == [
+            ("instructions", "Answer in Cornish."),
+            ("name", "terms.pdf"),
+        ]
+    for name, content, state in (
+        ("holdall.json", b"{", "damaged"),
+        ("holdall.json", b'{"format": "9.0"}', "unreadable"),
+    ):
+        Path("archives/new", name).write_bytes(content)
+        done = holdall("list", "archives/new", "--json")
+        assert (done.code, [one["state"] for one in done.document["result"]["bundles"]]) == (3, [state])

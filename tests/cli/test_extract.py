@@ -159,3 +159,25 @@ def test_a_pattern_without_a_match(path: Path, tmp_path: Path) -> None:
     code, _, err = holdall("extract", str(path), "none", "--to", str(tmp_path / "out"))
     assert code == 14
     assert "holdall inspect" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        ([], "run the same command again"),
+        (["--salvage"], "run the same command again with --force"),
+        (["--salvage", "--force"], "run the same command again"),
+    ],
+)
+def test_ctrl_c_says_how_the_same_command_works_again(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], hint: str
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("holdall.extraction.extract", stopped)
+    monkeypatch.setattr("holdall.extraction.salvage", stopped)
+    code, _, err = holdall("extract", str(path), "--to", str(tmp_path / "to"), *flags)
+    assert code == 130
+    assert "files extracted so far are in" in err
+    assert err.splitlines()[-1].endswith(hint)

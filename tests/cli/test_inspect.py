@@ -43,7 +43,7 @@ def test_a_few_lines_for_people(path: Path) -> None:
     assert code == 0
     lines = out.splitlines()
     assert lines[0].startswith(f"{path}: ")
-    assert lines[0].endswith(", captured 2023-11-14 22:14:20 UTC")
+    assert lines[0].endswith(", exported 2023-11-14 22:14:20 UTC")
     assert lines[1:] == [
         "Source:  http://127.0.0.1/v1, proj_1",
         "Holds:   2 assistants, 1 vector store, 17 files (16 original, 1 missing)",

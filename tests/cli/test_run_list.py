@@ -109,3 +109,9 @@ def test_no_run_and_one_that_is_damaged(holdall: Terminal) -> None:
     assert done.code == 3
     assert [line.split()[1] for line in done.out.splitlines()[:2]] == ["complete", "unreadable"]
     assert "is damaged" in done.out.splitlines()[2]
+
+
+def test_a_file_in_place_of_the_folder_is_a_mistake(holdall: Terminal) -> None:
+    done = holdall("runs", "--output-dir", "b.tar.zst")
+    assert (done.code, done.out) == (2, "")
+    assert "can't list the runs in b.tar.zst: not a folder" in done.err

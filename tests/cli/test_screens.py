@@ -54,6 +54,12 @@ class Project:
         for document in sample().documents:
             Path("near", Path(document.name).name).write_bytes(b"another")
         Path("empty").mkdir()
+        for name in ("packable", "broken"):
+            assert holdall("unpack", "whole.tar.zst", name).code == 0
+        for content in Path("broken/data/files").rglob("*.md"):
+            content.write_bytes(b"other")
+        Path("empty-not").mkdir()
+        Path("empty-not/notes.txt").write_bytes(b"mine")
 
     def does(self, *argv: str, code: int = 0) -> None:
         done = self.holdall(*argv, *([] if argv[0] == "verify" else ["--env-file", "none"]))
@@ -93,10 +99,14 @@ NOTHING_WRONG = {
     "import again": ("import whole.tar.zst", 0),
     "runs": ("runs", 0),
     "list": ("list whole.tar.zst", 0),
+    "diff": ("diff whole.tar.zst src:", 0),
     "undo --dry-run": ("undo RUN --dry-run", 3),
     "doctor": ("doctor", 0),
     "supply": ("supply whole.tar.zst --originals empty", 0),
     "remap": ("remap out plain", 0),
+    "unpack": ("unpack whole.tar.zst folder", 0),
+    "pack": ("pack packable -o packed.tar.zst --force", 0),
+    "verify a folder": ("verify packable", 0),
 }
 SOMETHING_WRONG = {
     "export": ("export -o poor.tar.zst --force --parent none", 4),
@@ -109,6 +119,7 @@ SOMETHING_WRONG = {
     "verify another": (f"verify whole.tar.zst --sha256 {'0' * 64}", 3),
     "inspect": ("inspect texts.tar.zst", 0),
     "list": ("list texts.tar.zst damaged.tar.zst", 3),
+    "diff": ("diff texts.tar.zst whole.tar.zst", 3),
     "extract --text": ("extract texts.tar.zst --text --to plain-text --force", 0),
     "extract --salvage": ("extract damaged.tar.zst --salvage --to salvaged --force", 3),
     "plan that stops": ("plan texts.tar.zst --output-dir none", 33),
@@ -117,6 +128,9 @@ SOMETHING_WRONG = {
     "doctor": ("doctor", 3),
     "supply": ("supply texts.tar.zst --originals near", 4),
     "remap": ("remap out code", 3),
+    "unpack": ("unpack whole.tar.zst empty-not", 13),
+    "pack": ("pack broken", 10),
+    "verify a folder": ("verify broken", 10),
 }
 # Keys of projects that are empty yet.
 FRESH = {
@@ -129,7 +143,7 @@ FRESH = {
 
 def looked_at(project: Project, command: str, width: int = 80, **environ: str) -> Done:
     words = command.replace("RUN", project.run).split()
-    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list")
+    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list", "unpack", "pack")
     own = ["--env-file", "none"] if not offline and (words[0] != "verify" or "--against" in words) else []
     return project.holdall.screen(*words, *own, columns=width, **environ)
 

@@ -107,7 +107,7 @@ def test_the_document_of_a_whole_one(path: Path) -> None:
     code, out, err = holdall("verify", "--sha256", "0" * 64, str(path))
     # It is another file, and nothing of it is lost.
     assert code == 3
-    assert out == f"NOT THE FILE NAMED: its sha256 is {sha256}, expected {'0' * 64}\n"
+    assert out == f"WRONG FILE: sha256 is {sha256}, expected {'0' * 64}\n"
     assert "  1 file missing: gone.pdf" in err
     assert "--salvage" not in err
     code, out, _ = holdall("verify", "--json", "--sha256", "0" * 64, str(path))
@@ -127,3 +127,19 @@ def test_a_hint_can_be_pasted_whatever_the_bundle_is_called(path: Path, tmp_path
     odd.write_bytes(path.read_bytes()[:-1])
     (hint,) = (line for line in holdall("verify", str(odd))[2].splitlines() if line.startswith("Next: "))
     assert os.name == "nt" or shlex.split(hint)[3] == str(odd)
+
+
+def test_quiet_prints_the_verdict_of_a_damaged_one_and_no_finding(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    code, out, err = holdall("verify", "-q", str(path))
+    assert code == 10
+    assert re.fullmatch(r"DAMAGED: \d+ findings?\n", out)
+    assert err == ""
+
+
+def test_the_document_of_inspect_is_all_that_it_prints(path: Path) -> None:
+    code, out, err = holdall("inspect", "--json", str(path))
+    assert (code, err) == (0, "")
+    assert json.loads(out)["command"] == "inspect"

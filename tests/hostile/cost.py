@@ -27,6 +27,7 @@ ALONE = {
     "list --grep": "list B --grep bomb --json",
     "extract": "extract B --to F/out",
     "extract --salvage": "extract B --salvage --to F/saved",
+    "unpack": "unpack B F/unpacked",
     "supply": "supply B --originals F/originals -o F/supplied.tar.zst",
 }
 WITH = {

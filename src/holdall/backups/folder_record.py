@@ -27,7 +27,8 @@ _MOST, _RICHEST = 16 << 20, 1_000_000
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle's first reading tells: a part of its ``holdall.json``, and its seal. ``losses`` by their reason."""
+    """What a bundle's first reading tells: a part of its ``holdall.json``, and its seal; an
+    unpacked folder has none. ``losses`` by their reason."""
 
     started: Instant
     source: Source
@@ -35,10 +36,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fidelities: dict[str, FidelityCount]
     losses: dict[str, Size]
     digests: Digests
-    seal: str
+    seal: str | None
 
     @classmethod
-    def of(cls, info: HoldallInfo, seal: str) -> Facts:
+    def of(cls, info: HoldallInfo, seal: str | None) -> Facts:
         return cls(
             started=info.started,
             source=info.source,

@@ -15,15 +15,28 @@ import msgspec
 
 from holdall.backups.folder_record import Facts, FolderRecord, stamp_of
 from holdall.bundle.durable import reading
-from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, Source, source_identity, source_title
-from holdall.bundle.reader import open_bundle
+from holdall.bundle.layout import (
+    BAGIT,
+    INFO,
+    SUFFIX,
+    Digests,
+    FidelityCount,
+    HoldallInfo,
+    Source,
+    source_identity,
+    source_title,
+)
+from holdall.bundle.reader import Formatted, open_bundle, require_format
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.totals import verdict_of
-from holdall.errors import BundleError, DamagedBundle, NotABundle
+from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
+from holdall.folder.bagfolder import UNFINISHED, BagFolder
+from holdall.untrusted import MAX_JSON, require_plain
 from holdall.verdict import Verdict
 
 # Bytes of what a list keeps of one bundle; mostly some 600.
 _MOST_FACTS = 16 << 10
+_TOO_MUCH = f"its source and counts take more than {_MOST_FACTS} bytes"
 
 
 class BundleState(StrEnum):
@@ -40,17 +53,19 @@ class BundleState(StrEnum):
 class ListedBundle(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle says of itself. Only a whole one has what follows ``problem``; times are seconds since 1970, UTC.
 
-    ``size`` is in bytes, ``modified`` the time of the file. ``problem`` says in a sentence what is wrong where
-    ``state`` isn't whole. ``taken_at`` is when the capture began, ``source_identity`` equal for all bundles of one
-    project, ``source_title`` its name for people. ``verdict`` is that of the export. ``seal`` is the sha256 that the
-    seal states (64 hex digits): another one is another bundle. ``verified_at`` and ``verified_ok`` are of the last
-    `holdall verify` of all of this file; None where none is known.
+    ``is_folder``: it is an unpacked folder, which has no seal and of which no verification is known. ``size`` is in
+    bytes, of a folder that of its contents; ``modified`` is the time of the file. ``problem`` says in a sentence what
+    is wrong where ``state`` isn't whole. ``taken_at`` is when the capture began, ``source_identity`` equal for all
+    bundles of one project, ``source_title`` its name for people. ``verdict`` is that of the export. ``seal`` is the
+    sha256 that the seal states (64 hex digits): another one is another bundle. ``verified_at`` and ``verified_ok`` are
+    of the last `holdall verify` of all of this file; None where none is known.
     """
 
     path: Path
     size: int
     modified: float
     state: BundleState
+    is_folder: bool = False
     problem: str = ""
     taken_at: int | None = None
     source: Source | None = None
@@ -65,18 +80,18 @@ class ListedBundle(msgspec.Struct, frozen=True, kw_only=True):
     verified_ok: bool | None = None
 
 
-def summaries(folders: Iterable[Path]) -> list[ListedBundle]:
+def summaries(folders: Iterable[Path], *, unpacked: bool = False) -> list[ListedBundle]:
     """The bundles of the folders: the newest first, those without a time last. A path of a file stands for itself.
 
-    In a folder each ``*.tar.zst`` counts, and nothing below it. What can't be read is in the list, with its problem.
-    Only what is new or changed since the last list is read. Raises CannotWrite (can't be read) for a folder that isn't
-    there or can't be listed.
+    In a folder each ``*.tar.zst`` counts, with ``unpacked`` each folder of a bundle too, and nothing below it. What
+    can't be read is in the list, with its problem. Only what is new or changed since the last list is read. Raises
+    CannotWrite (can't be read) for a folder that isn't there or can't be listed.
     """
     records: dict[Path, FolderRecord] = {}
     found = []
-    for path in dict.fromkeys(path for folder in folders for path in _candidates(folder)):
+    for path in dict.fromkeys(path for folder in folders for path in _candidates(folder, unpacked)):
         record = records.get(path.parent) or records.setdefault(path.parent, FolderRecord(path.parent))
-        found.append(_summarized(path, record))
+        found.append(_of_folder(path) if unpacked and _is_unpacked(path) else _summarized(path, record))
     for record in records.values():
         record.save()
     return sorted(found, key=lambda one: (one.taken_at is None, -(one.taken_at or 0), str(one.path)))
@@ -87,15 +102,49 @@ def summarize(path: Path) -> ListedBundle:
     return _summarized(path, FolderRecord(path.parent))
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    """Of a folder its bundles by their names; of anything else itself."""
+def _candidates(folder: Path, unpacked: bool) -> Iterator[Path]:
+    """Of a folder its bundles; of anything else, and of a bundle's folder, itself."""
     with reading(folder):
-        if not stat.S_ISDIR(os.stat(folder).st_mode):
+        if not stat.S_ISDIR(os.stat(folder).st_mode) or (unpacked and _is_unpacked(folder)):
             yield folder
             return
         with os.scandir(folder) as found:
-            names = sorted(entry.name for entry in found if entry.name.endswith(SUFFIX))
+            names = sorted(
+                item.name
+                for item in found
+                if item.name.endswith(SUFFIX) or (unpacked and item.is_dir() and _is_unpacked(folder / item.name))
+            )
     yield from (folder / name for name in names)
+
+
+def _is_unpacked(folder: Path) -> bool:
+    """Whether it is the folder of a bundle, by the names in it."""
+    return all(os.path.isfile(folder / name) for name in (BAGIT, INFO))
+
+
+def _of_folder(path: Path) -> ListedBundle:
+    """The summary of a bundle's folder, of which one file is read each time: it may be edited at any time."""
+    state, problem, size, modified, facts = BundleState.WHOLE, "", 0, 0.0, None
+    folder = BagFolder(path)
+    try:
+        modified = os.stat(path / INFO).st_mtime
+        raw = folder.read(INFO, MAX_JSON)
+        require_plain(raw)
+        require_format(path, msgspec.json.decode(raw, type=Formatted).format)
+        facts = Facts.of(msgspec.json.decode(raw, type=HoldallInfo), None)
+        if len(msgspec.json.encode(facts)) > _MOST_FACTS:
+            facts, state, problem = None, BundleState.UNREADABLE, _TOO_MUCH
+        elif os.path.lexists(path / UNFINISHED):
+            state, problem = BundleState.DAMAGED, "unpack was interrupted; run it again"
+    except OSError as error:
+        state, problem = BundleState.UNREADABLE, error.strerror or str(error)
+    except NewerFormat as error:
+        state, problem = BundleState.UNREADABLE, error.message
+    except (ValueError, RecursionError, FrameError) as error:
+        state, problem = BundleState.DAMAGED, f"{INFO}: {error}"
+    size = facts.counts.get("bytes", 0) if facts else 0
+    found = ListedBundle(path=path, size=size, modified=modified, state=state, problem=problem, is_folder=True)
+    return _with_facts(found, facts) if facts else found
 
 
 def _summarized(path: Path, record: FolderRecord) -> ListedBundle:
@@ -131,7 +180,7 @@ def _read(path: Path) -> tuple[Facts | None, BundleState, str]:
         with open_bundle(path) as bundle:
             facts = Facts.of(bundle.info, bundle.frames.seal())
             if len(msgspec.json.encode(facts)) > _MOST_FACTS:
-                return None, BundleState.UNREADABLE, f"its source and counts take more than {_MOST_FACTS} bytes"
+                return None, BundleState.UNREADABLE, _TOO_MUCH
             return facts, BundleState.WHOLE, ""
     except NotABundle:
         return None, BundleState.FOREIGN, "not a holdall bundle"

@@ -6,19 +6,24 @@ sha256 in their indexes.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
 from holdall.bundle.layout import LEDGER, RECORD, IndexEntry
+from holdall.bundle.names import from_disk
 from holdall.bundle.reader import BundleReader
 from holdall.capped import Capped
-from holdall.errors import UsageFault
+from holdall.errors import DamagedBundle, UsageFault
+from holdall.folder.bagfolder import BagFolder, markdown_of
 from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import Kind, View
-from holdall.untrusted import normalized
+from holdall.model import Kind, Record, SourceId, View
+from holdall.untrusted import MAX_JSON, normalized, require_record
 
 # Characters of a line that are searched at once, and how many of them again with the next. So the cost is linear in the
 # bundle, whatever the pattern: for a quadratic one it is that of some thousand characters squared.
@@ -82,6 +87,33 @@ class BundleSearch:
         if ledger := bundle.find(LEDGER):
             self._add(found, Kind.FILE, bundle, ledger)
         return found
+
+    def in_folder(self, root: Path) -> Capped[Match]:
+        """What matches in an unpacked folder, as it is edited by now. Raises DamagedBundle."""
+        found: Capped[Match] = Capped()
+        folder = BagFolder(root)
+        try:
+            for kind in DEFINITIONS:
+                place = KINDS[kind].folder
+                for name in sorted(os.listdir(folder.path(place))) if folder.path(place).is_dir() else ():
+                    if name.endswith(RECORD):
+                        found += self._in_file(kind, folder, place + from_disk(name))
+            with folder.open(LEDGER) as ledger:
+                while line := ledger.readline(MAX_JSON):
+                    file = _file.decode(line)
+                    found += self._in_fields(Kind.FILE, file.id, file.filename)
+        except (OSError, ValueError, RecursionError) as error:
+            raise DamagedBundle(f"can't read {root}: {error}") from None
+        return found
+
+    def _in_file(self, kind: Kind, folder: BagFolder, path: str) -> Iterator[Match]:
+        raw = folder.read(path, MAX_JSON)
+        view = _Definition.of(Record(kind=kind, id=SourceId(require_record(raw).id), raw=raw))
+        instructions, markdown = view.instructions, markdown_of(path)
+        if instructions is None and markdown:
+            with suppress(FileNotFoundError):
+                instructions = folder.read(markdown, MAX_JSON).decode(errors="replace")
+        return self._in_fields(kind, view.id, view.name, instructions=instructions)
 
     def _add(self, found: Capped[Match], kind: Kind, bundle: BundleReader, entry: IndexEntry) -> None:
         known = self._found.get((kind, entry.sha256))

@@ -38,8 +38,11 @@ class Group(msgspec.Struct, kw_only=True):
         names = [shortened(flat(name), _LONGEST_NAME) for name in self.items[:NAMED]]
         more = f" and {left} more" if (left := self.total - len(names)) > 0 and names else ""
         why = f" ({flat(self.why)})" if self.why else ""
-        text = shortened(f"{flat(self.title)}{': ' if names else ''}{', '.join(names)}{more}{why}", _LONGEST)
-        return f"{text})" if why and text.endswith("…") else text
+        said = f"{flat(self.title)}{': ' if names else ''}{', '.join(names)}{more}"
+        text = shortened(f"{said}{why}", _LONGEST)
+        # A reason that was cut keeps its brackets; one that is gone leaves none.
+        kept = text[len(said) :] if text.endswith("…") else ""
+        return text + ")" * (kept.count("(") - kept.count(")"))
 
 
 class Block(msgspec.Struct, kw_only=True):
@@ -67,6 +70,8 @@ class Block(msgspec.Struct, kw_only=True):
         self._show_details(console)
         console.verdict(str(self.verdict), self.exit_code, result=on_stdout)
         self._show_findings(console, console.result if on_stdout else console.say)
+        if on_stdout and console.json:
+            return  # the document has all of it
         for line in (*map(flat, self.facts), *self._group_lines(), *map(flat, self.places)):
             console.say(line)
         for command in self.commands:
@@ -87,6 +92,8 @@ class Block(msgspec.Struct, kw_only=True):
                 console.detail(flat(line))
 
     def _show_findings(self, console: Console, write: Callable[[str], None]) -> None:
+        if console.quiet:
+            return
         for line in islice(self.findings, None if console.verbose else SHOWN):
             write(f"  {flat(line) if console.verbose else shortened(flat(line), self.longest)}")
         if not console.verbose and (left := self.findings_total - SHOWN) > 0:
@@ -96,5 +103,4 @@ class Block(msgspec.Struct, kw_only=True):
         most = _GROUPS - 1 if self.findings_total else _GROUPS
         yield from (f"  {group}" for group in self.groups[:most])
         if left := self.groups[most:]:
-            total, reasons = sum(group.total for group in left), counted(len(left), "other reason")
-            yield f"  {total} more, for {reasons} (-v lists all)"
+            yield f"  {counted(sum(group.total for group in left), 'other item')} (-v lists all)"

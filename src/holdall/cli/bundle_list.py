@@ -47,9 +47,9 @@ _SECONDS = 5.0
 def command(console: Console, folders: tuple[Path, ...], grep: str | None) -> Outcome:
     """List the bundles of folders, newest first: time, source, contents, size, verdict, time of the last verify.
 
-    DIR is a folder (not its subfolders) or a bundle; default: archives, or the current folder if there is none. Reads
-    a few kilobytes of each new bundle, and keeps what it read in DIR/.holdall-list.json. To check a bundle for damage
-    use verify.
+    DIR is a folder (not what is below it) or a bundle; unpacked folders are listed too. Default: archives, or the
+    current folder if there is none. Reads a few kilobytes of each new bundle, and keeps what it read in
+    DIR/.holdall-list.json. To check a bundle for damage use verify.
 
     Exits 3 if a bundle is damaged or can't be read, 14 if --grep matches nothing.
     """
@@ -59,7 +59,7 @@ def command(console: Console, folders: tuple[Path, ...], grep: str | None) -> Ou
 
     search = BundleSearch(grep) if grep is not None else None
     folders = folders or (ARCHIVES if ARCHIVES.is_dir() else Path(),)
-    every = summaries(folders)
+    every = summaries(folders, unpacked=True)
     matches: dict[Path, Capped[Match]] = {}
     if search:
         every = list(_searched(console, every, search, matches))
@@ -91,8 +91,12 @@ def _searched(
     for one in found:
         if one.taken_at is not None:
             try:
-                with _processor_time(one, _SECONDS + one.size / 1e6), open_bundle(one.path) as bundle:
-                    matches[one.path] = search.matches(bundle)
+                with _processor_time(one, _SECONDS + one.size / 1e6):
+                    if one.is_folder:
+                        matches[one.path] = search.in_folder(one.path)
+                    else:
+                        with open_bundle(one.path) as bundle:
+                            matches[one.path] = search.matches(bundle)
             except BundleError as error:
                 one = msgspec.structs.replace(one, state=BundleState.DAMAGED, problem=error.message)
         progress.advance(files=1)
@@ -216,7 +220,7 @@ def _block(every: list[ListedBundle], hit: list[ListedBundle] | None, folders: t
     commands = [f"holdall verify {pasteable(one.path)}" for one in wrong[:1]]
     if whole and not wrong:
         # The newest: what it says of itself is proved, or is looked at.
-        verb = "inspect" if whole[0].verified_ok or hit is not None else "verify"
+        verb = "inspect" if whole[0].verified_ok or whole[0].is_folder or hit is not None else "verify"
         commands = [f"holdall {verb} {pasteable(whole[0].path)}"]
     if wrong:
         states = {state: sum(one.state == state for one in wrong) for state in ("damaged", "unreadable")}

@@ -13,7 +13,7 @@ from holdall.capped import Capped
 from holdall.cli import options
 from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 
 if TYPE_CHECKING:
     from holdall.bundle.texts import Joined
@@ -38,13 +38,20 @@ def command(console: Console, /, bundle: Path, patterns: tuple[str, ...], to: Pa
     """
     output, force, salvage, text = given["output"], given["force"], given["salvage"], given["text"]
     if (to is None) == (output is None):
-        raise UsageFault("can't extract: --to DIR or -o FILE is missing", hint="--to extracted")
+        raise UsageFault("can't extract: --to DIR or -o FILE is missing", hint="for example --to extracted")
     if salvage and text:
         raise UsageFault(
             "can't combine --salvage and --text: what is needed to join texts may be damaged", hint="--salvage"
         )
     if to is not None:
-        return _many(console, bundle, patterns, to, force=force, salvage=salvage, text=text)
+        try:
+            return _many(console, bundle, patterns, to, force=force, salvage=salvage, text=text)
+        except KeyboardInterrupt:
+            # What is salvaged without an index has no checksum by which a file could be known again.
+            replacing = " with --force" if salvage and not force else ""
+            raise Interrupted(
+                f"interrupted: files extracted so far are in {to}", hint=f"run the same command again{replacing}"
+            ) from None
     if len(patterns) != 1 or salvage:
         raise UsageFault("can't extract with -o: it takes exactly one pattern, and no --salvage", hint="--to DIR")
     return _one(console, bundle, patterns[0], output, force=force, text=text)

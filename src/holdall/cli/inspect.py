@@ -231,7 +231,7 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
         f"{count.files} {WORDS.get(each, each)}" for each, count in info.fidelities.items() if count.files
     )
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
-    console.result(f"{path}: {human_size(size)}, captured {_time(info.ended)}")
+    console.result(f"{path}: {human_size(size)}, exported {_time(info.ended)}")
     console.result(f"Source:  {', '.join([source.base_url, *filter(None, named)])}")
     console.result(f"Holds:   {holdings(counts, kinds)}{f' ({numbers})' if numbers else ''}")
     if console.verbose:

@@ -39,6 +39,7 @@ from holdall.version import __version__
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Backup and restore": {
         "export": ("holdall.cli.export", "Back up a project into one bundle file."),
+        "backup": ("holdall.cli.backup", "Back up several projects, unattended."),
         "plan": ("holdall.cli.plan", "Show what an import would do."),
         "import": ("holdall.cli.import_", "Restore a bundle into a project."),
         "clone": ("holdall.cli.clone", "Copy a project: export, then import."),
@@ -49,8 +50,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Bundles": {
         "list": ("holdall.cli.bundle_list", "List bundles, newest first, or search them."),
+        "prune": ("holdall.cli.prune", "Remove old bundles by a retention policy."),
         "inspect": ("holdall.cli.inspect", "Show the contents of a bundle."),
         "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
+        "diff": ("holdall.cli.diff", "Show what changed between bundles or live projects."),
         "extract": ("holdall.cli.extract", "Extract files from a bundle."),
         "supply": ("holdall.cli.supply", "Add your own originals to a bundle."),
         "unpack": ("holdall.cli.unpack", "Write a bundle as a folder, for git and backup programs."),
@@ -144,7 +147,7 @@ def run(argv: Sequence[str], console: Console) -> int:
         except BrokenPipeError:
             raise
         except Exception as error:  # the one broad except
-            return console.fail(*_as_ours(error, console))
+            return console.fail(*as_ours(error, console))
         if isinstance(returned, Outcome):
             return console.finish(returned)
         return returned if isinstance(returned, int) else 0
@@ -164,7 +167,7 @@ _OF_SANDBOX: dict[type, type[HoldallError]] = {
 }
 
 
-def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
+def as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
     """Map any error to one of holdall's, and to an exit code where that isn't the class's."""
     # A case for each class: which of them is meant is decided in their order, so they stand together.
     match error:

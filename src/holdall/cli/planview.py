@@ -83,7 +83,7 @@ def _shutdowns(prepared: Prepared, *, verbose: bool) -> Iterator[str]:
         yield from (one.text for one in found)
         return
     models = sum(len(one.models) for one in found)
-    yield f"{models} models shut down, {', '.join(found[0].models[:2])} first, on {found[0].on}"
+    yield f"{models} models will shut down, first {', '.join(found[0].models[:2])} on {found[0].on}"
 
 
 def _project(prepared: Prepared) -> str:

@@ -12,15 +12,17 @@ _EVERY = 10.0
 
 
 class ProgressLines(Meter):
-    """A line for each stage, then one every ten seconds at most."""
+    """A line for each stage, said once, then one every ten seconds at most."""
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float]) -> None:
         super().__init__(say, clock, _EVERY)
+        self._said: set[str] = set()
 
     def stage(self, title: str, *, things: str = "files") -> None:
-        is_new = title != self.title
         super().stage(title, things=things)
-        if is_new:
+        # Once, also where a stage comes back: a log is read, not watched.
+        if title not in self._said:
+            self._said.add(title)
             self._say(title)
 
     def show(self) -> None:

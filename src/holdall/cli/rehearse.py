@@ -29,11 +29,23 @@ _KEY = "sk-rehearsal-0001"
 def rehearse(
     console: Console, reader: BundleReader, *, search: bool, accept_known: bool
 ) -> tuple[dict[str, Any], Verdict]:
-    """Import the bundle into a sandbox on this machine, compare, print, and delete it all.
+    """As ``restore_and_compare``, and print. Returns the result for ``--json`` and the verdict."""
+    proof, unread = restore_and_compare(console, reader, search=search, accept_known=accept_known)
+    if unread:
+        console.say(f"{counted(unread, 'file')} can't be read by the sandbox (other servers may read them)")
+    block, verdict = proof_block(proof, f"a restored copy of {reader.path} with it")
+    block.show_line(console, f"{verdict} ({reader.path} restored and compared: {compared_objects(proof)})")
+    return {**proof_as_json(proof, verdict), "unread_by_sandbox": unread}, verdict
+
+
+def restore_and_compare(
+    console: Console, reader: BundleReader, *, search: bool, accept_known: bool
+) -> tuple[Proof, int]:
+    """Import the bundle into a sandbox on this machine, compare, and delete it all.
 
     Nothing of the user's settings is used: no key, no .env, no proxy. The sandbox's folder, with the contents in it,
-    is a temporary one (TMPDIR), deleted also where this process is killed. Returns the result for ``--json`` and the
-    verdict. Raises SandboxError.
+    is a temporary one (TMPDIR), deleted also where this process is killed. Returns the proof, and how many files the
+    sandbox can't read. Raises SandboxError.
     """
     from holdall.sandbox.server import Behaviour, Running
 
@@ -52,17 +64,13 @@ def rehearse(
         )
         work = rehearse_import(reader, wanted, QuietObserver(console), THIS_MACHINE, console.progress())
         try:
-            proof, unread = asyncio.run(_while_it_serves(sandbox, work))
+            found = asyncio.run(_while_it_serves(sandbox, work))
         except BaseException:
             if sandbox.failure:
                 raise sandbox.failure from sandbox.failure.__cause__
             raise
     console.close_progress()
-    if unread:
-        console.say(f"{counted(unread, 'file')} can't be read by the sandbox (other servers may read them)")
-    block, verdict = proof_block(proof, f"a restored copy of {reader.path} with it")
-    block.show_line(console, f"{verdict} ({reader.path} restored and compared: {compared_objects(proof)})")
-    return {**proof_as_json(proof, verdict), "unread_by_sandbox": unread}, verdict
+    return found
 
 
 async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:

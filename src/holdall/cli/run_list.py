@@ -12,7 +12,7 @@ from holdall.cli import options
 from holdall.cli.console import Console, Outcome, flat
 from holdall.cli.retyped import onward
 from holdall.cli.wrapping import shortened, table
-from holdall.errors import EXIT_DONE, EXIT_LOOK
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 
 if TYPE_CHECKING:
     from holdall.importer.verbs.list_runs import ListedRun
@@ -37,6 +37,8 @@ def command(console: Console, /, **given: Any) -> Outcome:
     from holdall.importer.verbs.list_runs import Standing, list_runs
 
     output = read_output_dir(console, given)
+    if output.exists() and not output.is_dir():
+        raise UsageFault(f"can't list the runs in {output}: not a folder", hint="use the --output-dir of your imports")
     found = list(list_runs(output))
     rows = [_row(one, verbose=console.verbose) for one in found]
     for one, line in zip(found, table(rows), strict=True):

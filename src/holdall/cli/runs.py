@@ -17,24 +17,21 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli.block import NAMED, Block, Group
+from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.compare import compare
-from holdall.cli.console import Console, Outcome, counted
+from holdall.cli.console import Console, Outcome, counted, flat
 from holdall.cli.folders import opened_folder
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
 from holdall.cli.retyped import again, onward
 from holdall.cli.subprocesses import on_signal
-from holdall.cli.views import loss_lines, losses_as_json, verdict_as_json, weighed_groups
+from holdall.cli.views import loss_lines, losses_as_json, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verification import verified
-
-# How many of one sort the terminal shows. `verify` lists all findings, mapping.json all duplicates.
-_SHOWN = 20
 
 THIS_MACHINE = verb.Machine(now=time.time, run=lambda: secrets.token_hex(3), operation=lambda: secrets.token_hex(8))
 
@@ -105,9 +102,9 @@ def open_verified(console: Console, bundle: Path, *, action: str = "import") -> 
     ):
         console.close_progress()
         if reader is None:
-            for finding in verdict.findings[:_SHOWN]:
-                console.warn(f"  {finding.code}: {finding.message}")
-            found = counted(len(verdict.findings), "finding")
+            lines = (flat(f"{finding.code}: {finding.message}") for finding in verdict.findings)
+            show_first(console.say, lines, verdict.findings.total, limit=None if console.verbose else SHOWN)
+            found = counted(verdict.findings.total, "finding")
             hint = f"holdall verify {pasteable(bundle)} lists all findings"
             if file is None:
                 hint += f"; holdall extract {pasteable(bundle)} --salvage --to FOLDER recovers intact files"

@@ -43,7 +43,7 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
 
     target = _target(bundle, output)
     with Originals(originals) as found:
-        console.say(f"{counted(found.files, 'file')} below {originals}")
+        console.say(f"Searched {counted(found.files, 'file')} in {originals}")
         notes = [f"note: {note}" for note in found.notes()]
         show_first(console.warn, notes, len(notes), limit=None if console.verbose else NAMED, indent="")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
@@ -105,5 +105,5 @@ def _fact(supplied: Supplied) -> str:
     if not supplied.wanted:
         return "Nothing to supply: the bundle has the original of every file"
     if supplied.bundle is None:
-        return f"Nothing written: none of the {supplied.wanted} wanted files was found"
+        return f"Nothing written: no original found for {counted(supplied.wanted, 'file')}"
     return f"{supplied.supplied} of {supplied.wanted} files supplied, {human_size(supplied.size)}"

@@ -128,9 +128,7 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
     mistakes = Mistakes()
     against, sha256 = given["against"], given["sha256"]
     if given["search"] and not (against or given["rehearse"]):
-        mistakes.add(
-            UsageFault("--search needs --against dst or --rehearse", hint="use it with --against dst or --rehearse")
-        )
+        mistakes.add(UsageFault("--search needs --against dst or --rehearse"))
     # A part of a digest proves nothing.
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
@@ -203,7 +201,7 @@ def _block(verdict: Verification, is_folder: bool) -> Block:
         commands=[f"holdall plan {pasteable(verdict.path)}" if is_folder else _way_on(verdict)],
     )
     if not verdict.is_named:
-        block.verdict = f"NOT THE FILE NAMED: its sha256 is {verdict.sha256}, expected {verdict.named}"
+        block.verdict = f"WRONG FILE: sha256 is {verdict.sha256}, expected {verdict.named}"
         block.exit_code, block.commands = verdict.exit_code, []
     return block
 

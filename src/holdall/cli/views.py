@@ -164,7 +164,7 @@ def _numbered(wanted: Iterable[Wanted], width: int) -> Iterator[str]:
 def _wanted(wanted: Wanted) -> str:
     name = flat(wanted.filename or "(no name)")
     size = human_size(wanted.size) if wanted.size is not None else "size unknown"
-    has = "missing" if wanted.fidelity != "text" else "text truncated" if wanted.truncated else "only its text"
+    has = "missing" if wanted.fidelity != "text" else "text truncated" if wanted.truncated else "text only"
     if wanted.doubt:
         has += f" (uncertain text: {flat(wanted.doubt)})"
     gone = ", deleted at the source" if wanted.gone else ""

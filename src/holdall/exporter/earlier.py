@@ -106,7 +106,7 @@ class Parent(Closing):
                 line = self._known.get("line", finding.id, LedgerLine)
                 if line is None or isinstance(finding, Doubtful):
                     return line is not None and bool(line.doubt)
-                return _worth(line.fidelity, line.truncated) <= _worth(finding.fidelity, finding.truncated)
+                return worth(line.fidelity, line.truncated) <= worth(finding.fidelity, finding.truncated)
             why = reason(finding, Policy())
             return why is not None and bool(self._known.get("loss", same_loss(line_of(finding, why)), bool))
         except BundleError:
@@ -186,8 +186,8 @@ def _same_source(one: Source, other: Source) -> bool:
     return one.label == other.label
 
 
-def _worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:
-    """Higher is better."""
+def worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:
+    """What a content is worth: higher is better."""
     return -_FIDELITIES.index(fidelity), not truncated
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.dumps import Dump
-from holdall.errors import AuthenticationFailed, UsageFault
+from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
 from holdall.graph import called, callee_names, users_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
@@ -224,7 +224,7 @@ def _refuse_without_key(start: Roots, picked: Iterable[DefinitionView]) -> None:
 
 
 def refuse_nothing(definitions: Definitions, start: Roots) -> None:
-    """Raise UsageFault if there is nothing to export."""
+    """Raise NothingThere if there is nothing to export."""
     if any(definitions.all()) or definitions.files:
         return
     what = (
@@ -232,7 +232,7 @@ def refuse_nothing(definitions: Definitions, start: Roots) -> None:
         if start.assistants
         else "agents, no vector stores and no files of purpose " + ", ".join(KNOWLEDGE)
     )
-    raise UsageFault(
+    raise NothingThere(
         f"nothing to export: the project has no {what}",
         hint="check that this is the right key; --unused also exports vector stores and files that no assistant uses",
     )

@@ -313,9 +313,7 @@ class _Pack(Closing):
 def _merged(by_id: Sorter) -> Iterator[_Item]:
     """What is known of each file, in one."""
     for _, found in groupby(by_id, key=itemgetter(0)):
-        merged = _Item()
+        fields: dict[str, object] = {}
         for _, data in found:
-            item = msgspec.json.decode(data, type=_Item)
-            changes = {name: value for name, value in msgspec.structs.asdict(item).items() if value}
-            merged = msgspec.structs.replace(merged, **changes)
-        yield merged
+            fields |= msgspec.json.decode(data)
+        yield msgspec.convert(fields, _Item)

@@ -254,7 +254,8 @@ def _require_ours(root: Path) -> None:
             return
         if not root.is_dir():
             raise AlreadyExists(f"can't write {root}: it is a file", hint="name a folder")
-        if (root / RECORDS).exists() or (root / UNFINISHED).exists():
+        # A file of one of these names may be anybody's.
+        if all((root / name).exists() for name in (RECORDS, layout.INFO, layout.BAGIT)) or (root / UNFINISHED).exists():
             return
         others = [name for name in (item.name for item in root.iterdir()) if not name.startswith(".")]
     if others:

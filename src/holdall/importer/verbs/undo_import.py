@@ -55,7 +55,10 @@ def find_run(output: Path, run: str) -> Path:
     if run == LATEST:
         if found := past_runs(output):
             return found[-1].folder
-        raise UsageFault(f"can't undo the latest run: no runs in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)")
+        raise UsageFault(
+            f"can't undo the latest run: no runs in {output / 'runs'}",
+            hint="name another folder with --output-dir or OUTPUT_DIR",
+        )
     for folder in (output / "runs" / run, Path(run)):
         if (folder / JOURNAL).is_file():
             return folder

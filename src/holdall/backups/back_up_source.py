@@ -1,0 +1,292 @@
+"""Backs up one source: export beside the folder, compare with the newest good bundle, then into the folder.
+
+Nothing in the folder changes before the new bundle is whole and has lost no more than the policy allows. A run that is
+killed leaves an unfinished bundle, which the next one resumes, or a bundle in the folder that nobody was told of: the
+next run takes the one before for the newest good one, so that no new loss goes unsaid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from holdall.backups.backup_config import BackupSource, every
+from holdall.backups.folder_record import note_verification, stamp_at
+from holdall.backups.listing import ListedBundle, summaries
+from holdall.backups.shrinkage import shrinkages
+from holdall.backups.source_report import SourceReport, described, shrunken
+from holdall.backups.source_state import SourceFolder, load_state
+from holdall.bundle.durable import cannot_write, reading, rename_durably
+from holdall.bundle.layout import SUFFIX, Capture, source_identity
+from holdall.bundle.layout import Source as BundleSource
+from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.dumps import read_dumps
+from holdall.endpoint import Endpoint, endpoint
+from holdall.errors import AuthenticationFailed, DamagedBundle, HoldallError, NothingThere, PermissionDenied
+from holdall.exporter.earlier import where_to_write
+from holdall.exporter.fallbacks import Fallbacks
+from holdall.exporter.report import ExportReport, Policy
+from holdall.exporter.roots import Roots
+from holdall.exporter.run_export import ExportOptions, export
+from holdall.model import Fidelity
+from holdall.progress import Progress
+from holdall.remote.client import Account
+from holdall.safe_open import read_regular
+from holdall.selection import Selection
+from holdall.verdict import Verdict
+from holdall.verification import verified, verify
+
+
+class BackupMachine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run needs of the machine. ``now`` gives Unix seconds, ``token`` a random word; ``rehearse`` restores a
+    verified bundle into a sandbox and compares; ``explain`` makes one of our errors of any error."""
+
+    now: Callable[[], float]
+    token: Callable[[], str]
+    environ: Mapping[str, str]
+    rehearse: Callable[[BundleReader], Verdict]
+    explain: Callable[[Exception], HoldallError]
+
+
+class BackUpSource:
+    """One source in one run. ``back_up`` is called once, while ``folder`` is open."""
+
+    def __init__(
+        self,
+        source: BackupSource,
+        bundles: Path,
+        folder: SourceFolder,
+        machine: BackupMachine,
+        progress: Progress,
+        *,
+        accept_shrink: bool,
+    ) -> None:
+        self._source, self._bundles, self._folder = source, bundles, folder
+        self._machine, self._progress = machine, progress
+        self._accept_shrink = accept_shrink
+        self.state = load_state(bundles, source.name)
+
+    def back_up(self) -> SourceReport:
+        """Do all that is due. Raises HoldallError where there is no new backup."""
+        self._folder.clear()
+        there = self._listed()
+        earlier = self._newest_good(there)
+        try:
+            exported = asyncio.run(self._export(earlier))
+        except (NothingThere, PermissionDenied) as error:
+            if earlier is None or self._accept_shrink:
+                raise
+            return self._lost_all(earlier, error)
+        shrunk, excess = self._shrinkage(earlier, exported)
+        if excess and not self._accept_shrink:
+            self._folder.clear()
+            return shrunken(self._source.name, excess)
+        report = self._reported(exported, shrunk)
+        if exported.unchanged_since is None:
+            report = replace(report, bundle=str(self._put_into_folder(exported.bundle)))
+        self._succeed(report)
+        return self._prove(report)
+
+    def _lost_all(self, earlier: Path, error: HoldallError) -> SourceReport:
+        """The result where nothing, or not all, can be read any more that could be read once."""
+        if isinstance(error, PermissionDenied):
+            report = shrunken(self._source.name, [])
+            return replace(report, verdict=f"SHRUNK: {error.message}", error=described(error))
+        with open_bundle(earlier) as reader:
+            shrunk = [str(one) for one in shrinkages(reader, None)]
+        return replace(shrunken(self._source.name, shrunk), error=described(error))
+
+    # -- what is there -------------------------------------------------------------------------------
+
+    def _listed(self) -> list[ListedBundle]:
+        """The source's bundles, the newest first."""
+        identity = source_identity(BundleSource(base_url="", label=self._source.name))
+        return [one for one in summaries([self._bundles]) if one.source_identity == identity]
+
+    def _newest_good(self, there: Iterable[ListedBundle]) -> Path | None:
+        for one in there:
+            if one.path.name == self.state.unreported or one.verified_ok is False:
+                continue
+            if verify(one.path, quick=True).whole:
+                return one.path
+            self._progress.note(f"{one.path} is damaged and not used")
+        return None
+
+    # -- export --------------------------------------------------------------------------------------
+
+    async def _export(self, earlier: Path | None) -> ExportReport:
+        source, now = self._source, self._machine.now
+
+        def target(capture: Capture) -> Path:
+            fresh = self._folder.path / self._fresh_name(int(now()))
+            path, _ = where_to_write(fresh, capture, named=False, resume=True, now=now())
+            return path
+
+        async with Account(
+            self._endpoint(), side="source", concurrency=source.concurrency, progress=self._progress
+        ) as account:
+            return await export(
+                account,
+                target,
+                self._export_options(),
+                clock=now,
+                parent=lambda path, capture: earlier,
+                force=False,
+                progress=self._progress,
+            )
+
+    def _endpoint(self) -> Endpoint:
+        source = self._source
+        key = self._machine.environ.get(source.key_env, "") if source.key_env else "(none)"
+        if not key:
+            raise AuthenticationFailed(
+                f"no key for {source.where}: {source.key_env} is not set", hint=f"set {source.key_env}"
+            )
+        return endpoint(
+            key,
+            source.base_url,
+            organization=source.organization,
+            project=source.project,
+            token_command=source.token_command,
+            insecure_http=source.insecure_http,
+            names=source.names(),
+        )
+
+    def _export_options(self) -> ExportOptions:
+        source, dumps = self._source, []
+        for name in source.from_dump:
+            with reading(Path(name)):
+                dumps.append((name, read_regular(name)))
+        lowest = Fidelity.UNAVAILABLE if source.min_fidelity == "any" else Fidelity(source.min_fidelity)
+        return ExportOptions(
+            start=Roots(
+                selection=Selection(only=tuple(source.only), exclude=tuple(source.exclude)),
+                file_search=source.file_search,
+                code_interpreter=source.code_interpreter,
+                assistants=source.assistants,
+                unused=source.unused,
+                dump=read_dumps(dumps) if dumps else None,
+            ),
+            label=source.name,
+            fallbacks=Fallbacks(
+                originals=Path(source.originals) if source.originals else None,
+                containers=f"holdall-backup-{self._machine.token()}" if source.via_container else None,
+            ),
+            policy=Policy(min_fidelity=lowest, allow_missing=frozenset(source.allow_missing)),
+            accept_known_losses=True,
+            skip_if_unchanged=source.skip_if_unchanged,
+        )
+
+    def _fresh_name(self, now: int) -> str:
+        """A file name that no bundle of the folder has."""
+        stem, number = f"{self._source.name}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}", 1
+        name = f"{stem}{SUFFIX}"
+        while (self._bundles / name).exists():
+            number += 1
+            name = f"{stem}-{number}{SUFFIX}"
+        return name
+
+    # -- into the folder -----------------------------------------------------------------------------
+
+    def _shrinkage(self, earlier: Path | None, exported: ExportReport) -> tuple[list[str], list[str]]:
+        """What disappeared since the newest good bundle, and what of it is too much."""
+        if earlier is None or exported.unchanged_since is not None:
+            return [], []
+        with open_bundle(earlier) as old, open_bundle(exported.bundle) as new:
+            found = shrinkages(old, new)
+        return [str(one) for one in found], [str(one) for one in found if one.share > self._source.max_shrink]
+
+    def _put_into_folder(self, bundle: Path) -> Path:
+        target = self._bundles / bundle.name
+        # Written before, or a run that is killed between the two would leave losses that count as known.
+        self.state = replace(self.state, unreported=target.name)
+        self._folder.save(self.state)
+        try:
+            rename_durably(bundle, target, force=False)
+        except OSError as error:
+            raise cannot_write(target, error) from None
+        return target
+
+    def _reported(self, exported: ExportReport, shrunk: list[str]) -> SourceReport:
+        losses, accepted = (sum(each.values()) for each in (exported.verdict.counts, exported.verdict.accepted))
+        return SourceReport(
+            source=self._source.name,
+            verdict=str(exported.verdict),
+            exit_code=exported.verdict.exit_code,
+            bundle=str(exported.bundle),
+            unchanged=exported.unchanged_since is not None,
+            bytes=exported.size,
+            sha256=exported.sha256,
+            counts=exported.counts,
+            files=exported.fidelities,
+            losses=losses,
+            new_losses=losses - accepted,
+            shrunk=shrunk,
+            reused=exported.taken,
+            parent=str(exported.parent) if exported.parent else None,
+        )
+
+    def _succeed(self, report: SourceReport) -> None:
+        self.state = replace(
+            self.state,
+            succeeded=int(self._machine.now()),
+            bytes=report.bytes,
+            files=report.files,
+            losses=report.losses,
+            new_losses=report.new_losses,
+        )
+
+    # -- proofs --------------------------------------------------------------------------------------
+
+    def _prove(self, report: SourceReport) -> SourceReport:
+        """Rehearse and verify what is due: each the bundle for which that is longest ago, those first for which it
+        never was."""
+        for rehearse, period in ((True, self._source.rehearse), (False, self._source.verify)):
+            done = self.state.rehearsed if rehearse else self.state.verified
+            seconds, now = every(period), self._machine.now()
+            if seconds is None or (done is not None and now - done < seconds):
+                continue
+            there = self._listed()
+            if there:
+                ago = self._rehearsed_at if rehearse else self._verified_at
+                chosen = min(there, key=lambda one: (ago(one), one.taken_at or 0))
+                report = self._proved(report, chosen, rehearse=rehearse)
+        return report
+
+    def _rehearsed_at(self, bundle: ListedBundle) -> float:
+        return self.state.rehearsals.get(bundle.seal or "", 0)
+
+    def _verified_at(self, bundle: ListedBundle) -> float:
+        return max(self.state.verifications.get(bundle.seal or "", 0), bundle.verified_at or 0)
+
+    def _proved(self, report: SourceReport, bundle: ListedBundle, *, rehearse: bool) -> SourceReport:
+        path, now = bundle.path, int(self._machine.now())
+        before = stamp_at(path)
+        with verified(path, keep=rehearse, progress=self._progress) as (found, reader):
+            note_verification(path, before, ok=found.whole, now=now)
+            if reader is None:
+                return replace(
+                    report,
+                    exit_code=max(report.exit_code, DamagedBundle.exit_code),
+                    verdict=f"DAMAGED: {path.name}: {found.findings[0].message}",
+                    verified=str(path),
+                )
+            self.state = self.state.verifying(bundle.seal or "", now)
+            report = replace(report, verified=str(path))
+            if not rehearse:
+                return report
+            copied = self._machine.rehearse(reader)
+        report = replace(report, rehearsed=str(path))
+        if copied.exit_code:
+            return replace(
+                report,
+                exit_code=max(report.exit_code, copied.exit_code),
+                verdict=f"{report.verdict}; {path.name} restored: {copied}",
+            )
+        self.state = self.state.rehearsing(bundle.seal or "", now)
+        return report

@@ -1,0 +1,72 @@
+"""The Prometheus textfile of `holdall backup`: all sources of a config, from what is remembered of each.
+
+It is made anew of the remembered states whenever a source ended, so runs of some of the sources, also at the same
+time, leave the values of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from holdall.backups.backup_config import BackupConfig
+from holdall.backups.source_state import SourceState, load_state
+from holdall.bundle.durable import write_whole
+from holdall.model import Fidelity
+
+_HELP = {
+    "last_success_timestamp_seconds": "When the last good backup ended.",
+    "last_run_timestamp_seconds": "When the last run ended, good or not.",
+    "last_run_exit_code": "Exit code of the last run; 0 is good.",
+    "last_run_duration_seconds": "Duration of the last run.",
+    "bundle_bytes": "Size of the bundle of the last good backup.",
+    "files": "Files of the last good backup, by fidelity.",
+    "losses": "What the project had and the last good backup lacks.",
+    "new_losses": "Losses of the last good backup that the one before did not have.",
+    "last_proof_timestamp_seconds": "When a bundle of the source was last verified or rehearsed.",
+    "last_proof_age_seconds": "Seconds since then, when this file was written.",
+}
+
+
+def write_metrics(config: BackupConfig, now: float) -> None:
+    """Replace the config's textfile, atomically; nothing without one. ``now`` in Unix seconds. Raises CannotWrite."""
+    written = None
+    # Another run may have replaced it by values that it read before this one's were there, or the other way round.
+    while config.metrics and (fresh := rendered(_states(config), now)) != written:
+        write_whole(config.metrics, fresh.encode())
+        written = fresh
+
+
+def _states(config: BackupConfig) -> dict[str, SourceState]:
+    return {one.name: load_state(config.folder, one.name) for one in config.sources}
+
+
+def rendered(states: Mapping[str, SourceState], now: float) -> str:
+    """The text for these sources. A source that never ran has no values, and one that never succeeded none of a
+    success."""
+    lines: dict[str, list[str]] = {name: [] for name in _HELP}
+    for source, state in states.items():
+        for name, labels, value in _values(state, now):
+            more = "".join(f',{key}="{said}"' for key, said in labels.items())
+            lines[name].append(f'holdall_{name}{{source="{source}"{more}}} {value}\n')
+    return "".join(
+        f"# HELP holdall_{name} {_HELP[name]}\n# TYPE holdall_{name} gauge\n{''.join(found)}"
+        for name, found in lines.items()
+        if found
+    )
+
+
+def _values(state: SourceState, now: float) -> Iterator[tuple[str, Mapping[str, str], float | int]]:
+    if state.ran is not None:
+        yield "last_run_timestamp_seconds", {}, state.ran
+        yield "last_run_exit_code", {}, state.exit_code
+        yield "last_run_duration_seconds", {}, state.seconds
+    if state.succeeded is not None:
+        yield "last_success_timestamp_seconds", {}, state.succeeded
+        yield "bundle_bytes", {}, state.bytes
+        for fidelity in Fidelity:
+            yield "files", {"fidelity": fidelity.value}, state.files.get(fidelity.value, 0)
+        yield "losses", {}, state.losses
+        yield "new_losses", {}, state.new_losses
+    if state.verified is not None:
+        yield "last_proof_timestamp_seconds", {}, state.verified
+        yield "last_proof_age_seconds", {}, max(0, int(now) - state.verified)

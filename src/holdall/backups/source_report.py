@@ -1,0 +1,71 @@
+"""The result of one run and source: what its JSON line says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError
+
+
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one source in one run.
+
+    ``verdict`` is a sentence, ``exit_code`` what a run of this source alone ends in. ``ended`` is an ISO time, UTC;
+    ``seconds`` the duration. ``bundle`` is the path of the newest bundle where the run succeeded, None where nothing
+    was put into the folder; ``unchanged`` says that it is an earlier one. ``bytes`` is its size, ``sha256`` None where
+    it is unchanged. ``counts`` are the objects by kind, ``files`` their number by fidelity. ``losses`` counts all that
+    the project had and the bundle lacks, ``new_losses`` those that the newest good backup had not. ``shrunk`` says
+    what disappeared, whether or not it was too much. ``verified`` and ``rehearsed`` are bundles that were proved in
+    this run. ``error`` says what stopped the work.
+    """
+
+    source: str
+    ended: str = ""
+    verdict: str
+    exit_code: int
+    seconds: float = 0.0
+    bundle: str | None = None
+    unchanged: bool = False
+    bytes: int = 0
+    sha256: str | None = None
+    counts: dict[str, int] = {}
+    files: dict[str, int] = {}
+    losses: int = 0
+    new_losses: int = 0
+    shrunk: list[str] = []
+    reused: int = 0
+    parent: str | None = None
+    verified: str | None = None
+    rehearsed: str | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a good backup of this run."""
+        return self.bundle is not None
+
+
+def failed(source: str, error: HoldallError) -> SourceReport:
+    """The result of a source whose backup was stopped by an error."""
+    return SourceReport(
+        source=source,
+        verdict=f"FAILED: {error.message}",
+        exit_code=error.exit_code,
+        error=described(error),
+    )
+
+
+def described(error: HoldallError) -> dict[str, Any]:
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def shrunken(source: str, shrunk: list[str]) -> SourceReport:
+    """The result of a source that has lost too much."""
+    return SourceReport(source=source, verdict=f"SHRUNK: {'; '.join(shrunk)}", exit_code=EXIT_LOOK, shrunk=shrunk)
+
+
+def exit_code_of(reports: list[SourceReport]) -> int:
+    """That of the run: the highest of its sources'."""
+    return max((one.exit_code for one in reports), default=EXIT_DONE)
