@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -15,6 +19,7 @@ from holdall.errors import HoldallError
 from holdall.folder.pack_folder import pack, packed
 from holdall.folder.write_folder import unpack
 from holdall.sandbox.server import Running
+from holdall.verification import verified
 from tests.bundle.packing import File
 from tests.bundle.packing import pack as make
 from tests.cli.terminal import Terminal
@@ -294,6 +299,56 @@ def test_from_git_to_a_project_with_one_edit(box: Running, monkeypatch: pytest.M
     assert done.code == 33
     assert "instructions" in done.out
     assert "tools" not in done.document["error"]["message"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(2, 40))])
+def test_whatever_is_done_to_a_folder_is_told_and_repaired(
+    bundle: Path, folder: Path, tmp_path: Path, seed: int
+) -> None:
+    """Files are lost, cut, flipped, filled, replaced by links; then an unpack has all of it right again."""
+    choose = Random(seed)
+    whole = files(folder)
+    for name in choose.sample(sorted(whole.keys() - {".gitattributes"}), 4):
+        path, data = folder / name, bytearray(whole[name])
+        at, to = sorted(choose.choices(range(len(data) + 1), k=2))
+        match choose.randrange(6):
+            case 0:
+                path.unlink()
+                continue
+            case 1:
+                path.unlink()
+                path.symlink_to("/etc/passwd")
+                continue
+            case 2:
+                del data[at : min(to, at + 50)]
+            case 3:
+                data[at:at] = choose.choice([b"\xff", b"{", b"[" * 5000, b'"', b"\n", b"1e999", b"\\ud800", b"\0"])
+            case 4:
+                del data[at:]
+            case _:
+                data[at : at + 1] = bytes([choose.randrange(256)])
+        path.write_bytes(data)
+    # Also where the checksums were made to fit.
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("holdall.json", "manifest-sha256.txt", "records.jsonl")
+        if (folder / name).exists() and seed % 2
+    ]
+    if lines:
+        (folder / "tagmanifest-sha256.txt").write_text("".join(lines))
+    with suppress(HoldallError), packed(folder) as found:
+        if found.file:
+            verify_open(folder, found.file)
+    for name in ("holdall.json", "records.jsonl", "bagit.txt"):  # what says that it is ours
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_bytes(b"")
+    assert unpacked(bundle, folder, force=True) == whole
+    assert digests_of_folder(folder) == digests(bundle)
+
+
+def verify_open(folder: Path, file: BufferedReader) -> None:
+    with verified(folder, file=file):
+        pass
 
 
 def test_a_damaged_folder_ends_every_command_with_its_finding(

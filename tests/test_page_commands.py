@@ -49,6 +49,13 @@ NOT_RUN = [
     ("", "docker ", "needs Docker"),
     ("", "bash .ci/run", "is what runs this"),
     ("CONTRIBUTING.md", "git clone ", "needs the address of a repository"),
+    (
+        "backups.md",
+        "restic backup ",
+        "needs a repository, and a program that may be newer; tests/test_dedup.py has one",
+    ),
+    ("backups.md", "set -o pipefail", "needs age, rclone and a place to store; tests/cli/test_piped.py pipes"),
+    ("backups.md", "aws ", "needs an account of somebody's"),
     ("commands.md", '{"schema"', "a document, no command"),
     ("commands.md", "INCOMPLETE: 13 files missing\n", "a screen"),
     ("commands.md", "! Tuned: ", "a screen"),
@@ -277,7 +284,11 @@ def fast_or_thorough() -> Iterator[Any]:
 
 def needs(commands: Sequence[Command]) -> list[str]:
     """Programs that these commands start and that this machine lacks."""
-    words = {word for command in commands for word in re.findall(r"^(?:curl|zstd|tar|sha256sum|fish)\b", command.line)}
+    words = {
+        word
+        for command in commands
+        for word in re.findall(r"^(?:curl|zstd|tar|sha256sum|fish|ssh-keygen)\b", command.line)
+    }
     words |= {"zstd"} if any("--zstd" in command.line for command in commands) else set()
     return [word for word in words if shutil.which(word) is None]
 
@@ -299,7 +310,7 @@ def test_what_is_not_run_is_said_with_its_reason_and_nothing_else_is() -> None:
     used = {block.not_run for block in everything}
     # Ways to install that a page may offer.
     assert [why for _, start, why in NOT_RUN if why not in used and start not in ("pipx install ", "uvx ")] == []
-    programs = r"(\$ )?(([A-Z_]+=\S+ )*(holdall|python|curl|tar|export|echo|mkdir|cd|man)\b)"
+    programs = r"(\$ )?(([A-Z_]+=\S+ )*(holdall|python|curl|tar|export|echo|mkdir|cd|man|ssh-keygen)\b)"
     strange = [block for block in everything if not block.not_run and not re.match(programs, block.text)]
     assert strange == [], "run it, or say in NOT_RUN why not"
 

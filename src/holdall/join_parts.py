@@ -51,6 +51,23 @@ def is_text_name(filename: str) -> bool:
     return bool(dot and stem) and extension.lower() in _TEXT_NAMES
 
 
+def copy_names(name: str, *, is_text: bool) -> list[str]:
+    """The names that a copy of a file may be given, in the order in which they are tried. ``is_text``: its text is all
+    that there is of it.
+
+    Servers go by a name's ending, whatever is in the file, and some know no ending in upper case: so its own name,
+    that with the ending in lower case, and last the one that says text.
+
+    >>> copy_names("A.PDF", is_text=False), copy_names("A.PDF", is_text=True)
+    (['A.PDF', 'A.pdf', 'A.PDF.txt'], ['A.PDF.txt'])
+    """
+    stem, dot, ending = name.rpartition(".")
+    lower = f"{stem}.{ending.lower()}" if stem and dot else name
+    text = lower if lower.endswith(".txt") else f"{name}.txt"
+    own = [] if is_text and not is_text_name(name) else [name, lower]
+    return list(dict.fromkeys([*own, text]))
+
+
 def comparable_size(filename: str | None, size: int | None) -> int | None:
     """``size``, a file's bytes, where the whole text of a file of that name must have as many; else None."""
     markup = (filename or "").rpartition(".")[2].lower() in _MARKUP_NAMES

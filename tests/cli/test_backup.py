@@ -172,7 +172,7 @@ def test_only_and_shards_choose_sources(backups: Backups) -> None:
 
 
 def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Backups) -> None:
-    backups.configure("[keep]\nlast = 1", names=["p01"])
+    backups.configure(names=["p01"])
     with Hand(backups.box.url, key("p01")) as hand:
         made = fill(hand, 6)
         assert backups().code == 0
@@ -181,7 +181,7 @@ def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Bac
             hand.delete(f"/files/{file}")
         done = backups()
         line = backups.lines(done)["p01"]
-        assert (done.code, line["bundle"], line["pruned"]) == (3, None, [])
+        assert (done.code, line["bundle"]) == (3, None)
         assert line["verdict"] == "SHRUNK: 3 of 6 files gone"
         assert snapshot(backups.folder) == there
         assert backups("--accept-shrink").code == 0
@@ -252,10 +252,12 @@ main()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
+# The sandbox was sending when its client was killed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killed_while_contents_come_it_resumes(backups: Backups) -> None:
     backups.configure(names=["p01"])
     with Hand(backups.box.url, key("p01")) as hand:
-        made = fill(hand, 4, 3 << 20)
+        made = fill(hand, 4, 2 << 20)
     backups.box.fault(Slow(seconds=600), "GET", f"/files/{made[-1]}/content")
     with backups.process("-m", "holdall") as child:
         journals: list[Path] = []

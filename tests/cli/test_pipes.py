@@ -68,6 +68,7 @@ def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Te
         ["verify", "--quick", "ODD"],
         ["inspect", "ODD"],
         ["list", "ODD"],
+        ["diff", "ODD", "ODD", "--env-file", "none"],
         ["extract", "ODD", "--to", "out"],
         ["extract", "--salvage", "ODD", "--to", "out"],
         ["supply", "ODD", "--originals", "folder"],

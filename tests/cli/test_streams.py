@@ -89,7 +89,9 @@ def commands(bundle: Path) -> dict[str, str]:
         "import": f"import --env-file none {bundle}",
         "against": f"verify --against dst --env-file none {bundle}",
         "runs": "runs --env-file none",
+        "diff": f"diff {bundle} {bundle} --env-file none",
         "list": f"list {bundle} --grep .",
+        "prune": f"prune {bundle.parent} --keep-last 99",
         "remap": "remap out/mapping.json extracted",
         "undo": "undo --env-file none --yes latest",
         "clone": "clone --env-file none",
@@ -233,7 +235,9 @@ def test_too_few_open_files_for_a_sandbox(bundle: Path, shell: Shell, command: s
 @pytest.mark.parametrize(
     ("limit", "names"),
     [
-        (120, ["rehearse --json", "verify --json"]),
+        # Where a new thread finds no memory at all, CPython 3.11 waits for it without end: a rehearsal, which starts
+        # many, is tried on demand.
+        (120, ["verify --json"]),
         *(pytest.param(limit, [], marks=pytest.mark.slow) for limit in (80, 120, 200, 400)),
     ],
 )

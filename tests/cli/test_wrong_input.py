@@ -35,7 +35,9 @@ NOT_BUNDLES = ["gone.tar.zst", "empty.tar.zst", "cut.tar.zst", "flipped.tar.zst"
                "zipped.zip", "dump.json", "gonefolder/b.tar.zst", "été.tar.zst"]  # fmt: skip
 ON_BUNDLES = {
     "inspect": ["inspect", "BUNDLE"],
+    "diff": ["diff", "good.tar.zst", "BUNDLE", "--env-file", "none"],
     "list": ["list", "BUNDLE", "--grep", "nothing like it"],
+    "backup": ["backup", "--config", "BUNDLE"],
     "html": ["inspect", "BUNDLE", "--html", "page.html"],
     "verify": ["verify", "BUNDLE"],
     "complete": ["verify", "BUNDLE", "--complete"],
@@ -57,6 +59,7 @@ ACCOUNTS: dict[str, list[str]] = {
     "clone": ["clone", "--dry-run"],
     "against": ["verify", "good.tar.zst", "--against", "dst"],
     "undo": ["undo", "latest", "--yes"],
+    "diff": ["diff", "src:", "dst:"],
     "doctor": ["doctor"],
 }
 SETTINGS: dict[str, dict[str, str]] = {
@@ -107,6 +110,11 @@ OTHERS: list[list[str]] = [
     ["verify", "good.tar.zst", "--against", "src"],
     ["extract", "good.tar.zst", "*.nothing", "--to", "nothing"],
     ["extract", "good.tar.zst", "--to", "text.tar.zst"],
+    ["prune", "gone", "--keep-last", "1"],
+    ["prune", "good.tar.zst", "--keep-last", "1"],
+    ["prune", "x" * 300, "--keep-last", "1"],
+    ["prune", "folder"],
+    ["prune", "folder", "--keep-last", "-2", "--keep-within", "7w"],
     ["supply", "good.tar.zst", "--originals", "gone"],
     ["supply", "good.tar.zst", "--originals", "folder", "-o", "good.tar.zst"],
     *(["undo", "--env-file", "none", "--yes", run] for run in ("latest", "", "2026", "folder", "good.tar.zst", "ü")),

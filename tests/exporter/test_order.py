@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.project import Hand
 from tests.sweep import sweep
+from tests.test_kill_import import environment
 
 KEY = "sk-source-0001"
 
@@ -131,6 +135,40 @@ def test_stopped_and_resumed(
         assert holdall("export", "-o", "2.tar.zst", "--parent", "none", "--concurrency", "4").code == 15
     made(holdall("export", "-o", "2.tar.zst", "--parent", "none", "--concurrency", "16"))
     assert frames("1.tar.zst") == frames("2.tar.zst")
+
+
+# An export that is killed at its 25th content; the first 20 are durable by then.
+KILLED = """
+import os, signal, sys
+from holdall.bundle import layout
+from holdall.bundle.writer import BundleWriter
+from holdall.cli.main import main
+layout.SHARED_FRAME, layout.CONTENT_FRAME = 8 << 10, 16 << 10
+real, added = BundleWriter.add_content, []
+def add_content(self, *arguments, **named):
+    stored = real(self, *arguments, **named)
+    added.append(stored)
+    if len(added) == 20:
+        self._stream.flush()
+    if len(added) == 25:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stored
+BundleWriter.add_content = add_content
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_and_resumed_at_another_concurrency(
+    box: Running, holdall: Terminal, stores: list[str], tmp_path: Path
+) -> None:
+    made(holdall("export", "-o", "1.tar.zst", "--parent", "none", "--concurrency", "1"))
+    words = ["export", "-o", "16.tar.zst", "--parent", "none", "--env-file", "none", "--concurrency", "16"]
+    environ = environment(OPENAI_SRC_API_KEY=KEY, OPENAI_SRC_BASE_URL=box.url)
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], env=environ, cwd=tmp_path, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert "Resuming" in made(holdall(*words)).err
+    assert frames("1.tar.zst") == frames("16.tar.zst")
 
 
 def test_checkpoints_end_no_frame(holdall: Terminal, stores: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

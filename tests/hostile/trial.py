@@ -33,6 +33,7 @@ from tests.codes import CODES
 __all__ = ["Trial"]
 
 _CODES = {0, 3, *range(10, 20)}
+_SAMPLE = Path(__file__).parents[2] / "archives" / "sample.tar.zst"
 _PIECE = 1 << 20
 
 
@@ -135,6 +136,7 @@ class Trial:
                 ["inspect"],
                 ["inspect", "--all", "--json"],
                 ["list", "--grep", "."],
+                ["diff", str(_SAMPLE), "-v", "--env-file", "none"],
                 ["extract", "--to", "TO"],
                 ["extract", "--salvage", "--json", "--to", "TO"],
             )

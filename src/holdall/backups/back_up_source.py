@@ -8,7 +8,6 @@ next run takes the one before for the newest good one, so that no new loss goes 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.backups.backup_config import BackupSource, every
-from holdall.backups.folder_record import note_verification
+from holdall.backups.folder_record import note_verification, stamp_at
 from holdall.backups.listing import ListedBundle, summaries
 from holdall.backups.shrinkage import shrinkages
 from holdall.backups.source_report import SourceReport, described, shrunken
@@ -267,8 +266,7 @@ class BackUpSource:
 
     def _proved(self, report: SourceReport, bundle: ListedBundle, *, rehearse: bool) -> SourceReport:
         path, now = bundle.path, int(self._machine.now())
-        with reading(path):
-            before = os.stat(path)
+        before = stamp_at(path)
         with verified(path, keep=rehearse, progress=self._progress) as (found, reader):
             note_verification(path, before, ok=found.whole, now=now)
             if reader is None:

@@ -30,18 +30,6 @@ _DURATION = 'must be a number and h, d or w, such as "12h" or "7d"'
 _LARGEST = 1 << 20
 
 
-class Keep(msgspec.Struct, frozen=True, kw_only=True):
-    """How many bundles of a source are kept, as `holdall prune` takes it."""
-
-    last: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    hourly: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    daily: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    weekly: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    monthly: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    yearly: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    within: str | None = None
-
-
 class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a source is backed up. Each field may stand at the top of the file, too, for all sources.
 
@@ -69,7 +57,6 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_shrink: Annotated[int, msgspec.Meta(ge=0, le=100)] = 20
     verify: str = ""
     rehearse: str = ""
-    keep: Keep | None = None
 
 
 class BackupSource(SourcePolicy, frozen=True, kw_only=True):
@@ -246,8 +233,6 @@ class _Reading:
         for name, value in table.items():
             if name not in types:
                 self._unknown(name, of, where)
-            elif name == "keep":
-                found[name] = self._keep(value, where)
             else:
                 try:
                     found[name] = msgspec.convert(value, types[name])
@@ -257,17 +242,6 @@ class _Reading:
             if field.required and field.name not in table:
                 self._wrong(f"{where}{field.name}", "is missing")
         return found
-
-    def _keep(self, value: Any, where: str) -> Keep | None:
-        if not isinstance(value, dict):
-            self._wrong(f"{where}keep", "must be a table")
-            return None
-        fields = self._table(value, Keep, f"{where}keep.")
-        try:
-            return Keep(**fields)
-        except ValueError as error:
-            self._wrong(f"{where}keep", str(error))
-            return None
 
     def _unknown(self, name: str, of: type[msgspec.Struct], where: str) -> None:
         near = difflib.get_close_matches(name, of.__struct_fields__, n=1, cutoff=0.6)

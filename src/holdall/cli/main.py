@@ -50,8 +50,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Bundles": {
         "list": ("holdall.cli.bundle_list", "List bundles, newest first, or search them."),
+        "prune": ("holdall.cli.prune", "Remove old bundles by a retention policy."),
         "inspect": ("holdall.cli.inspect", "Show the contents of a bundle."),
         "verify": ("holdall.cli.verify", "Check a bundle for damage, or compare an import with it."),
+        "diff": ("holdall.cli.diff", "Show what changed between bundles or live projects."),
         "extract": ("holdall.cli.extract", "Extract files from a bundle."),
         "supply": ("holdall.cli.supply", "Add your own originals to a bundle."),
         "unpack": ("holdall.cli.unpack", "Write a bundle as a folder, for git and backup programs."),

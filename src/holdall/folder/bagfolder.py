@@ -145,7 +145,7 @@ class BagFolder:
     def listed(self, name: str = layout.MANIFEST, *, below: str = "data/") -> Iterator[tuple[str, str]]:
         """(path, sha256) of the files ``below`` that are in a manifest; nothing where there is none. Lines that no
         unpack wrote are passed over. Raises CannotWrite."""
-        with reading(self.path(name)), suppress(FileNotFoundError), self.open(name) as file:
+        with reading(self.path(name)), suppress(FileNotFoundError, _LinkError), self.open(name) as file:
             while line := file.readline(_LONGEST_LINE):
                 with suppress(ValueError):
                     sha256, path = parse_manifest_line(line.rstrip(b"\r\n") + b"\n")

@@ -17,7 +17,7 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
 from holdall.graph import with_callees_by_id
-from holdall.join_parts import DEFAULT_OVERLAP, is_text_name, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, copy_names, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 
@@ -44,17 +44,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DIS
     reason: str = ""
 
     def copy_names(self) -> list[str]:
-        """The names that a copy of the file may be given, in the order in which they are tried.
-
-        Servers go by a name's ending, whatever is in the file, and some know no ending in upper case: so its own name,
-        that with the ending in lower case, and last the one that says text.
-        """
-        name = self.filename or self.id
-        stem, dot, ending = name.rpartition(".")
-        lower = f"{stem}.{ending.lower()}" if stem and dot else name
-        text = lower if lower.endswith(".txt") else f"{name}.txt"
-        own = [] if self.fidelity is Fidelity.TEXT and not is_text_name(name) else [name, lower]
-        return list(dict.fromkeys([*own, text]))
+        """The names that a copy of the file may be given, in the order in which they are tried."""
+        return copy_names(self.filename or self.id, is_text=self.fidelity is Fidelity.TEXT)
 
 
 class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):

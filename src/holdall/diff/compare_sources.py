@@ -1,0 +1,365 @@
+"""The verb diff: compares two states of a project, object by object and field by field.
+
+Assistants come first, oldest first, each followed by the vector stores and files that it uses; then what no assistant
+uses. Each object is compared once. What changes by itself (times, usage, status) doesn't count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.canonical import UNSET, canonical_form, equal
+from holdall.dialects.marks import unmarked
+from holdall.diff.json_paths import ValueChange, value_changes
+from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fields
+from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files
+from holdall.diff.text_lines import LineBudget, line_diff
+from holdall.join_parts import copy_names
+from holdall.kinds import ASSISTANT_KINDS, KINDS
+from holdall.model import Fidelity, Kind, Record, SourceId
+
+__all__ = ["Copies", "FieldChange", "How", "ObjectChange", "Owner", "SourceDiff", "compare_sources"]
+
+# Steps of all line diffs together: four seconds.
+_STEPS = 20_000_000
+# Weight of the changes that are kept, in bytes: of more there is only the number.
+_KEPT = 32 << 20
+# Fields of one object that are named.
+_FIELDS = 1000
+# Characters from which a text is compared by its lines, and fields that always are.
+_LONG, _TEXTS = 200, frozenset({"instructions"})
+# Objects of files that are read once more to say which field differs.
+_FILES = 100_000
+
+
+class How(StrEnum):
+    """What became of an object."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    RENAMED = "renamed"
+    """It is there under another id, and may have changed besides."""
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """The assistant or agent that an object is listed with."""
+
+    kind: Kind
+    id: SourceId
+    name: str | None = None
+
+
+class FieldChange(ValueChange, frozen=True, kw_only=True):
+    """One value that differs. A text has its ``diff`` by lines in place of both values; ``added`` and ``removed`` count
+    its lines."""
+
+    diff: list[str] | msgspec.UnsetType = msgspec.UNSET
+    added: int = 0
+    removed: int = 0
+
+
+class ObjectChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One object that differs. ``id`` is that of the first state, if it is there, else of the second; ``to`` is the
+    other, where that is another one. ``inside`` is the store of a membership, whose ``id`` is its file's."""
+
+    how: How
+    kind: Kind
+    id: SourceId
+    to: SourceId | None = None
+    name: str | None = None
+    inside: SourceId | None = None
+    owner: Owner | None = None
+    size: int | None = None
+    fields: list[FieldChange] = []
+
+
+class SourceDiff(msgspec.Struct, kw_only=True):
+    """The result. ``total`` counts all changes, ``changes`` has the first, as many as fit into memory; ``counts`` is by
+    what became of them. ``compared`` counts the objects of either state."""
+
+    changes: list[ObjectChange] = []
+    total: int = 0
+    counts: Counter[How] = msgspec.field(default_factory=Counter)
+    compared: Counter[str] = msgspec.field(default_factory=Counter)
+    copies: int = 0
+
+
+def compare_sources(before: RecordSource, after: RecordSource, copies: Copies) -> SourceDiff:
+    """Compares all objects of both. ``copies`` says which are copies of which, besides their metadata.
+
+    Raises DamagedBundle.
+    """
+    result, room = SourceDiff(), _KEPT
+    comparison = _Comparison(ObjectMatch(before, after, copies))
+    for change in comparison.changes():
+        result.total += 1
+        result.counts[change.how] += 1
+        room -= _weight(change)
+        if room > 0:
+            result.changes.append(change)
+    result.compared, result.copies = comparison.compared, len(comparison.match.copied)
+    return result
+
+
+def _weight(change: ObjectChange) -> int:
+    return 500 + sum(300 + len(msgspec.json.encode(field)) for field in change.fields)
+
+
+class _Comparison:
+    """One comparison; what was told of is told once."""
+
+    def __init__(self, match: ObjectMatch) -> None:
+        self.match = match
+        self.compared: Counter[str] = Counter()
+        self._budget = LineBudget(_STEPS)
+        self._told: set[tuple[Kind, SourceId]] = set()
+        self._told_after: set[tuple[Kind, SourceId]] = set()
+        self._known = {Kind.FILE: (match.before.files, match.after.files), Kind.STORE: match.listed[Kind.STORE]}
+        self._file_records = _differing(match)
+
+    def changes(self) -> Iterator[ObjectChange]:
+        for kind in ASSISTANT_KINDS:
+            for ours, theirs in self._units(kind):
+                yield from self._assistant(kind, ours, theirs)
+        for ours, theirs in self._units(Kind.STORE):
+            yield from self._store(ours, theirs, None)
+        for ours, theirs in self._pairs(Kind.FILE, self.match.before.files, self.match.after.files):
+            yield from self._file(ours, theirs, None)
+
+    def _units(self, kind: Kind) -> list[tuple[SourceId | None, SourceId | None]]:
+        """The objects of a kind, oldest first."""
+        ours, theirs = self.match.listed[kind]
+
+        def place(pair: tuple[SourceId | None, SourceId | None]) -> tuple[int, str]:
+            mine, its = pair
+            return ours[mine].place if mine is not None else theirs[its].place if its is not None else (0, "")
+
+        return sorted(self._pairs(kind, ours, theirs), key=place)
+
+    def _pairs(
+        self, kind: Kind, ours: Iterable[SourceId], theirs: Iterable[SourceId]
+    ) -> Iterator[tuple[SourceId | None, SourceId | None]]:
+        """Each with its counterpart, or without one; then what only ``after`` has."""
+        to, back = self.match.to[kind], self.match.back[kind]
+        yield from ((id, to.get(id)) for id in ours)
+        yield from ((None, id) for id in theirs if id not in back)
+
+    def _used(
+        self, kind: Kind, users: Iterable[KnownObject | None]
+    ) -> Iterator[tuple[SourceId | None, SourceId | None]]:
+        """The same of what two counterparts use, which need not be both users'."""
+        here, there = users
+        ours, theirs = self._known[kind]
+        to, back = self.match.to[kind], self.match.back[kind]
+        yield from ((id, to.get(id)) for id in (here.uses(kind) if here else ()) if id in ours)
+        yield from ((back.get(id), id) for id in (there.uses(kind) if there else ()) if id in theirs)
+
+    def _is_told(self, kind: Kind, ours: SourceId | None, theirs: SourceId | None) -> bool:
+        """Whether an object was told of before; from here on it is."""
+        seen, id = (self._told, ours) if ours is not None else (self._told_after, theirs)
+        if id is None or (kind, id) in seen:
+            return True
+        seen.add((kind, id))
+        return False
+
+    # -- objects ---------------------------------------------------------------------------------------
+
+    def _assistant(self, kind: Kind, ours: SourceId | None, theirs: SourceId | None) -> Iterator[ObjectChange]:
+        users = [
+            listed.get(id) if id else None for listed, id in zip(self.match.listed[kind], (ours, theirs), strict=True)
+        ]
+        known = users[0] or users[1]
+        assert known is not None
+        owner = Owner(kind=kind, id=known.id, name=known.name)
+        yield from self._definition(kind, ours, theirs, owner)
+        for pair in self._used(Kind.FILE, users):
+            yield from self._file(*pair, owner)
+        for pair in self._used(Kind.STORE, users):
+            yield from self._store(*pair, owner)
+
+    def _definition(
+        self, kind: Kind, ours: SourceId | None, theirs: SourceId | None, owner: Owner | None
+    ) -> Iterator[ObjectChange]:
+        match = self.match
+        self.compared[KINDS[kind].count] += 1
+        id = ours or theirs
+        assert id is not None
+        name = match.listed[kind][0 if ours is not None else 1][id].name
+        if ours is None or theirs is None:
+            how = How.ADDED if ours is None else How.REMOVED
+            yield ObjectChange(how=how, kind=kind, id=id, name=name, owner=owner)
+            return
+        pair = match.before.definition(kind, ours), match.after.definition(kind, theirs)
+        fields = self._fields(kind, *pair, is_copy=match.is_copy(kind, ours))
+        yield from self._changed(kind, ours, theirs, name, owner, fields)
+
+    def _changed(
+        self,
+        kind: Kind,
+        ours: SourceId,
+        theirs: SourceId,
+        name: str | None,
+        owner: Owner | None,
+        fields: list[FieldChange],
+    ) -> Iterator[ObjectChange]:
+        """A change of an object that both states have, if there is one."""
+        renamed = (kind, ours) in self.match.renamed
+        if fields or renamed:
+            how, to = How.RENAMED if renamed else How.CHANGED, theirs if theirs != ours else None
+            yield ObjectChange(how=how, kind=kind, id=ours, to=to, name=name, owner=owner, fields=fields)
+
+    def _store(self, ours: SourceId | None, theirs: SourceId | None, owner: Owner | None) -> Iterator[ObjectChange]:
+        if self._is_told(Kind.STORE, ours, theirs):
+            return
+        yield from self._definition(Kind.STORE, ours, theirs, owner)
+        match = self.match
+        here = {record.id: record for record in match.before.memberships(ours)} if ours else {}
+        there = {record.id: record for record in match.after.memberships(theirs)} if theirs else {}
+        self.compared[KINDS[Kind.MEMBERSHIP].count] += max(len(here), len(there))
+        by_name = {match.name_after(Kind.FILE, id): id for id in there}
+        # With a store that is new or gone, so is what it holds.
+        both = ours is not None and theirs is not None
+        about = partial(ObjectChange, kind=Kind.MEMBERSHIP, inside=ours or theirs, owner=owner)
+        for id, record in here.items():
+            told = list(self._file(id, match.to[Kind.FILE].get(id), owner))
+            yield from told
+            copy = by_name.pop(match.name_before(Kind.FILE, id), None)
+            if copy is not None and ours is not None:
+                fields = self._fields(Kind.MEMBERSHIP, record, there[copy], is_copy=match.is_copy(Kind.STORE, ours))
+                if fields:
+                    yield about(how=How.CHANGED, id=id, name=self._name(id), fields=fields)
+            elif both and all(change.how is not How.REMOVED for change in told):
+                yield about(how=How.REMOVED, id=id, name=self._name(id))
+        for id in by_name.values():
+            told = list(self._file(match.back[Kind.FILE].get(id), id, owner))
+            yield from told
+            if both and all(change.how is not How.ADDED for change in told):
+                yield about(how=How.ADDED, id=id, name=self._name(id))
+
+    def _name(self, file: SourceId) -> str | None:
+        found = self.match.before.files.get(file) or self.match.after.files.get(file)
+        return found.name if found else None
+
+    def _file(self, ours: SourceId | None, theirs: SourceId | None, owner: Owner | None) -> Iterator[ObjectChange]:
+        files = self._known[Kind.FILE]
+        if all(id not in known for id, known in zip((ours, theirs), files, strict=True)):
+            return
+        if self._is_told(Kind.FILE, ours, theirs):
+            return
+        self.compared[KINDS[Kind.FILE].count] += 1
+        here = self.match.before.files[ours] if ours is not None else None
+        there = self.match.after.files[theirs] if theirs is not None else None
+        if here and there and (here.record is None) == (there.record is None):
+            yield from self._changed(Kind.FILE, here.id, there.id, here.name, owner, self._file_fields(here, there))
+            return
+        # One whose object is gone is only referred to.
+        found = [file for file in (here, there) if file and (file.record is not None or not (here and there))]
+        how = How.REMOVED if found[0] is here else How.ADDED
+        size = found[0].declared if found[0].declared is not None else found[0].size
+        yield ObjectChange(how=how, kind=Kind.FILE, id=found[0].id, name=found[0].name, owner=owner, size=size)
+
+    # -- fields ----------------------------------------------------------------------------------------
+
+    def _file_fields(self, here: ComparedFile, there: ComparedFile) -> list[FieldChange]:
+        before, after = _content_of(here), _content_of(there)
+        if self.match.is_copy(Kind.FILE, here.id):
+            names = copy_names(here.name or here.id, is_text=here.fidelity is Fidelity.TEXT)
+            names += copy_names(there.name or there.id, is_text=there.fidelity is Fidelity.TEXT)
+            found = [] if {here.name, there.name} <= {*names} else [*value_changes(here.name, there.name, "filename")]
+            is_known = all(file.fidelity is not None and file.fidelity.is_bytes for file in (here, there))
+            return self._named([*found, *(_whole(before["content"], after["content"], "content") if is_known else ())])
+        records = [found.get(file.id) for found, file in zip(self._file_records, (here, there), strict=True)]
+        one, other = ({**fields_of(record)} if record else {} for record in records)
+        passing = passing_fields(Kind.FILE)
+        found = [
+            change
+            for field in {**one, **other}
+            if field not in passing
+            for change in value_changes(one.get(field), other.get(field), field)
+        ]
+        if here.fidelity is None or there.fidelity is None:
+            return self._named(found)
+        if here.fidelity is not there.fidelity:
+            return self._named([*found, *value_changes(here.fidelity, there.fidelity, "fidelity")])
+        return self._named([*found, *_whole(before["content"], after["content"], "content")])
+
+    def _fields(self, kind: Kind, here: Record, there: Record, *, is_copy: bool) -> list[FieldChange]:
+        before, after = self.match.values(here, mapped=False), self.match.values(there, mapped=True)
+        if is_copy:
+            before, after = self._settable(kind, before, after)
+        passing = passing_fields(kind)
+        changes = (
+            change
+            for field in {**before, **after}
+            if field not in passing
+            for change in value_changes(before.get(field), after.get(field), field)
+        )
+        return self._named(islice(changes, _FIELDS))
+
+    def _settable(
+        self, kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What an import sets, without what copies have of their own: servers differ in the rest."""
+        copies = self.match.copies
+        fields = [*UNSET[kind], *(["chunking_strategy"] if kind is Kind.MEMBERSHIP else [])]
+        one, other = {}, {}
+        for field in fields:
+            here, there = before.get(field), after.get(field)
+            if field in ("metadata", "attributes"):
+                here, there = (
+                    {key: value for key, value in unmarked(found).items() if key not in copies.added}
+                    for found in (here, there)
+                )
+            model = before.get("model") if isinstance(before.get("model"), str) else None
+            one[field] = canonical_form(kind, field, here, beside=there, model=model)
+            other[field] = canonical_form(kind, field, there, beside=here, model=model)
+        if KINDS[kind].has_model and not copies.is_model(before.get("model"), after.get("model")):
+            one["model"], other["model"] = before.get("model"), after.get("model")
+        if copies.is_name(one.get("name"), other.get("name")):
+            one["name"] = other["name"] = None
+        return one, other
+
+    def _named(self, changes: Iterable[ValueChange]) -> list[FieldChange]:
+        return [self._of_lines(change) for change in changes]
+
+    def _of_lines(self, change: ValueChange) -> FieldChange:
+        """The change; one of a text by its lines."""
+        texts = [text if isinstance(text, str) else "" for text in (change.before, change.after)]
+        known = all(isinstance(text, str) or text is None for text in (change.before, change.after))
+        if not known or not (change.path in _TEXTS or max(map(len, texts)) >= _LONG):
+            return FieldChange(path=change.path, before=change.before, after=change.after)
+        found = line_diff(texts[0], texts[1], self._budget)
+        return FieldChange(path=change.path, diff=found.lines, added=found.added, removed=found.removed)
+
+
+def _content_of(file: ComparedFile) -> dict[str, Any]:
+    sha256 = file.sha256.hex() if file.sha256 is not None else None
+    return {"content": {"size": file.size, "sha256": sha256}}
+
+
+def _whole(before: Any, after: Any, path: str) -> Iterator[ValueChange]:
+    """The two values as one change."""
+    if not equal(before, after):
+        yield ValueChange(path=path, before=before, after=after)
+
+
+def _differing(match: ObjectMatch) -> tuple[dict[SourceId, Record], dict[SourceId, Record]]:
+    """The objects of the files in both states that differ, of each."""
+    ours, theirs = match.before.files, match.after.files
+    pairs = [
+        (id, other)
+        for id, other in match.to[Kind.FILE].items()
+        if not match.is_copy(Kind.FILE, id) and ours[id].record != theirs[other].record
+    ][:_FILES]
+    return (
+        records_of_files(match.before, {id for id, _ in pairs}),
+        records_of_files(match.after, {id for _, id in pairs}),
+    )
