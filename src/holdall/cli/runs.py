@@ -213,7 +213,7 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
     if all(result.how == "adopted" and result.target is not None for result in report.results):
-        return f"Nothing to do: {', '.join(said) or 'everything exists already'}"
+        return f"Nothing created: {', '.join(said) or 'everything exists already'}"
     return ", ".join(said) or "Nothing created"
 
 
