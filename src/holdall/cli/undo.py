@@ -51,8 +51,8 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
 
     Uses only the run's journal. Deletes what the run created, in reverse order, and restores the previous values of
     what it updated; objects that it only reused are not touched. Keeps and lists anything others have changed or now
-    use (exit 3), and files that may be the run's, by name and size only. Asks before it deletes anything. To resume an interrupted
-    undo, run the same command again.
+    use (exit 3), and files that may be the run's, by name and size only. Asks before it deletes anything. To resume an
+    interrupted undo, run the same command again.
     """
     from holdall.importer.verbs import undo_import as verb
 
