@@ -83,7 +83,7 @@ class Oddity(StrEnum):
     METADATA_OWN_KEYS = "metadata-own-keys", "the server adds a key to metadata"
     METADATA_RESERVED = (
         "metadata-reserved",
-        "the server adds provider_id and embedding_model to a store's metadata, and refuses them in create and update calls",
+        "the server adds provider_id and embedding_model to a store's metadata, and refuses them in requests",
     )
     METADATA_MANY_KEYS = "metadata-many-keys", "the server adds twenty keys to metadata"
     ATTRIBUTES_OWN_KEYS = "attributes-own-keys", "the server adds a key to the attributes of a store's files"
