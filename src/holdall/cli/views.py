@@ -91,7 +91,10 @@ def loss_groups(losses: Iterable[Loss]) -> list[Group]:
 
 
 def _with_reason(count: str, fields: str, reason: str) -> str:
-    """``8 files left out: missing from the bundle``, ``2 assistants, tools: …``; names are to follow."""
+    """``8 files left out: missing from the bundle``, ``2 assistants, tools: …``; names are to follow. Of a long reason
+    the server's words, in brackets behind it, are left to --verbose and the report."""
+    if len(reason) > _LONGEST_REASON // 2:
+        reason = reason.partition(" (")[0]
     if fields:
         return shortened(flat(f"{count}, {fields}: {reason}"), _LONGEST_REASON)
     verb = reason.startswith(("left out", "skipped"))
