@@ -77,6 +77,15 @@ def test_a_key_of_the_environment_is_refused_whatever_it_looks_like() -> None:
     assert "contains a key" in mistakes(f'folder = "b"\n{SOURCE}only = ["plain-word-0001"]\n', "plain-word-0001")[0]
 
 
+def test_what_to_keep_is_said_as_to_prune() -> None:
+    keep = read(f'folder = "b"\n{SOURCE}keep = {{daily = 7, within = "30d"}}\n').sources[0].keep
+    assert keep is not None
+    assert (keep.daily, str(keep.within), keep.last) == (7, "30d", 0)
+    found = mistakes(f'folder = "b"\n{SOURCE}keep = {{dayly = 7, within = "long", last = -3}}\n')
+    assert [one.partition(": ")[2].partition(":")[0] for one in found] == ["keep.dayly", "keep.within", "keep.last"]
+    assert "keeps nothing" in mistakes(f'folder = "b"\n{SOURCE}keep = {{last = 0}}\n')[0]
+
+
 @pytest.mark.parametrize("data", [b"folder = ", b"\xff", b"a = " + b"[" * 5000, b"x" * (2 << 20), b"source = 3"])
 def test_what_is_no_config_is_one_error(data: bytes) -> None:
     with pytest.raises(UsageFault):

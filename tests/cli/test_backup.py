@@ -172,7 +172,7 @@ def test_only_and_shards_choose_sources(backups: Backups) -> None:
 
 
 def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Backups) -> None:
-    backups.configure(names=["p01"])
+    backups.configure("keep = {last = 1}", names=["p01"])
     with Hand(backups.box.url, key("p01")) as hand:
         made = fill(hand, 6)
         assert backups().code == 0
@@ -181,7 +181,7 @@ def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Bac
             hand.delete(f"/files/{file}")
         done = backups()
         line = backups.lines(done)["p01"]
-        assert (done.code, line["bundle"]) == (3, None)
+        assert (done.code, line["bundle"], line["pruned"]) == (3, None, [])
         assert line["verdict"] == "SHRUNK: 3 of 6 files gone"
         assert snapshot(backups.folder) == there
         assert backups("--accept-shrink").code == 0
@@ -236,6 +236,16 @@ def test_a_proof_is_due_again_after_its_time_and_damage_is_found(backups: Backup
     Path(third["bundle"]).write_bytes(data)
     done = backups()
     assert (done.code, backups.lines(done)["p01"]["verified"]) == (10, third["bundle"])
+
+
+def test_what_the_policy_does_not_keep_is_deleted_of_this_source_alone(backups: Backups) -> None:
+    for name in ("p01", "p02"):
+        with Hand(backups.box.url, key(name)) as hand:
+            fill(hand, 1)
+    backups.configure(names=["p01", "p02"], p01="keep = {last = 2}")
+    pruned = [[len(line["pruned"]) for line in backups.lines(backups()).values()] for _ in range(4)]
+    assert pruned == [[0, 0], [0, 0], [1, 0], [1, 0]]
+    assert (len(backups.bundles("p01")), len(backups.bundles("p02"))) == (2, 4)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

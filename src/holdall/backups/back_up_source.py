@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from holdall.backups.backup_config import BackupSource, every
 from holdall.backups.folder_record import note_verification, stamp_at
 from holdall.backups.listing import ListedBundle, summaries
+from holdall.backups.pruning import Fate, PruneOptions, prune
 from holdall.backups.shrinkage import shrinkages
 from holdall.backups.source_report import SourceReport, described, shrunken
 from holdall.backups.source_state import SourceFolder, load_state
@@ -27,7 +28,15 @@ from holdall.bundle.layout import Source as BundleSource
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.dumps import read_dumps
 from holdall.endpoint import Endpoint, endpoint
-from holdall.errors import AuthenticationFailed, DamagedBundle, HoldallError, NothingThere, PermissionDenied
+from holdall.errors import (
+    EXIT_DONE,
+    EXIT_INCOMPLETE,
+    AuthenticationFailed,
+    DamagedBundle,
+    HoldallError,
+    NothingThere,
+    PermissionDenied,
+)
 from holdall.exporter.earlier import where_to_write
 from holdall.exporter.fallbacks import Fallbacks
 from holdall.exporter.report import ExportReport, Policy
@@ -69,6 +78,7 @@ class BackUpSource:
         self._source, self._bundles, self._folder = source, bundles, folder
         self._machine, self._progress = machine, progress
         self._accept_shrink = accept_shrink
+        self._identity = source_identity(BundleSource(base_url="", label=source.name))
         self.state = load_state(bundles, source.name)
 
     def back_up(self) -> SourceReport:
@@ -90,7 +100,9 @@ class BackUpSource:
         if exported.unchanged_since is None:
             report = replace(report, bundle=str(self._put_into_folder(exported.bundle)))
         self._succeed(report)
-        return self._prove(report)
+        report = self._prove(report)
+        # After any other end somebody has to look first.
+        return self._prune(report) if report.exit_code in (EXIT_DONE, EXIT_INCOMPLETE) else report
 
     def _lost_all(self, earlier: Path, error: HoldallError) -> SourceReport:
         """The result where nothing, or not all, can be read any more that could be read once."""
@@ -105,8 +117,7 @@ class BackUpSource:
 
     def _listed(self) -> list[ListedBundle]:
         """The source's bundles, the newest first."""
-        identity = source_identity(BundleSource(base_url="", label=self._source.name))
-        return [one for one in summaries([self._bundles]) if one.source_identity == identity]
+        return [one for one in summaries([self._bundles]) if one.source_identity == self._identity]
 
     def _newest_good(self, there: Iterable[ListedBundle]) -> Path | None:
         for one in there:
@@ -289,4 +300,19 @@ class BackUpSource:
                 verdict=f"{report.verdict}; {path.name} restored: {copied}",
             )
         self.state = self.state.rehearsing(bundle.seal or "", now)
+        return report
+
+    def _prune(self, report: SourceReport) -> SourceReport:
+        """Delete what the source's policy does not keep, by the rules of `holdall prune`."""
+        policy = self._source.keep
+        if policy is None:
+            return report
+        wanted = PruneOptions(
+            folder=self._bundles, policy=policy, now=self._machine.now(), delete=True, source=self._identity
+        )
+        judged = prune(wanted, self._progress)
+        report = replace(report, pruned=[str(one.bundle.path) for one in judged if one.fate is Fate.REMOVED])
+        if damaged := [one.bundle.path.name for one in judged if one.damaged]:
+            code = max(report.exit_code, DamagedBundle.exit_code)
+            return replace(report, exit_code=code, verdict=f"DAMAGED: {', '.join(damaged)}")
         return report

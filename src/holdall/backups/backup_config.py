@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from holdall.backups.retention import Duration, RetentionPolicy, parse_count
 from holdall.credentials import looks_like, refuse_key
 from holdall.endpoint import DEFAULT_BASE_URL, Names, endpoint
 from holdall.errors import Mistakes, UsageFault
@@ -35,7 +36,7 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_shrink`` is the percentage of the newest good backup's objects that may disappear, or of its files that may
     lose fidelity. ``verify`` and ``rehearse`` say how often one bundle of the source is verified, or restored into a
-    sandbox ("7d"); "" for never.
+    sandbox ("7d"); "" for never. ``keep``: which of its bundles stay; None: all.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -57,6 +58,7 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_shrink: Annotated[int, msgspec.Meta(ge=0, le=100)] = 20
     verify: str = ""
     rehearse: str = ""
+    keep: RetentionPolicy | None = None
 
 
 class BackupSource(SourcePolicy, frozen=True, kw_only=True):
@@ -233,6 +235,8 @@ class _Reading:
         for name, value in table.items():
             if name not in types:
                 self._unknown(name, of, where)
+            elif name == "keep":
+                found[name] = self._keep(value, f"{where}keep")
             else:
                 try:
                     found[name] = msgspec.convert(value, types[name])
@@ -242,6 +246,24 @@ class _Reading:
             if field.required and field.name not in table:
                 self._wrong(f"{where}{field.name}", "is missing")
         return found
+
+    def _keep(self, table: Any, where: str) -> RetentionPolicy | None:
+        if not isinstance(table, dict) or not table:
+            self._wrong(where, "must be a table such as {daily = 7, monthly = 12}")
+            return None
+        fields: dict[str, Any] = {}
+        for name, value in table.items():
+            if name not in RetentionPolicy.__struct_fields__:
+                self._unknown(name, RetentionPolicy, f"{where}.")
+                continue
+            try:
+                fields[name] = Duration.parse(str(value)) if name.startswith("within") else parse_count(str(value))
+            except ValueError as error:
+                self._wrong(f"{where}.{name}", str(error))
+        policy = RetentionPolicy(**fields)
+        if fields and not policy:
+            self._wrong(where, "keeps nothing")
+        return policy
 
     def _unknown(self, name: str, of: type[msgspec.Struct], where: str) -> None:
         near = difflib.get_close_matches(name, of.__struct_fields__, n=1, cutoff=0.6)

@@ -18,7 +18,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     it is unchanged. ``counts`` are the objects by kind, ``files`` their number by fidelity. ``losses`` counts all that
     the project had and the bundle lacks, ``new_losses`` those that the newest good backup had not. ``shrunk`` says
     what disappeared, whether or not it was too much. ``verified`` and ``rehearsed`` are bundles that were proved in
-    this run. ``error`` says what stopped the work.
+    this run, ``pruned`` those that were deleted. ``error`` says what stopped the work.
     """
 
     source: str
@@ -39,6 +39,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
     verified: str | None = None
     rehearsed: str | None = None
+    pruned: list[str] = []
     error: dict[str, Any] | None = None
 
     @property

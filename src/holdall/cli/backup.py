@@ -60,7 +60,7 @@ class Shard(click.ParamType[tuple[int, int]]):
 )
 @options.output
 def command(console: Console, /, config: Path, on_failure: str | None, **given: Any) -> Outcome:
-    """Back up the projects of a config file: export, compare with the last good backup, verify, rehearse.
+    """Back up the projects of a config file: export, compare with the last good backup, verify, rehearse, prune.
 
     Made for cron and timers: asks nothing, and one project failing stops none of the others. Prints one JSON line for
     each project to stdout. A project that has lost more than the config allows since its last good backup is not

@@ -27,8 +27,8 @@ from holdall.model import Fidelity, Kind, Record, SourceId
 
 __all__ = ["Copies", "FieldChange", "How", "ObjectChange", "Owner", "SourceDiff", "compare_sources"]
 
-# Steps of all line diffs together: four seconds.
-_STEPS = 20_000_000
+# Steps of all line diffs together: a second or two.
+_STEPS = 6_000_000
 # Weight of the changes that are kept, in bytes: of more there is only the number.
 _KEPT = 32 << 20
 # Fields of one object that are named.
