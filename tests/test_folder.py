@@ -293,6 +293,12 @@ def test_from_git_to_a_project_with_one_edit(box: Running, monkeypatch: pytest.M
     done = holdall("import", "repo", "--env-file", "none")
     assert done.code == 0, done.err
     assert "bundle.tar.zst" not in done.err
+    done = holdall("diff", "repo", "dst:", "--mapping", "out/mapping.json", "--env-file", "none")
+    assert done.code == 0, done.out + done.err
+    done = holdall("diff", "b.tar.zst", "repo", "--json", "--env-file", "none")
+    assert (done.code, done.document["result"]["differences"]) == (3, 1)
+    assert '"-Be kind.",' in done.out
+    assert '"+Be kinder."' in done.out
     done = holdall("verify", "new.tar.zst", "--against", "dst", "--env-file", "none")
     assert done.code == 0, done.err + done.out
     done = holdall("plan", "b.tar.zst", "--env-file", "none", "--json", "--output-dir", "out")

@@ -83,6 +83,7 @@ def test_what_to_keep_is_said_as_to_prune() -> None:
     assert (keep.daily, str(keep.within), keep.last) == (7, "30d", 0)
     found = mistakes(f'folder = "b"\n{SOURCE}keep = {{dayly = 7, within = "long", last = -3}}\n')
     assert [one.partition(": ")[2].partition(":")[0] for one in found] == ["keep.dayly", "keep.within", "keep.last"]
+    assert "can't be combined" in mistakes(f'folder = "b"\n{SOURCE}form = "folder"\nkeep = {{last = 1}}\n')[0]
     assert "keeps nothing" in mistakes(f'folder = "b"\n{SOURCE}keep = {{last = 0}}\n')[0]
 
 

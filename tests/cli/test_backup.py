@@ -59,6 +59,10 @@ class Backups:
         self.now += 60
         return self._holdall("backup", "--config", str(self.path), *argv, **{**self.environ, **environ})
 
+    def screen(self) -> Done:
+        self.now += 60
+        return self._holdall.screen("backup", "--config", str(self.path), **self.environ)
+
     def process(self, *program: str) -> subprocess.Popen[bytes]:
         words = [sys.executable, *program, "backup", "--config", str(self.path)]
         return subprocess.Popen(words, env={**os.environ, **self.environ}, stderr=subprocess.DEVNULL)
@@ -248,6 +252,82 @@ def test_what_the_policy_does_not_keep_is_deleted_of_this_source_alone(backups: 
     assert (len(backups.bundles("p01")), len(backups.bundles("p02"))) == (2, 4)
 
 
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("form", ["folder", "both"])
+def test_a_folder_is_kept_up_to_date_but_not_with_what_shrank(backups: Backups, form: str) -> None:
+    folder = backups.folder / "p01"
+    backups.configure(f'form = "{form}"\nskip_if_unchanged = true', names=["p01"])
+    with Hand(backups.box.url, key("p01")) as hand:
+        made = fill(hand, 6)
+        line = backups.lines(backups())["p01"]
+        assert (line["exit_code"], line["folder"], line["new_losses"]) == (0, str(folder), 0)
+        assert Path(line["bundle"]).parent == backups.folder / ("" if form == "both" else ".holdall-backup/p01/newest")
+        first = tree(folder)
+        assert sum(name.startswith("data/files/") for name in first) == 6
+        assert backups.metric("last_unpack_timestamp_seconds") == {'source="p01"': backups.now}
+
+        # A run with nothing new still repairs the folder.
+        (folder / "manifest-sha256.txt").unlink()
+        line = backups.lines(backups())["p01"]
+        assert (line["unchanged"], line["exit_code"], tree(folder) == first) == (True, 0, True)
+
+        hand.delete(f"/files/{made[0]}")
+        hand.assistant("two", instructions="Be kind.")
+        line = backups.lines(backups())["p01"]
+        second = tree(folder)
+        assert line["folder"]
+        assert sum(name.startswith("data/files/") for name in second) == 5
+        there = 1 if form == "folder" else 2
+        assert len(list(Path(line["bundle"]).parent.glob("*.tar.zst"))) == there
+
+        for file in made[1:4]:
+            hand.delete(f"/files/{file}")
+        done = backups()
+        assert (done.code, backups.lines(done)["p01"]["folder"], tree(folder) == second) == (3, None, True)
+
+        one = next(folder.glob("data/assistants/*.md"))
+        one.write_text("Mine.")
+        done = backups("--accept-shrink")
+        line = backups.lines(done)["p01"]
+        assert (done.code, line["error"]["type"], line["folder"], line["pruned"]) == (13, "AlreadyExists", None, [])
+        assert one.read_text() == "Mine."
+
+
+def test_a_change_of_form_compares_with_what_the_other_form_kept(backups: Backups) -> None:
+    with Hand(backups.box.url, key("p01")) as hand:
+        made = fill(hand, 6)
+        for form in ("bundle", "folder", "bundle"):
+            backups.configure(f'form = "{form}"\nskip_if_unchanged = true', names=["p01"])
+            line = backups.lines(backups())["p01"]
+            assert (line["exit_code"], line["unchanged"], line["folder"] is not None) == (0, False, form == "folder")
+        backups.configure('form = "folder"', names=["p01"])
+        for file in made:
+            hand.delete(f"/files/{file}")
+        assert backups.lines(backups())["p01"]["verdict"] == "SHRUNK: 6 of 6 files gone"
+
+
+def test_its_screen_is_short_with_and_without_a_bad_day(backups: Backups) -> None:
+    names = NAMES[:3]
+    for name in names:
+        with Hand(backups.box.url, key(name)) as hand:
+            fill(hand, 1)
+    backups.configure('form = "both"', names=names)
+    for most, code in ((12, 0), (20, 20)):
+        done = backups.screen()
+        lines = [line for line in done.out.splitlines() if not line.startswith("{")]
+        assert done.code == code, done.out
+        assert len(lines) <= most, done.out
+        # A path is not broken.
+        wide = [line for line in lines if len(line) > 80 and not re.fullmatch(r"Next: .*|\s*\S+", line)]
+        assert wide == [], done.out
+        backups.box.revoke(key("p01"))
+        backups.environ[variable("p02")] = ""
+        next((backups.folder / "p03" / "data").glob("assistants/*.json")).write_text("{}")
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.tar.zst")}
 
@@ -261,6 +341,7 @@ main()
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
 # The sandbox was sending when its client was killed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -288,6 +369,7 @@ def test_killed_while_contents_come_it_resumes(backups: Backups) -> None:
     assert not list(backups.folder.rglob("*.partial"))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
 def test_killed_before_anybody_was_told_it_tells_of_the_new_loss_once_more(backups: Backups) -> None:
     backups.configure(names=["p01"])

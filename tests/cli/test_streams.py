@@ -66,6 +66,9 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def shell(tmp_path: Path, box: Running) -> Shell:
     urls = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url}
     keys = {"OPENAI_SRC_API_KEY": "sk-source-0001", "OPENAI_DST_API_KEY": f"sk-{tmp_path.name}-0001"}
+    source = '[[source]]\nname = "acme"\nkey_env = "OPENAI_SRC_API_KEY"\n'
+    (tmp_path / "backup.toml").write_text(f'folder = "backups"\nbase_url = "{box.url}"\n{source}')
+    (tmp_path / "backups").mkdir()
     return Shell(tmp_path, environment(**urls, **keys))
 
 
@@ -92,6 +95,7 @@ def commands(bundle: Path) -> dict[str, str]:
         "diff": f"diff {bundle} {bundle} --env-file none",
         "list": f"list {bundle} --grep .",
         "prune": f"prune {bundle.parent} --keep-last 99",
+        "backup": "backup --config backup.toml",
         "remap": "remap out/mapping.json extracted",
         "undo": "undo --env-file none --yes latest",
         "clone": "clone --env-file none",

@@ -2,8 +2,8 @@
 
     python -m tests.hostile.cost FOLDER [COMMAND…]
 
-FOLDER has ``bundle.tar.zst``; prints a line of JSON for each command. Those that need a destination are left out where
-the environment has none (OPENAI_DST_API_KEY, OPENAI_DST_BASE_URL).
+FOLDER has ``bundle.tar.zst``, with which a plain one is compared. Prints a line of JSON for each command. Those that
+need a destination are left out where the environment has none (OPENAI_DST_API_KEY, OPENAI_DST_BASE_URL).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from holdall.cli.console import Console
 from holdall.cli.main import run
+from tests.hostile.forge import forge
 
 __all__ = ["ALONE", "WITH"]
 
@@ -24,7 +25,10 @@ ALONE = {
     "verify --json": "verify B --json",
     "inspect": "inspect B",
     "inspect --all": "inspect B --all --json",
+    "list": "list B --json",
     "list --grep": "list B --grep bomb --json",
+    "diff": "diff B F/other.tar.zst -v",
+    "prune": "prune F/ --keep-last 1 --json",
     "extract": "extract B --to F/out",
     "extract --salvage": "extract B --salvage --to F/saved",
     "unpack": "unpack B F/unpacked",
@@ -69,6 +73,7 @@ def cost(argv: list[str], folder: Path) -> dict[str, object]:
 def main(folder: Path, names: list[str]) -> None:
     (folder / "originals").mkdir(exist_ok=True)
     (folder / "originals" / "a.pdf").write_bytes(b"parsed words")
+    (folder / "other.tar.zst").write_bytes(forge())
     commands = ALONE | (WITH if "OPENAI_DST_API_KEY" in os.environ else {})
     for name in names or commands:
         argv = [

@@ -1,4 +1,4 @@
-"""Backs up one source: export beside the folder, compare with the newest good bundle, then into the folder.
+"""Backs up one source: export beside the folder, compare with the newest good bundle, then into the folder, unpack.
 
 Nothing in the folder changes before the new bundle is whole and has lost no more than the policy allows. A run that is
 killed leaves an unfinished bundle, which the next one resumes, or a bundle in the folder that nobody was told of: the
@@ -19,6 +19,7 @@ from holdall.backups.backup_config import BackupSource, every
 from holdall.backups.folder_record import note_verification, stamp_at
 from holdall.backups.listing import ListedBundle, summaries
 from holdall.backups.pruning import Fate, PruneOptions, prune
+from holdall.backups.retention import RetentionPolicy
 from holdall.backups.shrinkage import shrinkages
 from holdall.backups.source_report import SourceReport, described, shrunken
 from holdall.backups.source_state import SourceFolder, load_state
@@ -42,6 +43,7 @@ from holdall.exporter.fallbacks import Fallbacks
 from holdall.exporter.report import ExportReport, Policy
 from holdall.exporter.roots import Roots
 from holdall.exporter.run_export import ExportOptions, export
+from holdall.folder.write_folder import unpack
 from holdall.model import Fidelity
 from holdall.progress import Progress
 from holdall.remote.client import Account
@@ -75,7 +77,12 @@ class BackUpSource:
         *,
         accept_shrink: bool,
     ) -> None:
-        self._source, self._bundles, self._folder = source, bundles, folder
+        self._source, self._folder = source, folder
+        # Bundles that no policy is for are out of the way of whoever reads the folder.
+        self._bundles = folder.newest if source.form == "folder" else bundles
+        self._unpacked = bundles / source.name
+        # Also where another form put them.
+        self._places = (bundles, folder.newest)
         self._machine, self._progress = machine, progress
         self._accept_shrink = accept_shrink
         self._identity = source_identity(BundleSource(base_url="", label=source.name))
@@ -99,6 +106,10 @@ class BackUpSource:
         report = self._reported(exported, shrunk)
         if exported.unchanged_since is None:
             report = replace(report, bundle=str(self._put_into_folder(exported.bundle)))
+        if self._source.form != "bundle":
+            report = self._unpack(report)
+            if report.error:
+                return report
         self._succeed(report)
         report = self._prove(report)
         # After any other end somebody has to look first.
@@ -117,7 +128,7 @@ class BackUpSource:
 
     def _listed(self) -> list[ListedBundle]:
         """The source's bundles, the newest first."""
-        return [one for one in summaries([self._bundles]) if one.source_identity == self._identity]
+        return [one for one in summaries(filter(Path.is_dir, self._places)) if one.source_identity == self._identity]
 
     def _newest_good(self, there: Iterable[ListedBundle]) -> Path | None:
         for one in there:
@@ -144,7 +155,7 @@ class BackUpSource:
             return await export(
                 account,
                 target,
-                self._export_options(),
+                self._export_options(earlier),
                 clock=now,
                 parent=lambda path, capture: earlier,
                 force=False,
@@ -168,7 +179,7 @@ class BackUpSource:
             names=source.names(),
         )
 
-    def _export_options(self) -> ExportOptions:
+    def _export_options(self, earlier: Path | None) -> ExportOptions:
         source, dumps = self._source, []
         for name in source.from_dump:
             with reading(Path(name)):
@@ -190,7 +201,7 @@ class BackUpSource:
             ),
             policy=Policy(min_fidelity=lowest, allow_missing=frozenset(source.allow_missing)),
             accept_known_losses=True,
-            skip_if_unchanged=source.skip_if_unchanged,
+            skip_if_unchanged=source.skip_if_unchanged and earlier is not None and earlier.parent == self._bundles,
         )
 
     def _fresh_name(self, now: int) -> str:
@@ -218,10 +229,27 @@ class BackUpSource:
         self.state = replace(self.state, unreported=target.name)
         self._folder.save(self.state)
         try:
+            self._bundles.mkdir(mode=0o700, exist_ok=True)
             rename_durably(bundle, target, force=False)
         except OSError as error:
             raise cannot_write(target, error) from None
         return target
+
+    def _unpack(self, report: SourceReport) -> SourceReport:
+        """Make the source's folder equal to the new bundle. What was edited in it by hand is not overwritten."""
+        path, now = Path(report.bundle or ""), int(self._machine.now())
+        before = stamp_at(path)
+        try:
+            with verified(path, progress=self._progress) as (found, reader):
+                note_verification(path, before, ok=found.whole, now=now)
+                if reader is None:
+                    raise DamagedBundle(f"{path} is damaged: {found.findings[0].message}")
+                unpack(reader, self._unpacked, progress=self._progress)
+        except HoldallError as error:
+            code = max(report.exit_code, error.exit_code)
+            return replace(report, verdict=f"FAILED: {error.message}", exit_code=code, error=described(error))
+        self.state = replace(self.state, unpacked=now)
+        return replace(report, folder=str(self._unpacked))
 
     def _reported(self, exported: ExportReport, shrunk: list[str]) -> SourceReport:
         losses, accepted = (sum(each.values()) for each in (exported.verdict.counts, exported.verdict.accepted))
@@ -304,7 +332,7 @@ class BackUpSource:
 
     def _prune(self, report: SourceReport) -> SourceReport:
         """Delete what the source's policy does not keep, by the rules of `holdall prune`."""
-        policy = self._source.keep
+        policy = RetentionPolicy(last=1) if self._source.form == "folder" else self._source.keep
         if policy is None:
             return report
         wanted = PruneOptions(

@@ -36,7 +36,8 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_shrink`` is the percentage of the newest good backup's objects that may disappear, or of its files that may
     lose fidelity. ``verify`` and ``rehearse`` say how often one bundle of the source is verified, or restored into a
-    sandbox ("7d"); "" for never. ``keep``: which of its bundles stay; None: all.
+    sandbox ("7d"); "" for never. ``form``: bundles, an unpacked folder instead, or both. ``keep``: which of its bundles
+    stay; None: all. Of a source in the form of a folder only the newest stays.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -58,6 +59,7 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_shrink: Annotated[int, msgspec.Meta(ge=0, le=100)] = 20
     verify: str = ""
     rehearse: str = ""
+    form: Literal["bundle", "folder", "both"] = "bundle"
     keep: RetentionPolicy | None = None
 
 
@@ -174,6 +176,8 @@ class _Reading:
         if not fields.keys() >= {"name"}:
             return None
         own = BackupSource(**{**defaults, **fields})
+        if "keep" in fields and own.form == "folder":
+            self._wrong(f"{where}keep", 'can\'t be combined with form = "folder", which keeps the newest bundle only')
         self._check(own, f"{where}: ")
         base = self._path.parent
         return msgspec.structs.replace(

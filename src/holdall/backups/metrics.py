@@ -22,6 +22,7 @@ _HELP = {
     "files": "Files of the last good backup, by fidelity.",
     "losses": "What the project had and the last good backup lacks.",
     "new_losses": "Losses of the last good backup that the one before did not have.",
+    "last_unpack_timestamp_seconds": "When the folder of the source was last brought up to date.",
     "last_proof_timestamp_seconds": "When a bundle of the source was last verified or rehearsed.",
     "last_proof_age_seconds": "Seconds since then, when this file was written.",
 }
@@ -67,6 +68,8 @@ def _values(state: SourceState, now: float) -> Iterator[tuple[str, Mapping[str, 
             yield "files", {"fidelity": fidelity.value}, state.files.get(fidelity.value, 0)
         yield "losses", {}, state.losses
         yield "new_losses", {}, state.new_losses
+    if state.unpacked is not None:
+        yield "last_unpack_timestamp_seconds", {}, state.unpacked
     if state.verified is not None:
         yield "last_proof_timestamp_seconds", {}, state.verified
         yield "last_proof_age_seconds", {}, max(0, int(now) - state.verified)

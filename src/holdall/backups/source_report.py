@@ -17,8 +17,9 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     was put into the folder; ``unchanged`` says that it is an earlier one. ``bytes`` is its size, ``sha256`` None where
     it is unchanged. ``counts`` are the objects by kind, ``files`` their number by fidelity. ``losses`` counts all that
     the project had and the bundle lacks, ``new_losses`` those that the newest good backup had not. ``shrunk`` says
-    what disappeared, whether or not it was too much. ``verified`` and ``rehearsed`` are bundles that were proved in
-    this run, ``pruned`` those that were deleted. ``error`` says what stopped the work.
+    what disappeared, whether or not it was too much. ``folder`` is the unpacked folder, where it is equal to the
+    bundle. ``verified`` and ``rehearsed`` are bundles that were proved in this run, ``pruned`` those that were deleted.
+    ``error`` says what stopped the work.
     """
 
     source: str
@@ -37,6 +38,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     shrunk: list[str] = []
     reused: int = 0
     parent: str | None = None
+    folder: str | None = None
     verified: str | None = None
     rehearsed: str | None = None
     pruned: list[str] = []

@@ -1,6 +1,7 @@
 """What one source's backups leave between runs, in a folder of its own: ``.holdall-backup/NAME`` beside the bundles.
 
-It has the lock, the unfinished bundle, and ``state.json``. A lost state loses times, and no bundle.
+It has the lock, the unfinished bundle, ``state.json``, and in ``newest`` the bundle of a source that is kept as an
+unpacked folder only. A lost state loses times, and no bundle.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     ``succeeded`` is when the last backup ended that was put into the folder, or found nothing changed; ``verified`` and
     ``rehearsed`` when a bundle of the source was last proved; ``verifications`` and ``rehearsals`` the same by the
-    bundle's seal.
+    bundle's seal; ``unpacked`` when its folder was last made equal to a bundle.
     ``unreported`` is the bundle that was put into the folder by a run whose result nobody may have seen. ``bytes``,
     ``files`` (by fidelity), ``losses`` and ``new_losses`` are of the last success; ``ran``, ``exit_code`` and
     ``seconds`` of the last run.
@@ -36,6 +37,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     succeeded: int | None = None
     verified: int | None = None
     rehearsed: int | None = None
+    unpacked: int | None = None
     verifications: dict[str, int] = {}
     rehearsals: dict[str, int] = {}
     unreported: str | None = None
@@ -67,6 +69,7 @@ class SourceFolder(Closing):
     def __init__(self, bundles: Path, name: str) -> None:
         """Raises BundleInUse where another process backs up this source, CannotWrite."""
         self.path = _folder(bundles, name)
+        self.newest = self.path / "newest"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FileLock(

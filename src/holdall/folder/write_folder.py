@@ -114,7 +114,8 @@ class _Unpack(Closing):
             raise AlreadyExists(
                 f"can't write {root}: edited by hand since it was unpacked: {first}"
                 f"{f' and {more} more' if more > 0 else ''}",
-                hint=f"keep the edits with holdall pack {pasteable(root)}, or discard them with --force",
+                hint=f"keep the edits with holdall pack {pasteable(root)}, or discard them with holdall unpack "
+                f"{pasteable(self._bundle.path)} {pasteable(root)} --force",
             )
         self._folder.write(UNFINISHED, self._manifest(), durable=True)
         for path in self._gone():
