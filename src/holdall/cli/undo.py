@@ -47,7 +47,7 @@ _WORDS = {"DELETE": ("delete", "deleted"), "REMOVE": ("delete", "deleted"), "DET
 @options.output
 def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **given: Any) -> Outcome:
     """Undo an import. RUN is a run id (see `holdall runs`), the start of one, a run's folder, or `latest`: the newest
-    import that changed something and is not undone yet.
+    import that changed something.
 
     Uses only the run's journal. Deletes what the run created, in reverse order, and restores the previous values of
     what it updated; objects that it only reused are not touched. Keeps and lists anything others have changed or now

@@ -36,7 +36,7 @@ _SHORTEST = 4
 
 class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """``run`` is the folder of a run; with ``latest`` it is replaced by the newest run into this destination that
-    changed something and is not undone yet. If it is in no folder ``runs``, written requests are below ``output``.
+    changed something. If it is in no folder ``runs``, written requests are below ``output``.
     ``settle``: seconds after the end of a run in which lost requests may still be carried out."""
 
     run: Path
@@ -100,19 +100,19 @@ async def undo_import(
 
 
 def _latest(output: Path, account: Account) -> Path | None:
-    """The newest run into this destination that changed something and is not undone yet; if there is none, the newest
-    that is undone, or else the newest.
+    """The newest run into this destination that changed something, undone or not: to ask twice must not undo an older
+    one. If there is none, the newest.
 
     Raises CannotWrite or ImportFailed if the journal of a run that may be it can't be read.
     """
     # Imports of the same folder into other destinations are somebody else's.
     runs = past_runs(output, account.party)[::-1]
     for run in runs:
-        if not run.is_undone and run.state().changed_something:
+        if run.state().changed_something:
             if run is not runs[0]:
-                account.progress.note("newer imports changed nothing or are undone already")
+                account.progress.note("newer imports changed nothing")
             return run.folder
-    return next((run.folder for run in (*filter(lambda run: run.is_undone, runs), *runs)), None)
+    return runs[0].folder if runs else None
 
 
 async def _undo(
