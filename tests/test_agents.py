@@ -174,7 +174,8 @@ def test_what_is_there_is_adopted_and_undone_only_once(today: Running, terminal:
     output = ["--output-dir", "elsewhere"] if forgotten else []
     again = to(terminal, today, "import", "one.tar.zst", "--force", *output)
     assert again.code == 0, again.err
-    assert "Nothing to do: 3 agents there already" in again.err
+    assert "Nothing created: 3 agents already there" in again.err
+    assert again.err.count("Nothing to do") == 1
     with Hand(today.url, DESTINATION) as hand:
         assert len(Agents(hand).all()) == 3
         against = to(terminal, today, "verify", "one.tar.zst", "--against", "dst", "--output-dir", "none")

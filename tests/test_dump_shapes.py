@@ -206,6 +206,13 @@ def test_what_is_refused_is_named_with_the_way_to_json(text: str, hint: str) -> 
     assert "cut off" not in caught.value.hint
 
 
+def test_prose_with_colons_is_not_called_yaml() -> None:
+    for text in ("Our assistants:\nSupport: answers.\n\nSee the wiki.\n", "hello: world\n", "Notes\n\na: b\nc: d\n"):
+        with pytest.raises(UsageFault) as caught:
+            read(text)
+        assert "YAML" not in caught.value.hint + caught.value.message
+
+
 def test_only_a_text_that_ends_inside_a_value_was_cut_off() -> None:
     whole = json.dumps({"object": "list", "data": [DESK, FERRY]})
     dump = read(whole[: whole.index("Ferry")])

@@ -182,7 +182,7 @@ def test_selections(
     found = entries(Path("b.tar.zst"))
     assert {json.loads(found[path])["name"] for path in found if path.startswith("data/assistants/")} == expected
     if environ and not arguments:
-        assert "CLONE_MODE=by_name from environment" in done.err
+        assert "CLONE_MODE=by_name from the environment" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["--name", "nobody*"], ["--id", "asst_none"], []])
@@ -207,7 +207,7 @@ def test_switches_leave_the_knowledge_out_and_say_who_said_so(box: Running, hand
     assert set(ledger("b.tar.zst")) == {b}
     done = holdall("export", "-o", "c.tar.zst", INCLUDE_CODE_INTERPRETER="false")
     assert set(ledger("c.tar.zst")) == {a}
-    assert "INCLUDE_CODE_INTERPRETER=false from environment" in done.err
+    assert "INCLUDE_CODE_INTERPRETER=false from the environment" in done.err
 
 
 def test_a_change_while_the_export_runs_is_reported(

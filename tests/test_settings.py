@@ -57,7 +57,7 @@ def test_what_narrows_the_work_is_told_with_its_origin() -> None:
     assert settings.code_interpreter
     assert settings.notices == [
         "CLONE_MODE=by_id from /x/.env, CLONE_IDS=a,b from /x/.env",
-        "INCLUDE_FILE_SEARCH=false from environment",
+        "INCLUDE_FILE_SEARCH=false from the environment",
     ]
     assert destination(dotenv={"DRY_RUN": "TRUE"}).notices == ["DRY_RUN=true from /x/.env"]
     assert destination({"--dry-run": True}).notices == []
@@ -132,7 +132,7 @@ def test_a_key_that_cannot_stand_in_a_header_is_refused_without_being_shown(key:
     ],
 )
 def test_a_part_of_an_account_that_cannot_be_meant_is_named_with_its_origin(name: str, value: str) -> None:
-    with pytest.raises(UsageFault, match=f"can't use {name} from environment: "):
+    with pytest.raises(UsageFault, match=f"can't use {name} from the environment: "):
         source(environ={name: value})
 
 

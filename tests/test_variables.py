@@ -60,7 +60,7 @@ def test_names_of_ours_and_of_others(name: str) -> None:
 def test_the_line_names_both_and_where() -> None:
     lookup = Lookup({}, {"OPENAI_SRC_COLOUR": "red", "MAX_CONCURENCY": ""}, {"CLONE_NAME": "x"}, "/x/.env")
     assert lookup.near_misses() == [
-        "OPENAI_SRC_COLOUR from environment is ignored",
+        "OPENAI_SRC_COLOUR from the environment is ignored",
         "CLONE_NAME from /x/.env is ignored: did you mean CLONE_NAMES?",
     ]
 

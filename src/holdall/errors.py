@@ -155,6 +155,10 @@ class CannotWrite(BundleError):
     meaning = "can't read or write a file (disk full, permissions, missing), or out of memory, threads or open files"
 
 
+class CannotRead(CannotWrite):
+    """A file on this machine that is missing or can't be read. Also a CannotWrite: both are exit 15."""
+
+
 class OutOfResources(CannotWrite):
     """The machine, or a limit of this process, is exhausted. See ``resource_errors``."""
 

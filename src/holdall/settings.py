@@ -30,6 +30,11 @@ _LISTS = {"by_id": "CLONE_IDS", "by_name": "CLONE_NAMES"}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
+def said_origin(origin: str) -> str:
+    """An origin as messages say it; ``--json`` has the word itself."""
+    return "the environment" if origin == "environment" else origin
+
+
 class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A setting and where it comes from: a flag, ``environment``, the path of a ``.env`` file, or ``default``.
 
@@ -45,7 +50,7 @@ class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return self.name.startswith("--")
 
     def __str__(self) -> str:
-        return self.name if self.is_flag else f"{self.name} from {self.origin}"
+        return self.name if self.is_flag else f"{self.name} from {said_origin(self.origin)}"
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +130,7 @@ class Lookup:
             return True
         try:
             for each in value if isinstance(value, list | tuple) else [value]:
-                refuse_key(str(each or ""), name, keys, f" from {origin}" if origin else "")
+                refuse_key(str(each or ""), name, keys, f" from {said_origin(origin)}" if origin else "")
         except UsageFault as error:
             self.mistakes.add(error)
             return False
@@ -159,7 +164,7 @@ class Lookup:
     def near_misses(self) -> list[str]:
         """A line for each variable that is set, isn't read, and was surely meant for holdall."""
         return [
-            f"{name} from {origin} is ignored{f': did you mean {ours}?' if ours else ''}"
+            f"{name} from {said_origin(origin)} is ignored{f': did you mean {ours}?' if ours else ''}"
             for name, origin in self._all()
             if (ours := meant(name)) is not None
         ]
@@ -177,7 +182,7 @@ class Lookup:
         value = parse(found.value.strip().lower())
         if value is not None:
             return Value(value=value, origin=found.origin, name=found.name)
-        where = "" if found.is_flag else f" from {found.origin}"
+        where = "" if found.is_flag else f" from {said_origin(found.origin)}"
         self.mistakes.usage(f"can't use {found.name}={found.value!r}{where}: must be {allowed}")
         return Value(value=default)
 
@@ -292,7 +297,7 @@ def _by_mode(lookup: Lookup) -> tuple[dict[str, str], list[str]]:
         if muted and mode.value != needed:
             said = f"CLONE_MODE is {mode.value} ({mode.origin})" if mode.name else "CLONE_MODE is not set"
             lookup.mistakes.usage(
-                f"can't use {other} from {muted.origin}: {said}, so it would be ignored",
+                f"can't use {other} from {said_origin(muted.origin)}: {said}, so it would be ignored",
                 hint=f"set CLONE_MODE={needed}, or unset {other}; --all exports everything",
             )
     if mode.value == "all":
@@ -302,11 +307,12 @@ def _by_mode(lookup: Lookup) -> tuple[dict[str, str], list[str]]:
     listed = [part.strip() for part in chosen.value.split(",") if part.strip()] if chosen else []
     if not chosen or not listed:
         lookup.mistakes.usage(
-            f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
+            f"can't use CLONE_MODE={mode.value} from {said_origin(mode.origin)}: {variable} is not set",
             hint=f"set {variable} to a comma-separated list; --all exports everything",
         )
         return {}, []
-    notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
+    said = f"{variable}={','.join(listed)} from {said_origin(chosen.origin)}"
+    notice = f"CLONE_MODE={mode.value} from {said_origin(mode.origin)}, {said}"
     return {f"asst:{text}": f"{variable}={text}" for text in listed}, [notice]
 
 
@@ -317,7 +323,7 @@ def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSetting
     file_search = lookup.boolean("--file-search", "INCLUDE_FILE_SEARCH", True)
     code_interpreter = lookup.boolean("--code-interpreter", "INCLUDE_CODE_INTERPRETER", True)
     narrowed = (each for each in (file_search, code_interpreter) if not each.value and not each.is_flag)
-    notices += [f"{each.name}=false from {each.origin}" for each in narrowed]
+    notices += [f"{each.name}=false from {said_origin(each.origin)}" for each in narrowed]
     account, (concurrency, log_level) = None, _shared(lookup)
     with lookup.mistakes.noted():
         account = _endpoint(lookup, "SRC") if key_needed or _has_key(lookup, "SRC") else None
@@ -340,9 +346,9 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
     dry_run = lookup.boolean("--dry-run", "DRY_RUN", False)
     prefix = lookup.text("--prefix", "CLONE_NAME_PREFIX", "")
     if dry_run.value and not dry_run.is_flag:
-        notices.append(f"{dry_run.name}=true from {dry_run.origin}")
+        notices.append(f"{dry_run.name}=true from {said_origin(dry_run.origin)}")
     if prefix.value and not prefix.is_flag:
-        notices.append(f"{prefix.name}={prefix.value!r} from {prefix.origin}")
+        notices.append(f"{prefix.name}={prefix.value!r} from {said_origin(prefix.origin)}")
     settle = lookup.parsed("--settle", "HOLDALL_SETTLE", 60.0, _seconds, "seconds from 0 to 3600")
     concurrency, log_level = _shared(lookup)
     with lookup.mistakes.noted():

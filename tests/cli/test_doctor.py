@@ -35,7 +35,7 @@ def test_two_accounts(doctor: Terminal, box: Running) -> None:
         "READY",
     ):
         assert line in done.out.splitlines()
-    assert "ignored: OPENAI_ORG_ID from environment (holdall reads OPENAI_SRC_… and OPENAI_DST_… only)" in done.err
+    assert "ignored: OPENAI_ORG_ID from the environment (holdall reads OPENAI_SRC_… and OPENAI_DST_… only)" in done.err
     assert done.err.endswith("Next: holdall export\n")
     more = doctor("doctor", "--env-file", "none", "-v", **keys)
     assert "  key           valid" in more.out.splitlines()

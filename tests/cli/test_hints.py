@@ -152,7 +152,7 @@ def test_the_organisation_that_is_set_is_named(holdall: Terminal, opened: Callab
             command, "--env-file", "none", OPENAI_SRC_BASE_URL=f"{door.url}/v1", OPENAI_SRC_ORG_ID="org-wrong"
         )
         assert done.code == 20
-        assert "OPENAI_SRC_ORG_ID from environment is org-wrong" in done.out + done.err
+        assert "OPENAI_SRC_ORG_ID from the environment is org-wrong" in done.out + done.err
 
 
 def test_an_api_version_that_is_missing(holdall: Terminal, opened: Callable[..., Door]) -> None:

@@ -91,7 +91,7 @@ def test_a_dry_run_prints_what_would_be_created_and_creates_nothing(
 
 def test_dry_run_from_the_environment_is_echoed_with_its_origin(holdall: Terminal, bundle: str, box: Running) -> None:
     done = holdall("import", bundle, DRY_RUN="true")
-    assert "note: DRY_RUN=true from environment" in done.err
+    assert "note: DRY_RUN=true from the environment" in done.err
     assert done.out.endswith(f"{LAST}\n")
     assert box.writes() == 0
     document = holdall("import", bundle, "--dry-run", "--json").document

@@ -116,9 +116,33 @@ def test_a_run_that_found_all_of_it_there_did_nothing_to_miss(
     holdall("import", bundle)
     stood = copy.snapshot()
     assert holdall("import", bundle).code == 0
-    done = holdall("undo", "latest", "--yes")
+    _, second = (line.split()[0] for line in holdall("runs").out.splitlines())
+    done = holdall("undo", second, "--yes")
     assert (done.code, done.out) == (0, "Undo: nothing to undo\nUNDONE\n"), done.err
     assert copy.snapshot() == stood
+
+
+def test_latest_is_the_newest_run_that_changed_something_and_is_not_undone(
+    holdall: Terminal, bundle: str, copy: Hand
+) -> None:
+    before = copy.snapshot()
+    assert holdall("import", bundle).code == 0
+    stood = copy.snapshot()
+    assert holdall("import", bundle).code == 0
+    assert holdall("import", bundle, "--prefix", "x ", "--on-conflict", "duplicate", "--yes").code == 0
+    first, _, third = (line.split()[0] for line in holdall("runs").out.splitlines())
+    assert holdall("runs").err == f"To undo: holdall undo {third}\n"
+    done = holdall("undo", "latest", "--yes")
+    assert (done.code, f"undoing import {third} at " in done.err, "newer imports" in done.err) == (0, True, False)
+    assert copy.snapshot() == stood
+    assert holdall("import", bundle).code == 0
+    assert holdall("runs").err == f"To undo: holdall undo {first}\n"
+    done = holdall("undo", "latest", "--yes")
+    assert (done.code, f"undoing import {first} at " in done.err) == (0, True)
+    assert "newer imports changed nothing or are undone already" in done.err
+    assert copy.snapshot() == before
+    assert holdall("runs").err == ""
+    assert holdall("undo", "latest", "--yes").out == f"{third} is already undone\n"
 
 
 def test_what_others_changed_is_left_and_said(holdall: Terminal, bundle: str, copy: Hand) -> None:

@@ -68,7 +68,7 @@ def test_destinations(answers: dict[str, EndpointState], codes: list[str]) -> No
 def test_a_destination_without_assistants_says_what_it_takes() -> None:
     absent = dict.fromkeys(("assistants", "responses", "agents"), EndpointState.ABSENT)
     ((_, message),) = messages(Side(side="destination", base_url="u", endpoints=answering(**absent)))
-    assert "files and vector stores can be imported;" in message
+    assert "files and vector stores can be imported. " in message
     assert "nothing" not in message
 
 
@@ -90,7 +90,7 @@ def test_sources() -> None:
     found = messages(side)
     assert [code for code, _ in found] == ["list", "no_assistants", "download", "download"]
     assert found[2][1].startswith(
-        "2 files of purpose assistants can't be downloaded: Not allowed; an export gets the parsed text"
+        "2 files of purpose assistants can't be downloaded: Not allowed. Those in a vector store are exported as text."
     )
     assert [
         code for code, _ in messages(Side(side="source", base_url="u", endpoints=answering(), export=Holdings()))

@@ -39,7 +39,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     which the oddity would not show, ``also`` other oddities. ``chosen`` are the arguments that choose what is imported.
     """
 
-    page: str = "whole"
+    page: str = "complete"
     code: int = 0
     later: int | None = None
     says: tuple[str, ...] = ()
@@ -50,15 +50,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def dropped(what: str, *says: str) -> Outcome:
     """A server that accepts something and doesn't keep it."""
-    return Outcome(page=f"{what} named as not kept", code=EXIT_LOOK, says=(*says, "changed by the destination"))
+    return Outcome(page=f"{what} reported as not kept", code=EXIT_LOOK, says=(*says, "changed by the destination"))
 
 
 FULL = Outcome()
 SHORT = Outcome(also=frozenset({Oddity.LIST_SHORT_PAGES}))
 # The batch limit and a parameter that a model refuses are told from these words.
-WORDS = Outcome(page="whole; refusals are read by their words")
+WORDS = Outcome(page="complete; errors are recognised by their wording")
 
-LOWER = Outcome(page="whole; the ending is in lower case there", says=("uploaded as NOTES.txt",))
+LOWER = Outcome(page="complete, with a lower-case extension", says=("uploaded as NOTES.txt",))
 
 NO_MATTER = (
     Oddity.LIST_CURSOR_EMPTY,
@@ -114,53 +114,53 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, FULL) | {
     Oddity.LIST_ALWAYS_MORE: SHORT,
     Oddity.LIST_REPEATS_PAGE: SHORT,
     Oddity.LIST_DESC_SKIPS: SHORT,
-    Oddity.BATCH_IGNORES_FILES: Outcome(page="whole: files are attached one by one"),
+    Oddity.BATCH_IGNORES_FILES: Outcome(page="complete: files are attached one by one"),
     Oddity.EXPIRES_AFTER_IGNORED: dropped("expires_after", "vector store books", "expires_after"),
     Oddity.METADATA_IGNORED: dropped("metadata", "drops metadata", "assistant Reader"),
     Oddity.DESCRIPTION_IGNORED: dropped("description", "assistant Reader", "description"),
     Oddity.REASONING_EFFORT_IGNORED: dropped("reasoning_effort", "reasoning_effort"),
     Oddity.ATTRIBUTES_IGNORED: dropped("attributes", "file Prüfung 0.txt", "attributes"),
-    Oddity.NULL_REFUSED: Outcome(page="whole: what is null is left out"),
+    Oddity.NULL_REFUSED: Outcome(page="complete: null values are omitted"),
     Oddity.SAME_BYTES_SAME_ID: Outcome(
-        page="one file there for two; what the second had of its own named as not kept",
+        page="one file instead of two; the second one's own values reported as not kept",
         code=EXIT_LOOK,
         says=("file again.txt", "attributes: changed by the destination"),
     ),
-    Oddity.ONE_UPLOAD_A_SECOND: Outcome(page="whole: one upload at a time"),
+    Oddity.ONE_UPLOAD_A_SECOND: Outcome(page="complete: one upload at a time"),
     Oddity.UPLOAD_LOWER_CASE: LOWER,
     Oddity.SEARCH_LOWER_CASE: LOWER,
     Oddity.INDEX_LOWER_CASE: LOWER,
-    Oddity.BATCH_500: Outcome(page="whole: files are attached one by one"),
+    Oddity.BATCH_500: Outcome(page="complete: files are attached one by one"),
     Oddity.REFUSED_UPLOAD_BREAKS_LIST: Outcome(
-        page="the refused file named; the rest whole",
+        page="the refused file is reported; everything else complete",
         code=EXIT_INCOMPLETE,
         later=26,
         says=("file blob.xyz", "not uploaded"),
         chosen=("--only", "Blob"),
     ),
     Oddity.FAILURES_COUNT_AS_COMPLETED: Outcome(
-        page="the failed file named",
+        page="the failed file is reported",
         code=EXIT_INCOMPLETE,
         later=33,
         says=("file again.txt", "attached but not searchable: failed"),
         behaviour={"index_failures": ("again*",)},
     ),
-    Oddity.METADATA_OWN_KEYS: Outcome(page="whole; the server's keys are no difference"),
-    Oddity.METADATA_RESERVED: Outcome(page="whole; the server's keys are no difference"),
-    Oddity.METADATA_MANY_KEYS: Outcome(page="whole; the server's keys are no difference"),
+    Oddity.METADATA_OWN_KEYS: Outcome(page="complete; the server's keys are not a difference"),
+    Oddity.METADATA_RESERVED: Outcome(page="complete; the server's keys are not a difference"),
+    Oddity.METADATA_MANY_KEYS: Outcome(page="complete; the server's keys are not a difference"),
     Oddity.STRINGS_CUT: dropped("what was cut", "assistant Reader", "instructions"),
     Oddity.SCHEMA_RENAMED: dropped("response_format", "assistant Reader", "response_format"),
-    Oddity.ATTRIBUTES_OWN_KEYS: Outcome(page="whole; the server's keys are no difference"),
-    Oddity.EXTRA_KEYS: Outcome(page="whole; the server's keys are no difference"),
-    Oddity.ECHOES_KEY: Outcome(page="whole; the server's keys are no difference"),
-    Oddity.BYTES_WRONG: Outcome(page="whole; both sizes are in the report"),
-    Oddity.FILENAMES_ASCII: Outcome(page="whole; both names are in the report"),
-    Oddity.FILES_LATIN_1: Outcome(page="whole; both names are in the report"),
+    Oddity.ATTRIBUTES_OWN_KEYS: Outcome(page="complete; the server's keys are not a difference"),
+    Oddity.EXTRA_KEYS: Outcome(page="complete; the server's keys are not a difference"),
+    Oddity.ECHOES_KEY: Outcome(page="complete; the server's keys are not a difference"),
+    Oddity.BYTES_WRONG: Outcome(page="complete; the report has both sizes"),
+    Oddity.FILENAMES_ASCII: Outcome(page="complete; the report has both names"),
+    Oddity.FILES_LATIN_1: Outcome(page="complete; the report has both names"),
     Oddity.HALF_CHARACTERS: dropped("what ends otherwise", "assistant Reader", "description"),
-    Oddity.TEXT_501: Outcome(page="whole; texts can't be compared"),
-    Oddity.TEXT_404: Outcome(page="whole; texts can't be compared"),
-    Oddity.TEXT_TOKEN_STUCK: Outcome(page="whole; texts can't be compared"),
-    Oddity.TEXT_MORE_WITHOUT_TOKEN: Outcome(page="whole; texts can't be compared"),
+    Oddity.TEXT_501: Outcome(page="complete; texts can't be compared"),
+    Oddity.TEXT_404: Outcome(page="complete; texts can't be compared"),
+    Oddity.TEXT_TOKEN_STUCK: Outcome(page="complete; texts can't be compared"),
+    Oddity.TEXT_MORE_WITHOUT_TOKEN: Outcome(page="complete; texts can't be compared"),
     Oddity.MISSING_400: Outcome(behaviour={"visible_after": 20.0}),
     Oddity.MISSING_NULL: Outcome(behaviour={"visible_after": 20.0}),
     Oddity.ERROR_DETAIL: WORDS,
@@ -169,7 +169,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, FULL) | {
     Oddity.ERROR_PLAIN: WORDS,
     Oddity.ERROR_HTML: WORDS,
     Oddity.REFUSAL_NAMES_MODEL: WORDS,
-    Oddity.ERROR_EMPTY: Outcome(page="whole: what is refused without a word is found by trying"),
+    Oddity.ERROR_EMPTY: Outcome(page="complete: the refused parameter is found by trying"),
 }
 
 # Servers that delete nothing, whatever they say.

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from holdall.errors import AlreadyExists, CannotWrite
+from holdall.errors import AlreadyExists, CannotRead, CannotWrite
 from holdall.resource_errors import exhausted
 from holdall.safe_open import regular
 
@@ -180,11 +180,11 @@ class reporting:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn an OSError into CannotWrite, which says what can't be read."""
+    """Turn an OSError into CannotRead, which says what can't be read."""
     try:
         yield
     except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
 
 
 def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:

@@ -14,7 +14,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted
-from holdall.errors import CannotWrite, UsageFault, pasteable
+from holdall.errors import CannotRead, UsageFault, pasteable
 from holdall.safe_open import read_regular
 from holdall.variables import KEY_VARIABLES
 
@@ -89,7 +89,7 @@ def _read(path: Path, on_failure: str | None) -> BackupConfig:
     try:
         data = read_regular(path)
     except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
     config = read_config(data, path, keys)
     if on_failure is None:
         return config

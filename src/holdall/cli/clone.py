@@ -97,7 +97,7 @@ async def _ask(
 
     assert source.endpoint is not None  # read with the key needed
     same = UsageFault(
-        "source and destination are the same project: everything exists there already",
+        "source and destination are the same project: everything is already there",
         hint="check OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; "
         "--same-project --prefix 'Copy of ' copies a project into itself",
     )

@@ -193,6 +193,8 @@ def _block(diagnosis: Diagnosis, settings: BothSettings) -> Block:
     failure, findings = diagnosis.failure, diagnosis.findings
     failed = [side.side for side in diagnosis.sides if side.failure]
     sides = {side.side for side in diagnosis.sides}
+    from holdall.settings import said_origin
+
     same = {True: "yes", False: "no", None: "not known"}[diagnosis.same_project]
     ready = ["holdall export"] if "source" in sides else ["holdall plan BUNDLE"]
     return Block(
@@ -207,7 +209,9 @@ def _block(diagnosis: Diagnosis, settings: BothSettings) -> Block:
         longest=600 if failed else 220,
         groups=[
             Group(
-                title=f"ignored: {name} from {origin}", total=1, why="holdall reads OPENAI_SRC_… and OPENAI_DST_… only"
+                title=f"ignored: {name} from {said_origin(origin)}",
+                total=1,
+                why="holdall reads OPENAI_SRC_… and OPENAI_DST_… only",
             )
             for name, origin in settings.ignored
         ],

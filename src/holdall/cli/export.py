@@ -21,7 +21,7 @@ import msgspec
 from holdall.cli import options, parameters, views
 from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
+from holdall.errors import CannotRead, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
 from holdall.safe_open import read_regular
@@ -91,7 +91,7 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
         try:
             dumps.append((name, sys.stdin.buffer.read() if name == "-" else read_regular(name)))
         except OSError as error:
-            mistakes.add(CannotWrite(f"can't read {name}: {error.strerror or error}"))
+            mistakes.add(CannotRead(f"can't read {name}: {error.strerror or error}"))
     with mistakes.noted():
         found = read_dumps(dumps) if dumps else None
     mistakes.raise_all()

@@ -97,7 +97,8 @@ def _intent(prepared: Prepared) -> str:
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     kept = _summed(total.adopted, total.skipped)
     if not planned.pending():
-        return f"Nothing to do: {holding(kept) or 'nothing'} there already{part}{_project(prepared)}"
+        there = f": {said} already there" if (said := holding(kept)) else ""
+        return f"Nothing to do{there}{part}{_project(prepared)}"
     parts = [f"creating {text}" for text in [holding(_created(total), total.bytes)] if text]
     parts += [f"updating {text}" for text in [holding(_summed(total.updated))] if text]
     parts += [f"removing {counted(total.detached, 'file')} from vector stores"] if total.detached else []

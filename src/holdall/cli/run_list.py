@@ -45,9 +45,9 @@ def command(console: Console, /, **given: Any) -> Outcome:
         console.path(line)
         if one.detail and one.state in (Standing.INCOMPLETE, Standing.UNREADABLE):
             console.result(flat(f"    {one.detail}"))
-    there = [one.run for one in found if one.state is not Standing.UNDONE]
-    if there:
-        console.type_next(onward(console, "undo", there[-1]))
+    to_undo = [one.run for one in found if one.changed and one.state is not Standing.UNDONE]
+    if to_undo:
+        console.verbatim(f"To undo: {onward(console, 'undo', to_undo[-1])}")
     elif not found:
         console.say(f"No runs in {output / 'runs'}")
     lost = any(one.state is Standing.UNREADABLE for one in found)

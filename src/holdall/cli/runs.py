@@ -213,12 +213,12 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
     if all(result.how == "adopted" and result.target is not None for result in report.results):
-        return f"Nothing to do: {', '.join(said) or 'everything exists already'}"
+        return f"Nothing created: {', '.join(said) or 'everything is already there'}"
     return ", ".join(said) or "Nothing created"
 
 
 # How a root came to be, in words that follow how many.
-_HOW = {"written": "written for the Responses API", "adopted": "there already", "left": "skipped"}
+_HOW = {"written": "written for the Responses API", "adopted": "already there", "left": "skipped"}
 
 
 def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:

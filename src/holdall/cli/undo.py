@@ -46,12 +46,13 @@ _WORDS = {"DELETE": ("delete", "deleted"), "REMOVE": ("delete", "deleted"), "DET
 @options.accounts("dst")
 @options.output
 def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **given: Any) -> Outcome:
-    """Undo an import. RUN is a run id (see `holdall runs`), the start of one, a run's folder, or `latest`.
+    """Undo an import. RUN is a run id (see `holdall runs`), the start of one, a run's folder, or `latest`: the newest
+    import that changed something and is not undone yet.
 
     Uses only the run's journal. Deletes what the run created, in reverse order, and restores the previous values of
     what it updated; objects that it only reused are not touched. Keeps and lists anything others have changed or now
-    use (exit 3), and files that only look like the run's. Asks before it deletes anything. To resume an interrupted
-    undo, run the same command again.
+    use (exit 3), and files that may be the run's, by name and size only. Asks before it deletes anything. To resume an
+    interrupted undo, run the same command again.
     """
     from holdall.importer.verbs import undo_import as verb
 
@@ -72,10 +73,11 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
         even_if_changed=even_if_changed,
     )
 
-    is_begun = False
+    is_begun, name = False, folder.name
 
     def confirm(planned: verb.UndoPlan) -> bool:
-        nonlocal is_begun
+        nonlocal is_begun, name
+        name = planned.run  # with ``latest``, the destination decides which it is
         _show(console, planned)
         is_begun = yes or not planned.due() or console.confirm(f"Undo these {len(planned.due())}?")
         return is_begun
@@ -83,7 +85,7 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
     try:
         came = parameters.at_destination(console, settings, verb.undo_import, wanted, confirm, now=time.time)
     except KeyboardInterrupt:
-        kept = f"the undo of {folder.name} is not finished" if is_begun else "nothing was undone"
+        kept = f"the undo of {name} is not finished" if is_begun else "nothing was undone"
         raise Interrupted(f"interrupted: {kept}", hint="run the same command again to resume") from None
     _show_report(console, came)
     return _outcome(came)

@@ -10,6 +10,7 @@ import msgspec
 
 from holdall.cli.block import NAMED, Group
 from holdall.cli.console import counted, flat, human_size
+from holdall.cli.wrapping import shortened
 from holdall.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ WORDS = {"text": "text only", "unavailable": "missing", "container": "through a 
 """Fidelities that a person reads better in other words."""
 # How many of one sort the terminal shows. --json has all, or a thousand.
 _SHOWN = 20
+# Columns of a count with its reason: names follow.
+_LONGEST_REASON = 100
 # Files that are read to name the first of each reason.
 _READ = 10_000
 # How many files to supply --json lists; `inspect --all` lists all.
@@ -72,20 +75,30 @@ def loss_groups(losses: Iterable[Loss]) -> list[Group]:
     for loss in sorted(losses, key=lambda loss: not loss.why.weighs):
         if loss.why.severity is not Severity.NOTE:
             # Which fields differ is each one's own, and is listed by --verbose.
-            text = "skipped, though it differs" if loss.why is Why.LEFT_ALONE else loss.text
+            text = "skipped, though different from the bundle" if loss.why is Why.LEFT_ALONE else loss.text
             key = loss.kind, text
             groups.setdefault(key, {}).setdefault(loss.id, loss)
             # Which field a file is left out of says less than which file.
             fields.setdefault(key, {}).setdefault("" if loss.kind is Kind.FILE else loss.field or "")
     return [
         Group(
-            title=counted(len(found), noun(kind)),
+            title=_with_reason(counted(len(found), noun(kind)), ", ".join(filter(None, fields[kind, text])), text),
             items=[loss.name or loss.id for loss in islice(found.values(), NAMED)],
             total=len(found),
-            why=f"{named}: {text}" if (named := ", ".join(filter(None, fields[kind, text]))) else text,
         )
         for (kind, text), found in groups.items()
     ]
+
+
+def _with_reason(count: str, fields: str, reason: str) -> str:
+    """``8 files left out: missing from the bundle``, ``2 assistants, tools: …``; names are to follow. Of a long reason
+    the server's words, in brackets behind it, are left to --verbose and the report."""
+    if len(reason) > _LONGEST_REASON // 2:
+        reason = reason.partition(" (")[0]
+    if fields:
+        return shortened(flat(f"{count}, {fields}: {reason}"), _LONGEST_REASON)
+    verb = reason.startswith(("left out", "skipped"))
+    return shortened(flat(f"{count}{' ' if verb else ': '}{reason}"), _LONGEST_REASON)
 
 
 def weighed_groups(losses: Iterable[Loss]) -> tuple[list[Group], list[str]]:

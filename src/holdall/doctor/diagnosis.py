@@ -220,7 +220,8 @@ def _source(side: Side) -> Iterator[tuple[str, str]]:
     if side.answer("assistants") is EndpointState.ABSENT:
         yield (
             "no_assistants",
-            "no Assistants API: an export gets vector stores and files; add saved definitions with --from-dump FILE",
+            "no Assistants API: only vector stores and files are exported. "
+            "If you have saved definitions, add --from-dump FILE",
         )
     for each in side.downloads:
         if each.purpose in KNOWLEDGE and each.answer is not EndpointState.YES:
@@ -231,14 +232,11 @@ def _source(side: Side) -> Iterator[tuple[str, str]]:
 
 
 def _download(each: DownloadCheck, text: EndpointState | None) -> str:
-    then = (
-        "; an export gets the parsed text of those in a vector store; add originals with --originals DIR"
-        if text is EndpointState.YES
-        else "; add originals with --originals DIR"
-    )
+    text_only = "Those in a vector store are exported as text. " if text is EndpointState.YES else ""
     several = "files" if each.files > 1 else "file"
     why = each.message or "no content"
-    return f"{each.files} {several} of purpose {each.purpose} can't be downloaded: {why}{then}"
+    refused = f"{each.files} {several} of purpose {each.purpose} can't be downloaded: {why.rstrip('.')}."
+    return f"{refused} {text_only}If you have copies, add --originals DIR"
 
 
 def _destination(side: Side) -> Iterator[tuple[str, str]]:
@@ -254,7 +252,7 @@ def _destination(side: Side) -> Iterator[tuple[str, str]]:
     taken = " and ".join(filter(None, (", ".join(takes[:-1]), takes[-1])))
     yield (
         "no_assistants",
-        f"{neither}: {taken} can be imported; assistants are written to files as Responses API requests",
+        f"{neither}: {taken} can be imported. Assistants are written to files, as Responses API requests",
     )
 
 

@@ -167,13 +167,26 @@ _LOOKS = (
     (r"\A\s*+(?:<!doctype|<html|<\?xml)", "it looks like a web page, perhaps a login page"),
     (r"\A---[ \t\r]*+\n(?:[^\n]*+\n)*?---[ \t\r]*+(?:\n|\Z)", "it looks like Markdown with YAML front matter: "
      "convert that with yq --front-matter=extract -o=json . FILE, and add the text as \"instructions\""),
-    (r"^[ \t]*+(?:-[ \t]*+)?[\w\"']++:(?:\s|$)", "it looks like YAML: convert it with yq -o=json . FILE"),
     (r"\b\w+\{id=", "it looks like Java's toString: write JSON instead"),
 )  # fmt: skip
 _HEAD = 1 << 20
+_YAML = "it looks like YAML: convert it with yq -o=json . FILE"
+_KEY = re.compile(r"[ \t]*+(?:-[ \t]++)?(?:\w[\w.-]*+|\"[^\"]*+\"|'[^']*+')[ \t]*+:(?:\s|$)")
+# A blank or indented line, a comment, a border of a document, or an item of a list.
+_AT_MARGIN = re.compile(r"\s|$|#|---|\.\.\.|%|-(?:\s|$)")
+_LINES = 1000
+"""That tell whether it is YAML."""
 
 
 def looks_like(text: str) -> str:
     """What a text without JSON seems to be, and the command that gives JSON; empty if unknown."""
     head = text[:_HEAD]
-    return next((words for shape, words in _LOOKS if re.search(shape, head, re.MULTILINE | re.IGNORECASE)), "")
+    words = (words for shape, words in _LOOKS if re.search(shape, head, re.MULTILINE | re.IGNORECASE))
+    return next(words, _YAML if _is_yaml(head) else "")
+
+
+def _is_yaml(head: str) -> bool:
+    """Whether all lines that begin at the margin are YAML's, and two lines have a key: prose with a colon is none."""
+    lines = head.splitlines()[:_LINES]
+    keys = sum(bool(_KEY.match(line)) for line in lines)
+    return keys > 1 and all(_KEY.match(line) or _AT_MARGIN.match(line) for line in lines)

@@ -51,7 +51,7 @@ from holdall.version import __version__
 
 _SUNSET = (
     "this project has no Assistants API (OpenAI shut it down on 2026-08-26): exporting vector "
-    "stores and files only; add saved definitions with --from-dump FILE"
+    "stores and files only. If you have saved definitions, add --from-dump FILE"
 )
 
 

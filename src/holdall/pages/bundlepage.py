@@ -108,7 +108,7 @@ class _Page:
                 ("Bundle", f"{human_size(bytes_)}, format {text(info.format)}, written by {name(info.tool)}"),
             ]
         )
-        yield "<p class=note>As recorded at export. This page is not a check: use <code>holdall verify</code>.</p>"
+        yield "<p class=note>As recorded at export. To check the bundle, use <code>holdall verify</code>.</p>"
         yield "</header>\n"
 
     def _lacking(self, missing: MissingFromBundle) -> Iterator[str]:
@@ -155,7 +155,7 @@ class _Page:
                 yield from self._card(record, view)
         if total:
             if self._characters <= 0:
-                yield "<p class=note>The page is full, so texts, tools or settings are left out: "
+                yield "<p class=note>The page is full; texts, tools or settings are left out. "
                 yield f"<code>holdall extract</code> has all of {row.folder}</p>\n"
             yield f"{_more(total - _CARDS)}</section>\n"
 
@@ -288,8 +288,8 @@ class _Page:
                 yield f"<li>{message(one)} {users}</li>\n"
             yield f"</ul>\n{_more(len(outside) - _MISSING)}</section>\n"
         if found:
-            yield "<section><h2>Credentials</h2>\n<p>These fields seem to hold one, and so does the bundle. "
-            yield "The values are not repeated in this list.</p>\n<ul class=plain>\n"
+            yield "<section><h2>Credentials</h2>\n<p>These fields of the bundle seem to contain credentials. "
+            yield "Their values are not shown here.</p>\n<ul class=plain>\n"
             yield from (f"<li>{message(one)}</li>\n" for one in found)
             yield f"</ul>\n{_more(found.total - len(found))}</section>\n"
 

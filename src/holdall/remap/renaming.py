@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.errors import CannotWrite, UsageFault
+from holdall.errors import CannotRead, UsageFault
 from holdall.kinds import DEFINITIONS, IDS, KINDS
 from holdall.model import Kind
 from holdall.safe_open import read_regular
@@ -92,7 +92,7 @@ def read_renaming(path: Path) -> Renaming:
         data = read_regular(path)
         found, copies = msgspec.json.decode(data, type=_Mapping), msgspec.json.decode(data, type=_Copies)
     except OSError as error:
-        raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read the mapping {path}: {error.strerror or error}") from None
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise UsageFault(f"can't read the mapping {path}: not a mapping ({error})") from None
     unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}

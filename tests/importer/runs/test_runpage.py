@@ -43,7 +43,7 @@ def test_with_the_bundle_each_assistant_and_store_of_the_run_has_a_card(tmp_path
     with open_bundle(path) as bundle:
         read = Reading("".join(run_page(REPORT, [], bundle)))
     text = read.text
-    assert "Not whole: 3 of 4 results" in text
+    assert "Incomplete: 3 of 4 results" in text
     assert text.index("left out: gone") < text.index("Support asst_1 → asst_9 copied Modelgpt-5-mini")
     assert "<be kind>" in text
     assert "Sales asst_2 → asst_8 partial" in text
@@ -94,4 +94,4 @@ def test_many_rows_end_in_a_count() -> None:
     lost = Orphan(kind=Kind.FILE, id=None, source=None, name="a\u202eb")
     text = read(files=files, orphans=[lost]).text
     assert "… and 1 more in mapping.json" in text
-    assert "Possible orphans: 1 Nothing refers to them. file a\\u202eb not found yet" in text
+    assert "Possible orphans: 1 Nothing uses them. file a\\u202eb not found yet" in text

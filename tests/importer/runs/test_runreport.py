@@ -172,7 +172,7 @@ def test_many_losses_are_counted_not_listed() -> None:
     losses = [Loss(why=Why.AS_TEXT, kind=Kind.FILE, id=SourceId(f"f{n}"), text="as text") for n in range(50)]
     one = Result(source=SourceId("a"), target=TargetId("b"), status=Status.SUCCESS, losses=losses)
     report = msgspec.structs.replace(REPORT, by_kind={Kind.ASSISTANT: [one, one]})
-    assert "  - and 30 more, all of them in audit.jsonl" in markdown(report).splitlines()
+    assert "  - and 30 more; all are in audit.jsonl" in markdown(report).splitlines()
     assert len(report.losses()) == 50
     assert report.whole
 
@@ -185,8 +185,8 @@ def test_thousands_are_folded_and_counted_so_that_a_code_host_shows_the_report()
     text = markdown(report)
     lines = section(text)["## Partial Clones"]
     assert "<details><summary>950 more</summary>" in lines
-    assert lines[-2:] == ["</details>", "And 4000 more, all of them in mapping.json"]
-    assert lines.count("  - and 50 more, all of them in audit.jsonl") == 950
+    assert lines[-2:] == ["</details>", "And 4000 more; all are in mapping.json"]
+    assert lines.count("  - and 50 more; all are in audit.jsonl") == 950
     assert len(text.encode()) < 1_000_000
     types, _ = shown(text)
     assert types == PLAIN | {"html_block"}

@@ -16,7 +16,7 @@ import msgspec
 from holdall.bundle.durable import write_whole
 from holdall.dialects.loss import Why
 from holdall.endpoint import same_account, title
-from holdall.errors import CannotWrite, PlanOutdated, UsageFault
+from holdall.errors import CannotRead, PlanOutdated, UsageFault
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import Asked
@@ -121,7 +121,7 @@ def read_plan(path: Path) -> PlanDocument:
     try:
         data = read_regular(path)
     except OSError as error:
-        raise CannotWrite(f"can't read the plan {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read the plan {path}: {error.strerror or error}") from None
     try:
         document = msgspec.json.decode(data, type=PlanDocument)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

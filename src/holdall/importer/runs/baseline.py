@@ -19,7 +19,7 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write, replace, sync_file
 from holdall.dialects.marks import CLONED_FROM, OPERATION
-from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
+from holdall.errors import REQUEST_ERRORS, CannotRead, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind, TargetId, credible, epoch_seconds
@@ -192,7 +192,7 @@ class Baseline:
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:
-            raise CannotWrite(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
+            raise CannotRead(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _line(kind: Kind, seen: Listed, uploads: Container[tuple[str, int]]) -> _Line:

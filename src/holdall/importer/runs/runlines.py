@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from holdall.bundle.appendlog import AppendLog
-from holdall.errors import CannotWrite, ImportFailed
+from holdall.errors import CannotRead, CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import open_regular
 
@@ -279,7 +279,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
                 end += len(raw)
                 yield line, end
     except OSError as error:
-        raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read the journal {path}: {error.strerror or error}") from None
 
 
 def first_line(journal: Path) -> Opened | None:

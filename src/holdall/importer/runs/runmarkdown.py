@@ -35,7 +35,7 @@ _LIST = re.compile(r"[-+=]|[0-9]+[.)]")
 # Which results stand in each section of the report.
 _SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
 # Words for a copy that this run has not created.
-_HOW = {"adopted": ": existed already", "updated": ": updated", "left": ": left as it was", "written": ""}
+_HOW = {"adopted": ": already there", "updated": ": updated", "left": ": skipped", "written": ""}
 
 
 def markdown(report: Report) -> str:
@@ -119,7 +119,7 @@ def _results(results: list[Result], reasons: _Reasons) -> list[str]:
         lines += [line for item in folded for line in item]
         lines += ["", "</details>"]
     if len(results) > _RESULTS:
-        lines += ["", f"And {len(results) - _RESULTS} more, all of them in {MAPPING}"]
+        lines += ["", f"And {len(results) - _RESULTS} more; all are in {MAPPING}"]
     return lines
 
 
@@ -136,7 +136,7 @@ def _listed(lines: list[str], rest: str, most: int = _NAMED) -> list[str]:
     """Up to ``most`` lines, indented; then how many more there are, all of them in the file ``rest``."""
     shown = [f"  - {line}" for line in lines[:most]]
     if len(lines) > most:
-        shown.append(f"  - and {len(lines) - most} more, all of them in {rest}")
+        shown.append(f"  - and {len(lines) - most} more; all are in {rest}")
     return shown
 
 
@@ -147,7 +147,7 @@ def _orphans(orphans: list[Orphan]) -> list[str]:
     for orphan in orphans:
         size = f", {orphan.size} bytes" if orphan.size is not None else ""
         where = _text(orphan.id) if orphan.id else "not found yet"
-        where += ", from before this run" if orphan.earlier else ", no answer to its creation"
+        where += ", from before this run" if orphan.earlier else ", the answer to its creation was lost"
         lines.append(f"{noun(orphan.kind)} {_text(orphan.name or '(no name)')}{size}: {where}")
     return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
 

@@ -29,7 +29,7 @@ _WORDS = {
     Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
 }
 # Where what is there was not made by this run.
-_HOW = {"adopted": "there already", "updated": "updated", "left": "left as it is", "written": "written"}
+_HOW = {"adopted": "already there", "updated": "updated", "left": "skipped", "written": "written"}
 
 
 def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _body(report: Report, changes: Sequence[Difference], bundle: BundleReader | 
     if bundle is not None:
         # What is whole has a card.
         worst = [one for one in worst if one.status is not Status.SUCCESS]
-        title = f"Not whole: {len(worst)} of {title}"
+        title = f"Incomplete: {len(worst)} of {title}"
     if worst:
         yield f"<section><h2>{title}</h2>\n<ul class=rows>\n"
         yield from (_result(one, lost[one.source]) for one in worst[:_ROWS])
@@ -78,7 +78,7 @@ def _head(report: Report) -> Iterator[str]:
         [
             ("From", _party(report.source_url, report.source.org_id, report.source.project_id, report.label)),
             ("Into", _party(there.base_url, there.org_id, there.project_id)),
-            ("As", text(report.form.value)),
+            ("Mode", text(report.form.value)),
             ("When", f"{name(report.started)} to {name(report.ended)}"),
             ("Run", f"{code(report.run)} {name(report.tool)}"),
         ]
@@ -176,7 +176,7 @@ def _ids(report: Report) -> Iterator[str]:
     }
     if not any(maps.values()):
         return
-    yield "<section><h2>Old id to new id</h2>\n"
+    yield "<section><h2>Old and new ids</h2>\n"
     yield "<p><code>holdall remap</code> rewrites them in your code and settings.</p>\n"
     for title, ids in maps.items():
         if ids:
@@ -188,7 +188,7 @@ def _ids(report: Report) -> Iterator[str]:
 def _doubles(report: Report) -> Iterator[str]:
     if report.orphans:
         yield f"<section><h2>Possible orphans: {len(report.orphans)}</h2>\n"
-        yield "<p>Nothing refers to them.</p>\n<ul class=plain>\n"
+        yield "<p>Nothing uses them.</p>\n<ul class=plain>\n"
         for orphan in report.orphans[:_ROWS]:
             where = code(orphan.id) if orphan.id else "not found yet"
             why = "from before this run" if orphan.earlier else "no answer to its creation"

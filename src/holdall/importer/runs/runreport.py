@@ -12,7 +12,7 @@ import msgspec
 from holdall.dialects.loss import Loss
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
-from holdall.errors import CannotWrite, HoldallError
+from holdall.errors import CannotRead, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
@@ -237,4 +237,4 @@ def read_mapping(path: Path) -> RunMapping | None:
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):  # another tool's, or of a run that was cut off
         return None
     except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None

@@ -127,6 +127,11 @@ class RunState:
         for files in self.members.values():
             yield from files
 
+    @property
+    def changed_something(self) -> bool:
+        """Whether there is something to undo: an effect, or a create that may have been carried out."""
+        return bool(self.uncertain or self.inferred or self.effects())
+
     def effects(self) -> list[Effect]:
         """What the run did to the account, in order: all that an undo needs.
 

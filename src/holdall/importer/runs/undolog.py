@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.appendlog import AppendLog
-from holdall.errors import CannotWrite
+from holdall.errors import CannotRead
 from holdall.importer.runs.runlines import timestamp
 from holdall.kinds import noun
 from holdall.model import Kind, TargetId
@@ -161,7 +161,7 @@ def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool, int]:
     try:
         lines = read_regular(path).splitlines() if path.exists() else []
     except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
     for raw in lines:
         try:
             line = _decoder.decode(raw)

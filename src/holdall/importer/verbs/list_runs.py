@@ -37,7 +37,8 @@ class Standing(StrEnum):
 class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``began`` is UTC; ``bundle`` is a file's name, ``destination`` an account as journals name it.
 
-    ``made`` is the number of objects that it created, by kind. ``detail`` is the verdict, or why nothing can be read.
+    ``made`` is the number of objects that it created, by kind; ``changed`` says whether it changed anything at all,
+    so that there is something to undo. ``detail`` is the verdict, or why nothing can be read.
     What a run that was cut off at its beginning doesn't say is None or empty.
     """
 
@@ -47,6 +48,7 @@ class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str | None = None
     destination: Mapping[str, str | None] = {}
     made: Mapping[str, int] = {}
+    changed: bool = False
     detail: str = ""
 
 
@@ -70,7 +72,7 @@ def _listed(run: PastRun) -> ListedRun:
         standing, detail = _standing(run, closed=state.closed)
     except (CannotWrite, ImportFailed) as error:
         return msgspec.structs.replace(known, detail=error.message)
-    return msgspec.structs.replace(known, state=standing, made=made, detail=detail)
+    return msgspec.structs.replace(known, state=standing, made=made, changed=state.changed_something, detail=detail)
 
 
 def _standing(run: PastRun, *, closed: bool) -> tuple[Standing, str]:

@@ -35,9 +35,9 @@ _SHORTEST = 4
 
 
 class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``run`` is the folder of a run; with ``latest`` the newest run of this destination is taken instead. If it is in
-    no folder ``runs``, written requests are below ``output``. ``settle``: seconds after the end of a run in which lost
-    requests may still be carried out."""
+    """``run`` is the folder of a run; with ``latest`` it is replaced by the newest run into this destination that
+    changed something and is not undone yet. If it is in no folder ``runs``, written requests are below ``output``.
+    ``settle``: seconds after the end of a run in which lost requests may still be carried out."""
 
     run: Path
     latest: bool
@@ -90,13 +90,29 @@ async def undo_import(
     output = folder.parent.parent if is_ours else options.output
     with locked(output) if is_ours else nullcontext():
         await probe(account)
-        if options.latest:  # of this destination; the others of the same folder are somebody else's
-            folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
+        if options.latest:
+            folder = _latest(output, account) or folder
         found = msgspec.structs.replace(options, run=folder, output=output)
         result = await _undo(account, found, confirm, now)
         if is_ours and result.ended is Ended.DONE and is_undone(folder):
             withdraw(output, folder.name)
     return result
+
+
+def _latest(output: Path, account: Account) -> Path | None:
+    """The newest run into this destination that changed something and is not undone yet; if there is none, the newest
+    that is undone, or else the newest.
+
+    Raises CannotWrite or ImportFailed if the journal of a run that may be it can't be read.
+    """
+    # Imports of the same folder into other destinations are somebody else's.
+    runs = past_runs(output, account.party)[::-1]
+    for run in runs:
+        if not run.is_undone and run.state().changed_something:
+            if run is not runs[0]:
+                account.progress.note("newer imports changed nothing or are undone already")
+            return run.folder
+    return next((run.folder for run in (*filter(lambda run: run.is_undone, runs), *runs)), None)
 
 
 async def _undo(
@@ -108,7 +124,7 @@ async def _undo(
     nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
     if state.opened is None:
         return UndoResult(ended=Ended.NOTHING, planned=nothing)
-    progress.note(f"undoing import {folder.name} of {state.opened.started} at {account.endpoint.title}")
+    progress.note(f"undoing import {folder.name} at {account.endpoint.title}")
     if log.whole and not log.orphans:
         return UndoResult(ended=Ended.BEFORE, planned=nothing)
     _require_same(account, state.opened.destination, folder)

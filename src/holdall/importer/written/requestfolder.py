@@ -17,7 +17,7 @@ from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.names import from_disk, is_safe, on_disk
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Targets
-from holdall.errors import CannotWrite, ImportFailed
+from holdall.errors import CannotRead, CannotWrite, ImportFailed
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.existing import Existing, FoundRequest
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, compose, sha256_of
@@ -174,7 +174,7 @@ def read(output: Path, path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CannotWrite(f"can't read {output / path}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read {output / path}: {error.strerror or error}") from None
 
 
 def read_request(output: Path, path: str) -> dict[str, Any] | None:
@@ -195,7 +195,7 @@ def listed(output: Path) -> Iterator[tuple[str, bytes]]:
             sorted(from_disk(found.name) for found in folder.iterdir() if found.is_file()) if folder.is_dir() else []
         )
     except OSError as error:
-        raise CannotWrite(f"can't read {folder}: {error.strerror or error}") from None
+        raise CannotRead(f"can't read {folder}: {error.strerror or error}") from None
     for name in names:
         data = read(output, f"{FOLDER}/{name}")
         if data is not None:
