@@ -211,6 +211,7 @@ def test_prose_with_colons_is_not_called_yaml() -> None:
         with pytest.raises(UsageFault) as caught:
             read(text)
         assert "YAML" not in caught.value.hint + caught.value.message
+        assert caught.value.hint
 
 
 def test_only_a_text_that_ends_inside_a_value_was_cut_off() -> None:

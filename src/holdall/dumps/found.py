@@ -153,7 +153,7 @@ class _Found:
         if unread and unread.message != _IN_PART:
             return f"can't read assistant {unread.id}: {unread.message}", hint
         if text.error:
-            return text.error, hint
+            return text.error, hint or _NEEDED
         return "no assistant found", _NEEDED
 
     def _values(self, text: DumpText, source: _Source) -> None:

@@ -124,9 +124,9 @@ async def _undo(
     nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
     if state.opened is None:
         return UndoResult(ended=Ended.NOTHING, planned=nothing)
-    progress.note(f"undoing import {folder.name} at {account.endpoint.title}")
     if log.whole and not log.orphans:
         return UndoResult(ended=Ended.BEFORE, planned=nothing)
+    progress.note(f"undoing import {folder.name} at {account.endpoint.title}")
     _require_same(account, state.opened.destination, folder)
     if state.uncertain:
         await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
