@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdall.join_parts import PartsJoiner, PartsReading, _fits, comparable_size, is_text_name, joined, overlap_of
+from holdall.file_names import comparable_size, is_text_name
+from holdall.join_parts import PartsJoiner, PartsReading, _fits, joined, overlap_of
 from tests.growth import assert_linear
 from tests.sweep import examples, sweep
 

@@ -11,7 +11,8 @@ import msgspec
 from holdall.bundle.layout import TEXTS, IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.errors import DamagedBundle
-from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, comparable_size, overlap_of
+from holdall.file_names import comparable_size
+from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, overlap_of
 from holdall.model import MembershipView
 from holdall.parsedtext import Pages
 from holdall.untrusted import most_text

@@ -21,7 +21,7 @@ from holdall.diff.json_paths import ValueChange, value_changes
 from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fields
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files
 from holdall.diff.text_lines import LineBudget, line_diff
-from holdall.join_parts import copy_names
+from holdall.file_names import copy_names
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Fidelity, Kind, Record, SourceId
 

@@ -17,8 +17,8 @@ import msgspec
 
 from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of
+from holdall.file_names import copy_names
 from holdall.graph import with_callees
-from holdall.join_parts import copy_names
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, epoch_seconds
 

@@ -16,8 +16,9 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
+from holdall.file_names import copy_names
 from holdall.graph import with_callees_by_id
-from holdall.join_parts import DEFAULT_OVERLAP, copy_names, overlap_of
+from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 
