@@ -241,7 +241,7 @@ def wrong(code: int, out: str, err: str, *, is_json: bool) -> str:
 
 # What is wrong there is no matter to them: contents that they don't read, settings of the other side.
 FINE = {
-    *(f"{name} flipped.tar.zst" for name in ("inspect", "html", "supply", "parent")),
+    *(f"{name} flipped.tar.zst" for name in ("inspect", "html", "supply", "parent", "diff")),
     *(f"{name}: a folder of results that is a file" for name in ("export", "preview")),
     *(name for name, row in ROWS.items() if row.words[0] == "runs" and "text.tar.zst" in row.words),
     *(name for name, row in ROWS.items() if row.words[-1] in ("../\u202e", "folder") and row.words[0] == "export"),
