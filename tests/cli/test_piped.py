@@ -128,6 +128,7 @@ def test_nothing_is_written_by_an_export_that_fails(pipe: Pipe, box: Running) ->
     assert out == b""
 
 
+@pytest.mark.slow
 def test_nothing_is_written_after_ctrl_c(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the last moment: the bundle is finished in spite of it, and thrown away."""
     arrived, on_sigint, real = threading.Event(), asyncio.Runner._on_sigint, BundleWriter.finish  # type: ignore[attr-defined]
