@@ -28,6 +28,7 @@ from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.project import Hand
 from tests.test_kill_import import environment
+from tests.waiting import until
 
 KEY = "sk-source-0001"
 
@@ -128,7 +129,6 @@ def test_nothing_is_written_by_an_export_that_fails(pipe: Pipe, box: Running) ->
     assert out == b""
 
 
-@pytest.mark.slow
 def test_nothing_is_written_after_ctrl_c(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the last moment: the bundle is finished in spite of it, and thrown away."""
     arrived, on_sigint, real = threading.Event(), asyncio.Runner._on_sigint, BundleWriter.finish  # type: ignore[attr-defined]
@@ -139,12 +139,21 @@ def test_nothing_is_written_after_ctrl_c(pipe: Pipe, monkeypatch: pytest.MonkeyP
 
     def finish(self: BundleWriter, **named: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
-        arrived.wait()
+        until(wake)
         return real(self, **named)
+
+    def wake() -> bool:
+        """A signal that comes just before the event loop falls asleep is seen at its next waking."""
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return arrived.is_set()
 
     monkeypatch.setattr(asyncio.Runner, "_on_sigint", arrive)
     monkeypatch.setattr(BundleWriter, "finish", finish)
-    assert pipe() == (130, b"")
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    try:
+        assert pipe() == (130, b"")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     assert "interrupted: nothing was written" in pipe.err
 
 
