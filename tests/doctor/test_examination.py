@@ -236,7 +236,8 @@ def test_one_project_or_two(server: Running, names_project: bool) -> None:
     assert diagnose([asked[0], asked[2]]).same_project is False
 
 
-@pytest.mark.parametrize("name", PROFILES)
+# Projects of today's Foundry agents are no accounts that doctor knows.
+@pytest.mark.parametrize("name", [name for name in PROFILES if name not in ("foundry-new", "foundry-both")])
 def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     profile: Behaviour = PROFILES[name]
     with Running(tmp_path_factory.mktemp("profile"), behaviour=profile, clock=lambda: NOW) as box:

@@ -15,7 +15,7 @@ from holdall.cli.console import Console, Outcome
 from holdall.errors import UsageFault
 
 # Spelt out, so that --help loads no server.
-_PROFILES = ("openai-2025", "openai-today", "foundry-classic", "look-alike")
+_PROFILES = ("openai-2025", "openai-today", "foundry-classic", "foundry-new", "foundry-both", "look-alike")
 
 if TYPE_CHECKING:
     from holdall.sandbox.oddities.oddity import Oddity
