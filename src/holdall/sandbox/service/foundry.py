@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from holdall.sandbox.entra import expiry
+from holdall.sandbox.entra import AUDIENCE, claims
 from holdall.sandbox.service.foundry_answers import FoundryAnswer, error_body, respond
 from holdall.sandbox.service.identity import Project
 from holdall.sandbox.service.service import Logged, Service, Surface
@@ -107,10 +107,12 @@ class Foundry:
         """Where a request leads; raises what is wrong with it."""
         headers = dict(scope["headers"])
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        ends = expiry(token.strip()) if scheme.lower() == "bearer" else None
-        if ends is None:
+        told = claims(token.strip()) if scheme.lower() == "bearer" else None
+        if told is None:
             raise _Wrong(401, "401", "Access token is missing or invalid.")
-        if ends <= self._service.clock():
+        if told.aud != AUDIENCE:
+            raise _Wrong(401, "401", f"Access token is not for this service: its audience must be {AUDIENCE}.")
+        if told.exp <= self._service.clock():
             raise _Wrong(401, "401", "Access token has expired.")
         asked = self._place(scope["path"])
         if asked is None:
