@@ -9,7 +9,7 @@ import pytest
 
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
-from holdall.sandbox.service.service import Surface
+from holdall.sandbox.service.service import ApiSurface
 from tests.sandbox.foundry_project import NOW, FoundryProject, refusal
 
 
@@ -50,7 +50,7 @@ def test_each_door_has_its_own(project: FoundryProject) -> None:
     new = project.upload("b.txt", b"text")
     assert project.own("GET", f"/files/{new}").status == 404
     assert project.own("GET", f"/files/{file}").status == 200
-    assert project.box.requests()[-1].surface is Surface.CLASSIC
+    assert project.box.requests()[-1].surface is ApiSurface.CLASSIC
     assert refusal(project.version("a", definition={"tools": [{"type": "file_search", "vector_store_ids": [store]}]}))
 
 

@@ -12,7 +12,7 @@ import pytest
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
-from holdall.sandbox.service.service import Surface
+from holdall.sandbox.service.service import ApiSurface
 from tests.sandbox.foundry_project import NOW, TOKEN, FoundryProject, refusal
 from tests.sandbox.wire import form
 
@@ -80,8 +80,8 @@ def test_the_log_names_the_door(project: FoundryProject) -> None:
     project.openai("GET", "/files")
     project.own("GET", "/agents")
     assert [(each.path, each.surface) for each in project.box.requests()[-2:]] == [
-        ("/v1/files", Surface.CURRENT),
-        ("/v1/agents", Surface.CURRENT),
+        ("/v1/files", ApiSurface.CURRENT),
+        ("/v1/agents", ApiSurface.CURRENT),
     ]
 
 
