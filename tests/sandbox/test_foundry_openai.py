@@ -14,6 +14,7 @@ from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from holdall.sandbox.service.service import ApiSurface
 from tests.sandbox.foundry_project import NOW, TOKEN, FoundryProject, refusal
+from tests.sandbox.foundry_sample import MODELS, fill_foundry
 from tests.sandbox.wire import form
 
 NOT_OWNED = "Files [{}] were not found due to ownership verification failure"
@@ -299,3 +300,16 @@ def test_oddities_are_of_agents_and_versions_too(project: FoundryProject) -> Non
     assert set(odd(Oddity.METADATA_OWN_KEYS)["data"][0]["versions"]["latest"]["metadata"]) == keys
     assert set(odd(Oddity.METADATA_OWN_KEYS, "/agents/files/versions/1")["metadata"]) == keys
     assert "x_backend" in odd(Oddity.EXTRA_KEYS, "/agents/a")["versions"]["latest"]["definition"]
+
+
+def test_the_sample_project_as_prompt_agents(project: FoundryProject) -> None:
+    with project.behaving(deployments=MODELS):
+        made = fill_foundry(project)
+        listed = project.own("GET", "/agents", query="limit=100&order=asc").json()["data"]
+        assert [each["name"] for each in listed] == made.agents
+        assert [project.served(name) for name in made.agents] == ["1"] * len(made.agents)
+        asked = {"input": "Which tea is made of gyokuro?", "agent_reference": agent_reference(made.agents[0])}
+        answer = project.openai("POST", "/responses", asked).json()
+    cited = answer["output"][-1]["content"][0]["annotations"]
+    assert {each["file_id"] for each in cited} <= set(made.files.values())
+    assert cited
