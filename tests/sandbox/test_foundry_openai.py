@@ -185,6 +185,17 @@ def test_two_stores_are_taken_or_refused(project: FoundryProject) -> None:
         assert project.version("a", definition={"tools": [search(stores[:1])]}).status == 200
 
 
+def test_stores_outlive_their_agent_or_go_with_it(project: FoundryProject) -> None:
+    store = project.openai("POST", "/vector_stores", {}).json()["id"]
+    statuses: list[int] = []
+    for goes in (False, True):
+        project.version("a", definition={"tools": [search([store, "{{another}}"])]})
+        with project.behaving(deletes_stores_of_agents=goes):
+            project.own("DELETE", "/agents/a")
+        statuses.append(project.openai("GET", f"/vector_stores/{store}").status)
+    assert statuses == [200, 404]
+
+
 def test_placeholders_are_filled_in_when_it_answers(project: FoundryProject) -> None:
     file = project.upload("a.txt", b"The answer is sencha.")
     store = project.openai("POST", "/vector_stores", {"file_ids": [file]}).json()["id"]

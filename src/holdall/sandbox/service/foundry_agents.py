@@ -242,6 +242,8 @@ def list_versions(call: Call) -> dict[str, Any]:
 def delete(call: Call) -> dict[str, Any]:
     with call.service.database.write() as connection:
         agent = find(connection, call, call.path["agent"])
+        if call.service.behaviour.deletes_stores_of_agents:
+            _remove_stores(connection, call, msgspec.json.decode(latest(connection, agent)["body"])["definition"])
         _remove(connection, agent)
     return {"object": "agent.deleted", "name": agent["id"], "deleted": True}
 
@@ -249,6 +251,14 @@ def delete(call: Call) -> dict[str, Any]:
 def _remove(connection: sqlite3.Connection, agent: sqlite3.Row) -> None:
     connection.execute("DELETE FROM foundry_versions WHERE agent = ?", (agent["seq"],))
     connection.execute("DELETE FROM foundry_agents WHERE seq = ?", (agent["seq"],))
+
+
+def _remove_stores(connection: sqlite3.Connection, call: Call, definition: dict[str, Any]) -> None:
+    for tool in definition.get("tools") or [] if definition["kind"] == "prompt" else []:
+        for id_ in tool["vector_store_ids"] if tool["type"] == "file_search" else []:
+            row = stores.find(connection, call, id_)
+            if row is not None:
+                stores.remove(connection, row)
 
 
 def delete_version(call: Call) -> dict[str, Any]:
