@@ -21,7 +21,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None
 
 
-def window(query: Mapping[str, str], *, default: int = 20, maximum: int = 100, before: bool = True) -> Window:
+def window(
+    query: Mapping[str, str], *, default: int = 20, minimum: int = 1, maximum: int = 100, before: bool = True
+) -> Window:
     """The window that a query string asks for; raises the refusal for values out of range."""
     try:
         limit = int(query.get("limit", default))
@@ -30,7 +32,7 @@ def window(query: Mapping[str, str], *, default: int = 20, maximum: int = 100, b
             "Invalid type for 'limit': expected an integer, but got a string instead.", "limit", "invalid_type"
         ) from None
     return Window(
-        limit=integer(1, maximum)(limit, "limit"),
+        limit=integer(minimum, maximum)(limit, "limit"),
         order=choice("asc", "desc")(query.get("order", "desc"), "order"),
         after=query.get("after") or None,
         before=(query.get("before") or None) if before else None,
