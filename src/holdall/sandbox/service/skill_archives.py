@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,9 @@ MAX_ZIP = 50 * 1024 * 1024
 
 _MAX_FILES = 500
 _MAX_FILE = 25 * 1024 * 1024
+
+# Bytes of all files unpacked. No source knows of a limit; the sandbox needs one.
+_MAX_UNPACKED = 1024 * 1024 * 1024
 
 # Letters of a name and of a description.
 _MAX_NAME, _MAX_DESCRIPTION = 64, 1024
@@ -61,20 +65,25 @@ def _bad(what: str) -> ApiError:
 def read_zip(path: Path) -> SkillText:
     """What a zip's SKILL.md says; raises the refusal of a zip that is none, or breaks a rule."""
     with _opened(path) as archive:
-        infos = [info for info in archive.infolist() if not info.is_dir()]
         for info in archive.infolist():
             _check_kind(info)
-        text = check_entries(
-            [SkillFile(path=info.filename, size=info.file_size) for info in infos],
+        files = [info for info in archive.infolist() if not info.is_dir()]
+        manifest = check_files(
+            [SkillFile(path=info.filename, size=info.file_size) for info in files],
             [info.filename for info in archive.infolist() if info.is_dir()],
         )
-        with archive.open(text) as source:
-            return _front_matter(source.read(_FRONT_MATTER))
+        for info in files:
+            with archive.open(info) as source:
+                if info.filename == manifest:
+                    text = _front_matter(source.read(_FRONT_MATTER))
+                while source.read(_PIECE):
+                    pass  # its checksum is compared at the end
+    return text
 
 
-def check_entries(files: Sequence[SkillFile], folders: Iterable[str] = ()) -> str:
+def check_files(files: Sequence[SkillFile], folders: Iterable[str] = ()) -> str:
     """The path of SKILL.md among a skill's files; raises the refusal where a rule is broken."""
-    paths = [entry.path for entry in files]
+    paths = [file.path for file in files]
     if len(files) > _MAX_FILES:
         raise _bad(f"{len(files)} files. A version may have at most {_MAX_FILES}.")
     tops = set()
@@ -83,9 +92,11 @@ def check_entries(files: Sequence[SkillFile], folders: Iterable[str] = ()) -> st
         tops.add(path.partition("/")[0])
     if len(set(paths)) < len(paths):
         raise _bad("two files have the same path.")
-    for entry in files:
-        if entry.size > _MAX_FILE:
-            raise _bad(f"'{entry.path}' has {entry.size} bytes. A file may have at most {_MAX_FILE}.")
+    for file in files:
+        if file.size > _MAX_FILE:
+            raise _bad(f"'{file.path}' has {file.size} bytes. A file may have at most {_MAX_FILE}.")
+    if sum(file.size for file in files) > _MAX_UNPACKED:
+        raise _bad(f"its files have more than {_MAX_UNPACKED} bytes together.")
     if len(tops) != 1 or any("/" not in path for path in paths):
         raise _bad("all files must be in a single top-level folder.")
     found = [path for path in paths if path.rpartition("/")[2].lower() == "skill.md"]
@@ -106,6 +117,8 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         raise _bad(f"'{info.filename[:200]}' is a link or another special file.")
     if info.flag_bits & 1:
         raise _bad(f"'{info.filename[:200]}' is encrypted.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _bad(f"'{info.filename[:200]}' is compressed in another way than a zip's usual one.")
     # zipfile ends a name where the zip's own has a NUL.
     if info.orig_filename != info.filename:
         raise _bad(f"unsafe path '{info.orig_filename[:200]}'.")
@@ -119,9 +132,25 @@ class _Bounded(io.BufferedReader):
             raise zipfile.BadZipFile("the directory is too large")
         return super().read(_DIRECTORY if size is None or size < 0 else size)
 
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(target, whence)
+        except OSError:
+            raise zipfile.BadZipFile("a place before its beginning") from None
+
 
 # What zipfile raises for a zip that is broken, or packed in a way that it doesn't know.
-_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OverflowError, zlib.error)
+_BROKEN = (
+    zipfile.BadZipFile,
+    EOFError,
+    IndexError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 @contextmanager
@@ -185,11 +214,11 @@ def _scalar(parts: list[str]) -> str:
     return re.sub(r"(^|\s)#.*", "", whole).strip()
 
 
-def pack(entries: Sequence[SkillFile], source: IO[bytes], target: Path) -> None:
+def pack(files: Sequence[SkillFile], source: IO[bytes], target: Path) -> None:
     """Make a zip of files whose bytes follow one another in ``source``."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry in entries:
-            _add(archive, entry, source.read)
+        for file in files:
+            _add(archive, file, source.read)
 
 
 def packed_anew(path: Path, target: Path) -> None:
@@ -202,12 +231,12 @@ def packed_anew(path: Path, target: Path) -> None:
                     _add(again, SkillFile(path=info.filename, size=info.file_size), source.read)
 
 
-def _add(archive: zipfile.ZipFile, entry: SkillFile, read: Callable[[int], bytes]) -> None:
-    info = zipfile.ZipInfo(entry.path)
+def _add(archive: zipfile.ZipFile, file: SkillFile, read: Callable[[int], bytes]) -> None:
+    info = zipfile.ZipInfo(file.path)
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o644) << 16
-    left = entry.size
-    with archive.open(info, "w", force_zip64=False) as file:
+    left = file.size
+    with archive.open(info, "w") as target:
         while left and (piece := read(min(left, _PIECE))):
-            file.write(piece)
+            target.write(piece)
             left -= len(piece)

@@ -16,7 +16,7 @@ from holdall.sandbox.service.skill_archives import (
     MAX_ZIP,
     SkillFile,
     SkillText,
-    check_entries,
+    check_files,
     pack,
     packed_anew,
     read_zip,
@@ -88,11 +88,11 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, parts: list[tuple[str, in
             text = read_zip(incoming.path)
             return blobs.keep(incoming), text
         source.seek(0)
-        entries = [SkillFile(path=path, size=size) for path, size in parts]
-        check_entries(entries)
+        files = [SkillFile(path=path, size=size) for path, size in parts]
+        check_files(files)
         packed = blobs.incoming()
         try:
-            pack(entries, source, packed.path)
+            pack(files, source, packed.path)
             text = read_zip(packed.path)
             blob = blobs.keep(packed)
         except BaseException:
@@ -108,7 +108,7 @@ async def download(request: Request, call: Call) -> Response:
     row = await service.reading(serve_skills.downloadable, call)
     path = service.blobs.path(row["blob"])
     if service.behaviour.skill_zips_repacked:
-        path = await service.writing(_packed_anew, call, row["blob"])
+        path = await service.reading(_packed_anew, call, row["blob"])
     return await bytes_of(request, call, path, f"{row['name']}.zip", media_type="application/binary")
 
 
