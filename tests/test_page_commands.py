@@ -71,7 +71,7 @@ NOT_RUN = [
     ("sandbox.md", "with Running(", "Python"),
 ]
 # An address that a reader puts the own one in the place of.
-AZURE = "https://RESOURCE.services.ai.azure.com/api/projects/PROJECT?api-version=v1"
+AZURE = "https://RESOURCE.services.ai.azure.com/api/projects/PROJECT"
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
+from holdall import azure_address
 from holdall.errors import Mistakes, UsageFault
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -49,7 +50,9 @@ _PLAIN = Names()
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One account: base URL without its query string, the query that goes on every request, key and scope.
 
-    With a ``token_command`` the key is not used: the command's output is. ``names`` is where its parts come from.
+    With a ``token_command`` the key is not used: the command's output is. ``names`` is where its parts come from. Of a
+    Foundry project the base URL is the project's, whichever part of it was given, and ``remote.surfaces`` says which
+    path takes the query.
     """
 
     base_url: str
@@ -61,7 +64,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     names: Names = _PLAIN
 
     def is_same(self, other: Endpoint) -> bool:
-        """Whether the two are one account by what is known without asking: the same key for the same address."""
+        """Whether the two are one account by what is known without asking: the same key for the same address, or the
+        same Foundry project."""
+
+        if self.is_foundry:  # a project has no other keys than tokens, which change
+            return self.base_url == other.base_url
 
         # A Secret compares by identity, and where the parts came from makes no other account.
         def known(each: Endpoint) -> tuple[object, ...]:
@@ -73,6 +80,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[str, ...]:
         """The secrets in it: the key, and a key in the query."""
         return self.key.reveal(), *(value for name, value in self.query.items() if _FOR_KEYS.search(name))
+
+    @property
+    def is_foundry(self) -> bool:
+        """Whether it is a project of Azure AI Foundry."""
+        return azure_address.is_project(self.base_url)
+
+    def require_project(self) -> None:
+        """Raise UsageFault, with the address that is wanted, where it is no project of Azure AI Foundry."""
+        if not self.is_foundry:
+            raise UsageFault(
+                f"can't use {self.names.base_url}: {self.base_url} is not the address of a Foundry project",
+                hint=f"it has the form {azure_address.example(urlsplit(self.base_url).hostname or '')}",
+            )
 
     @property
     def host(self) -> str:
@@ -119,14 +139,24 @@ def endpoint(
     mistakes.raise_all()
     return Endpoint(
         # Paths begin with a slash, and two of them are another path to most servers.
-        base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")),
+        base_url=azure_address.canonical(urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))),
         key=secret,
         token_command=token_command,
         organization=organization,
         project=project,
-        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        query=_query(parts),
         names=names,
     )
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    version = next((name for name in given if name.lower() == azure_address.API_VERSION), None)
+    if version and azure_address.takes_no_version(parts.hostname or "", parts.path):
+        del given[version]
+    elif version is None and azure_address.project_path(parts.path):
+        given[azure_address.API_VERSION] = azure_address.VERSION
+    return given
 
 
 def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
@@ -149,6 +179,8 @@ def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
             f"can't use {names.base_url}: http:// sends the key and all content to {parts.hostname} unencrypted",
             hint=f"use https://, or {names.insecure_http} on a network that you trust",
         )
+    if way_out := azure_address.way_out(parts.hostname or "", parts.path):
+        raise UsageFault(f"can't use {names.base_url}: no API is at this address of Azure", hint=way_out)
     return parts
 
 
@@ -186,7 +218,8 @@ def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None])
     theirs, ours = one.get("project"), other.get("project")
     if theirs and ours:
         return theirs == ours
-    pairs = [(one.get(what), other.get(what)) for what in ("base_url", "organization")]
+    urls = (azure_address.canonical(each.get("base_url") or "") for each in (one, other))
+    pairs = [tuple(urls), (one.get("organization"), other.get("organization"))]
     return all(not (first and second) or first == second for first, second in pairs)
 
 

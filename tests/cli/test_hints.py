@@ -157,15 +157,17 @@ def test_the_organisation_that_is_set_is_named(holdall: Terminal, opened: Callab
 
 def test_an_api_version_that_is_missing(holdall: Terminal, opened: Callable[..., Door]) -> None:
     def answer(path: str) -> Answer:
-        there = "api-version=v1" in path
+        there = "api-version=" in path
         return EMPTY if there else refusal(400, "BadRequest", "Missing required query parameter: api-version")
 
     door = opened(answer)
-    base = f"{door.url}/api/projects/p"
+    base = f"{door.url}/openai"
     done = holdall("export", "--env-file", "none", OPENAI_SRC_BASE_URL=base)
     assert f"OPENAI_SRC_BASE_URL='{base}?api-version=v1'" in done.err
-    done = holdall("export", "--env-file", "none", OPENAI_SRC_BASE_URL=f"{base}?api-version=v1")
-    assert "the project has no assistants" in done.err
+    # A Foundry project is asked for with one, unless another is given.
+    for url in (f"{base}?api-version=v1", f"{door.url}/api/projects/p"):
+        done = holdall("export", "--env-file", "none", OPENAI_SRC_BASE_URL=url)
+        assert "the project has no assistants" in done.err
 
 
 def test_where_there_is_no_assistants_api_the_way_without_is_named(

@@ -168,7 +168,7 @@ AZURE = "https://acme.openai.azure.com/openai"
 @pytest.mark.parametrize(
     ("status", "text", "url"),
     [
-        (400, body("Missing required query parameter: api-version"), "https://x.example/api/projects/p"),
+        (400, body("Missing required query parameter: api-version"), "https://x.example/openai"),
         (404, '{"error":{"code":"404","message": "Resource not found"}}', AZURE),
         (404, '{ "statusCode": 404, "message": "Resource not found" }', AZURE),
     ],
@@ -183,6 +183,8 @@ def test_azure_with_a_version() -> None:
     assert refused(404, gone).hint == ""
     old = refused(400, body("API version not supported"), url=f"{AZURE}?API-Version=2020-01-01")
     assert "?api-version=2020-01-01" in old.hint
+    project = refused(400, body("API version not supported"), url="https://x.example/api/projects/p")
+    assert "asked with api-version=v1" in project.hint
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import msgspec
 
+from holdall.azure_address import is_project
 from holdall.dialects.assistants import OPENAI, TOOLS
 from holdall.dialects.rules import Anything
 
@@ -24,16 +23,9 @@ _OWN_TOOLS = (
 )
 _TOOLS = msgspec.structs.replace(TOOLS, kinds={**TOOLS.kinds, **dict.fromkeys(_OWN_TOOLS, Anything())})
 
-
-def _is_foundry(base_url: str) -> bool:
-    parts = urlsplit(base_url)
-    # The path tells it behind a gateway, too.
-    return (parts.hostname or "").endswith(".services.ai.azure.com") or "/api/projects/" in parts.path
-
-
 FOUNDRY = msgspec.structs.replace(
     OPENAI,
-    is_at=_is_foundry,
+    is_at=is_project,
     fields={**OPENAI.fields, "tools": _TOOLS},
     resources=frozenset(_OWN_TOOLS),
     # A larger batch is refused, so it would be sent twice.

@@ -227,6 +227,8 @@ class AccountErrors:
                 f"the {side} project is out of quota, credit or budget",
                 "add credit or raise the limit in the billing settings, then run the same command again",
             )
+        if refusals.is_not_owned(status, detail):
+            status = 404
         if status in _BY_STATUS:
             cls, why, hint = _BY_STATUS[status]
             return cls, why.format(side=side), hint

@@ -19,12 +19,14 @@ from holdall.errors import (
     RequestRefused,
     UnexpectedAnswer,
 )
+from holdall.kinds import Platform
 from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import Redactor, redactor
 from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt, Listing, Page, read_page
+from holdall.remote.surfaces import Surface
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.wire import Answer, Wire, route
 
@@ -84,8 +86,10 @@ class Account(Wire):
 
     ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
     ``requests`` counts attempts on the wire by method and route. ``side`` is ``source`` or ``destination`` and only
-    names things in messages. Making one raises UsageFault where the environment names a proxy or certificates that
-    can't be used; every method raises errors of the RemoteError family and nothing else.
+    names things in messages. ``surfaces`` are those of a Foundry project that reads try, in this order, and the first
+    one takes the writes; where none is given, a source is read on both, and a destination is the classic one. Making
+    one raises UsageFault where the environment names a proxy or certificates that can't be used; every method raises
+    errors of the RemoteError family and nothing else.
     """
 
     def __init__(
@@ -93,11 +97,12 @@ class Account(Wire):
         endpoint: Endpoint,
         *,
         side: str = "source",
+        surfaces: tuple[Surface, ...] = (),
         concurrency: int = 3,
         limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(endpoint, side=side)
+        super().__init__(endpoint, side=side, surfaces=surfaces)
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self.limits.note = self.progress.note
@@ -112,9 +117,23 @@ class Account(Wire):
         await self.close()
 
     @property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """Those of a Foundry project that reads try, in this order; the first one takes the writes."""
+        return self.routes.order
+
+    @surfaces.setter
+    def surfaces(self, order: tuple[Surface, ...]) -> None:
+        self.routes.order = order
+
+    @property
     def redactor(self) -> Redactor:
         """Takes this account's keys out of texts."""
         return redactor(self.secrets)
+
+    @property
+    def platform(self) -> Platform:
+        """What it is an account of, which decides which kinds of objects it may have."""
+        return Platform.FOUNDRY if self.endpoint.is_foundry else Platform.OPENAI
 
     @property
     def party(self) -> dict[str, str | None]:
@@ -130,12 +149,16 @@ class Account(Wire):
 
         ``is_content`` as in ``Wire.json``.
         """
-        return await self._repeat(
-            f"GET {route(where)}",
-            lambda _: self.json("GET", where, params=params, is_content=is_content),
-            repeatable=True,
-            patient=patient,
-        )
+
+        def ask(surface: Surface) -> Awaitable[Answer]:
+            return self._repeat(
+                f"GET {route(where)}",
+                lambda _: self.json("GET", where, params=params, surface=surface, is_content=is_content),
+                repeatable=True,
+                patient=patient,
+            )
+
+        return await self.routes.first(where, ask)
 
     async def items(self, where: str, *, limit: int = 100, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
         """Every item of a list, as JSON that every decoder reads if possible. See ``pages``."""
@@ -161,13 +184,34 @@ class Account(Wire):
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
         that has no ``data``, and for an endless list where the caller takes no ``doubt``.
+
+        The list of a project is that of all surfaces together, each id once; one without such a list adds nothing.
         """
+
+        def begin(surface: Surface, is_patient: bool) -> AsyncIterator[list[bytes]]:
+            return self._pages(where, params, surface, limit=limit, doubt=doubt, patient=is_patient)
+
+        return self.routes.joined(where, begin, patient=patient)
+
+    def _pages(
+        self,
+        where: str,
+        params: Mapping[str, Any] | None,
+        surface: Surface,
+        *,
+        limit: int,
+        doubt: Doubt | None,
+        patient: bool,
+    ) -> AsyncIterator[list[bytes]]:
+        """A list on one surface."""
 
         async def ask(query: Mapping[str, Any]) -> Page:
             nonlocal patient
 
             async def once(stack: AsyncExitStack) -> tuple[Answer, Page | None]:
-                answer = await self.json("GET", where, params={**(params or {}), **query}, is_page=True)
+                answer = await self.json(
+                    "GET", where, params={**(params or {}), **query}, surface=surface, is_page=True
+                )
                 try:
                     return answer, read_page(answer.sent, where, is_altered=answer.is_altered)
                 except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
@@ -208,12 +252,20 @@ class Account(Wire):
         Errors before the first byte are retried, later ones are raised. A slot is held until the block is left.
         """
 
-        async def once(stack: AsyncExitStack) -> Download:
-            opening = self.open_content(f"can't download file {file_id}", file_id, container, rest, size)
-            return await stack.enter_async_context(opening)
-
         async with AsyncExitStack() as held:
-            yield await self._repeat("GET content", once, repeatable=True, held=held)
+
+            def ask(surface: Surface) -> Awaitable[Download]:
+                def once(stack: AsyncExitStack) -> Awaitable[Download]:
+                    opening = self.open_content(
+                        f"can't download file {file_id}", file_id, container, rest, size, surface
+                    )
+                    return stack.enter_async_context(opening)
+
+                return self._repeat("GET content", once, repeatable=True, held=held)
+
+            yield await self.routes.first(
+                path("/containers/{}", container) if container else path("/files/{}", file_id), ask
+            )
 
     # -- writing ---------------------------------------------------------------------------------------
 

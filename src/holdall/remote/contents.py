@@ -25,6 +25,7 @@ from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
+from holdall.remote.surfaces import Surface
 from holdall.remote.transfer import ContentSink, Unsized, transfer
 from holdall.word_match import WordMatcher
 
@@ -91,7 +92,7 @@ class ContentFetcher:
         self, account: Account, *, originals: Originals | None = None, containers: Containers | None = None
     ) -> None:
         self._account, self._originals, self._containers = account, originals, containers
-        self._refused: dict[str, RemoteError] = {}
+        self._refused: dict[tuple[str, Surface], RemoteError] = {}
         self._sizes_hold = True
         self._unsized = Unsized()
 
@@ -135,7 +136,9 @@ class ContentFetcher:
 
     async def _original(self, work: _File) -> FetchedContent | None:
         purpose = work.view.purpose if work.view else None
-        if purpose and (known := self._refused.get(purpose)):
+        # One surface may refuse what another gives.
+        kind = (purpose or "", self._account.routes.to_write(work.route))
+        if purpose and (known := self._refused.get(kind)):
             work.error = known
             return None
         try:
@@ -152,7 +155,7 @@ class ContentFetcher:
         except REFUSED as refusal:
             work.error = refusal
             if purpose and refusals.read(refusal).reason is RefusalReason.PURPOSE:
-                self._refused[purpose] = refusal
+                self._refused[kind] = refusal
             return None
         if got.size != work.size and work.size is not None:
             # Fetched twice already, so it is the record that is wrong; on such a server most of them are.
@@ -197,8 +200,10 @@ class ContentFetcher:
     async def _text(self, work: _File) -> FetchedContent | None:
         if not await self._read_text(work) or work.text is None:
             return None
-        (sink, content), work.text = work.text, None
+        sink, content = work.text
+        # Until it is committed it is still to be aborted: a run that is stopped may never begin the commit.
         await asyncio.to_thread(sink.commit)
+        work.text = None
         return content
 
     async def _read_text(self, work: _File, matchers: Sequence[WordMatcher] = ()) -> bool:

@@ -183,15 +183,22 @@ def _for_azure(status: int, detail: str, target: RequestTarget) -> str:
     query = {name.lower(): value for name, value in target.endpoint.query.items()}
     version = query.get("api-version")
     if version is not None:
+        variable = target.variable("BASE_URL")
+        if target.endpoint.is_foundry:
+            hint = (
+                f"the project is asked with api-version={version}: add ?api-version=VERSION to {variable} for another"
+            )
+        else:
+            hint = f"{variable} ends in ?api-version={version}: use another version"
         # A 404 without a word on the version may be about the object.
-        return f"{target.variable('BASE_URL')} ends in ?api-version={version}: use another version" if said else ""
+        return hint if said else ""
     azure = target.host.endswith(_AZURE) and status == 404 and "resource not found" in detail.lower()
     if not (said or azure):
         return ""
     return (
         "Azure needs the API version in the base URL: "
         f"{target.variable('BASE_URL')}='{target.endpoint.base_url}?api-version=v1' "
-        "(v1 for Foundry projects, a date such as 2024-05-01-preview for …/openai, none for …/openai/v1)"
+        "(or a date such as 2024-05-01-preview; …/openai/v1 needs none)"
     )
 
 

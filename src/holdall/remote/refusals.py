@@ -29,6 +29,11 @@ _QUOTED = re.compile(r"(?<!\w)[`'\"‘“]([A-Za-z_]\w*)(?:[.\[][^`'\"’”]*)?
 _ROOTS = frozenset({"body", "request", "params"})
 
 
+# Foundry's 400 for an id that is not there, or another project's.
+_NOT_OWNED = re.compile(r"not found due to ownership verification failure", re.I)
+_NO_SUCH_ID = re.compile(r"Expected an ID that begins with", re.I)
+
+
 class RefusalReason(StrEnum):
     """What was refused, if known."""
 
@@ -123,6 +128,16 @@ def is_unknown(error: RemoteError, ids: Iterable[str]) -> bool:
         return bool(ids)
     unknown = isinstance(error, NotFound) or "not found" in error.detail.lower()
     return unknown and any(id in error.detail for id in ids)
+
+
+def is_not_owned(status: int, detail: str) -> bool:
+    """Whether a refusal says, in Foundry's words, that an id is not there."""
+    return status == 400 and _NOT_OWNED.search(detail) is not None
+
+
+def is_foreign(error: RemoteError) -> bool:
+    """Whether an id has no form that the server gives, so that it can't be there."""
+    return error.status == 400 and _NO_SUCH_ID.search(error.detail) is not None
 
 
 def is_spent(code: str | None, kind: str | None) -> bool:

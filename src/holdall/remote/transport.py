@@ -53,8 +53,8 @@ _HEAD_OF_PACKED = (
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAME_METHOD = (307, 308)
-# An id has no / in it: those that did are escaped.
-_CONTENT = re.compile(rb"(?:/containers/[^/?]+)?/files/[^/?]+/content")
+# An id has no / in it: those that did are escaped. The base URL of a Foundry project is that of its classic surface.
+_CONTENT = re.compile(rb"(?:/openai/v1)?(?:/containers/[^/?]+)?/files/[^/?]+/content")
 # What says which bytes, and in which form.
 _HEADERS = ("accept", "accept-encoding", "range", "if-range", "user-agent")
 

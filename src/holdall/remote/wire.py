@@ -39,6 +39,7 @@ from holdall.remote.account_errors import AccountErrors
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
+from holdall.remote.surfaces import Routes, Surface, address
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.transport import MAX_PAGE, is_web_page
@@ -111,8 +112,9 @@ class Wire:
     nothing else.
     """
 
-    def __init__(self, endpoint: Endpoint, *, side: str) -> None:
+    def __init__(self, endpoint: Endpoint, *, side: str, surfaces: tuple[Surface, ...] = ()) -> None:
         self.endpoint, self.side = endpoint, side
+        self.routes = Routes(endpoint, surfaces or ((Surface.CLASSIC,) if side == "destination" else tuple(Surface)))
         self.organization, self.project = endpoint.organization, endpoint.project
         self.requests: Counter[str] = Counter()
         self.sent_keys = False
@@ -154,6 +156,15 @@ class Wire:
                     f"can't set up connections to {endpoint.host}: {error}",
                     hint="check SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
+        self._clients = {address(endpoint, "/", Surface.CLASSIC): self._sdk}
+
+    def _client(self, where: str, surface: Surface | None) -> openai.AsyncOpenAI:
+        """The SDK for the base URL and the query of a path: the same connections and the same key for all of them."""
+        at = address(self.endpoint, where, surface or self.routes.to_write(where))
+        if at not in self._clients:
+            with _no_ambient_settings():
+                self._clients[at] = self._sdk.copy(base_url=at.base_url, set_default_query=dict(at.query))
+        return self._clients[at]
 
     async def close(self) -> None:
         await self._sdk.close()
@@ -170,24 +181,28 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        surface: Surface | None = None,
         is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
         """One request whose answer is JSON without keys; AnswerTooLong where it is longer than one of its kind may be.
 
         A page of a list (``is_page``) is not looked into: that is the caller's. What a file contains
-        (``is_content``) keeps its keys, and has to be JSON that a bundle can hold.
+        (``is_content``) keeps its keys, and has to be JSON that a bundle can hold. Of a Foundry project it goes to
+        ``surface``, or where none is given to that of a write.
         """
         what = f"can't {method} {where[:_LONGEST_PATH]}"
         self.requests[f"{method} {route(where)}"] += 1
 
         headers: dict[str, Any] = {}
-        if beta := _BETAS.get(where.split("/")[1]):
+        beta = None if self.endpoint.is_foundry else _BETAS.get(where.split("/")[1])
+        if beta:
             headers["OpenAI-Beta"] = beta
         if body is None:  # some servers take the type of a body that isn't there for a mistake
             headers["Content-Type"] = openai.Omit()
         options: Any = {"headers": headers, "params": dict(params or {})}
-        call: Any = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
+        sdk = self._client(where, surface)
+        call: Any = {"GET": sdk.get, "POST": sdk.post, "DELETE": sdk.delete}[method]
         arguments = {} if body is None else {"body": body}
         with transport.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
             async with self._guarded(what, self._whole):
@@ -202,7 +217,7 @@ class Wire:
         slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
         stream.seek(0)
         async with self._guarded(what, self._whole + slowest):
-            raw = await self._sdk.files.with_raw_response.create(
+            raw = await self._client("/files", None).files.with_raw_response.create(
                 file=(filename, stream),
                 purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
                 timeout=self._upload_timeout,
@@ -211,20 +226,27 @@ class Wire:
 
     @asynccontextmanager
     async def open_content(
-        self, what: str, file_id: str, container: str | None, rest: Rest | None, size: int | None
+        self,
+        what: str,
+        file_id: str,
+        container: str | None,
+        rest: Rest | None,
+        size: int | None,
+        surface: Surface | None = None,
     ) -> AsyncIterator[Download]:
-        """A file's bytes as they come, or the ``rest`` of them.
+        """A file's bytes as they come, or the ``rest`` of them; ``surface`` as in ``json``.
 
         From another origin no more come than ``size``, which is how many the file has.
         """
         # Ranges and lengths are those of what is sent, so it has to be sent as it is.
         headers = {"Accept-Encoding": "identity", **(rest.headers() if rest else {})}
         self.requests[f"GET {'/containers/*' if container else ''}/files/*/content"] += 1
+        sdk = self._client("/containers" if container else "/files", surface)
         if container:
-            copies = self._sdk.containers.files.content.with_streaming_response
+            copies = sdk.containers.files.content.with_streaming_response
             manager: Any = copies.retrieve(file_id, container_id=container, extra_headers=headers)
         else:
-            manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
+            manager = sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
         with transport.at_most(None):
             async with self._guarded(what, self._whole):
                 response = await manager.__aenter__()
