@@ -83,16 +83,6 @@ CREATE TABLE IF NOT EXISTS container_files (
 );
 CREATE INDEX IF NOT EXISTS container_files_listed ON container_files (container, seq);
 
--- items is all that the answer was made of and the answer's own items, for the response that comes next.
-CREATE TABLE IF NOT EXISTS responses (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL,
-    items BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS agents (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS agents_listed ON agents (project, seq);
-
 -- number is never given again, so the last one given is kept. Skills of no project are OpenAI's own, which have no zip.
 CREATE TABLE IF NOT EXISTS skills (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL,
@@ -116,6 +106,16 @@ CREATE TABLE IF NOT EXISTS templates (
     body BLOB NOT NULL, given BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS templates_listed ON templates (project, seq);
+
+-- items is all that the answer was made of and the answer's own items, for the response that comes next.
+CREATE TABLE IF NOT EXISTS responses (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL,
+    items BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS agents (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS agents_listed ON agents (project, seq);
 
 -- shelf is the store's own word, so that one MATCH finds within one store without touching the others.
 CREATE VIRTUAL TABLE IF NOT EXISTS passages USING fts5 (
