@@ -22,7 +22,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def window(
-    query: Mapping[str, str], *, default: int = 20, minimum: int = 1, maximum: int = 100, before: bool = True
+    query: Mapping[str, str],
+    *,
+    default: int = 20,
+    minimum: int = 1,
+    maximum: int = 100,
+    before: bool = True,
+    order: str = "desc",
 ) -> Window:
     """The window that a query string asks for; raises the refusal for values out of range."""
     try:
@@ -33,7 +39,7 @@ def window(
         ) from None
     return Window(
         limit=integer(minimum, maximum)(limit, "limit"),
-        order=choice("asc", "desc")(query.get("order", "desc"), "order"),
+        order=choice("asc", "desc")(query.get("order", order), "order"),
         after=query.get("after") or None,
         before=(query.get("before") or None) if before else None,
     )
