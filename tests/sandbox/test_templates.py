@@ -79,9 +79,8 @@ def test_a_template_that_refers_to_a_skill_and_a_file(server: Running, hand: Han
         "capability_directories": [],
         "network": {"access": "enabled", "allowed_domains": []},
         "files": [{"type": "file_id", "file_id": file, "path": f"/workspace/{file}"}],
-        "skills": [{"type": "skill_reference", "skill_id": skill, "version": None}],
+        "skills": [{"type": "skill_reference", "skill_id": skill}],
         "plugins": [],
-        "desktop": None,
     }
     assert found in call(server, "GET", "").json()["data"]
 

@@ -155,7 +155,8 @@ def shown(id_: str, created_at: int, updated_at: int, given: Mapping[str, Any]) 
         "files": [_shown_file(file) for file in given.get("files") or []],
         "skills": [_shown_skill(skill) for skill in given.get("skills") or []],
         "plugins": [_shown_inline(plugin) for plugin in given.get("plugins") or []],
-        "desktop": given.get("desktop"),
+        # It came later than the rest: templates that never had one may show none.
+        **({"desktop": given["desktop"]} if "desktop" in given else {}),
     }
 
 
@@ -166,7 +167,7 @@ def _shown_file(file: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown_skill(skill: Mapping[str, Any]) -> dict[str, Any]:
-    return {"version": None, **skill} if skill["type"] == "skill_reference" else _shown_inline(skill)
+    return dict(skill) if skill["type"] == "skill_reference" else _shown_inline(skill)
 
 
 def _shown_inline(given: Mapping[str, Any]) -> dict[str, Any]:
