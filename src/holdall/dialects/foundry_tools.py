@@ -32,6 +32,9 @@ from holdall.dialects.rules import (
 )
 from holdall.dialects.tool_rules import Function, Tools
 
+# Headers of a server that are named.
+_FEW = 10
+
 
 class Homeless(Rule, frozen=True, kw_only=True):
     """A tool that Foundry agents don't have; ``advice`` is what may do instead."""
@@ -166,7 +169,7 @@ def lose_secrets(reading: Reading, found: dict[str, Any], where: str) -> None:
     for key in ("headers", "authorization", "credential"):
         value = found.pop(key, None)
         if value:
-            names = f" ({', '.join(value)})" if isinstance(value, dict) else ""
+            names = f" ({', '.join(list(value)[:_FEW])})" if isinstance(value, dict) else ""
             text = f"left out{names}: it may be secret; set it at the destination, best by a connection of the project"
             reading.lose(Why.SECRET, f"{where}.{key}", None, text)
 
