@@ -569,16 +569,49 @@ ANY = st.recursive(
     max_leaves=12,
 )
 TYPES = [*ASSISTANT_TOOLS.kinds, *OPENAI_AGENT_TOOLS.kinds]
-TOOL = st.sampled_from(TYPES).flatmap(
-    lambda kind: st.dictionaries(st.sampled_from([kind, "server_label", "container", "vector_store_ids"]), ANY).map(
-        lambda members: {**members, "type": kind}
-    )
-)
+_ONE = {"connection_id": "bing", "id": "bing", "instance_name": "i", "audience": "a"}
+# What any tool may need, so that one wrong thing in it is the only one.
+_WHOLE: dict[str, Any] = {
+    "name": "f",
+    "parameters": SCHEMA,
+    "server_label": "l",
+    "server_url": "https://m",
+    "connections": [_ONE],
+    "search_configurations": [_ONE],
+    "connection": _ONE,
+    "indexes": [_ONE],
+    "spec": {},
+    "function": {"name": "f"},
+    "auth": {"type": "connection", "security_scheme": _ONE},
+    "input_binding": {},
+    "output_binding": {},
+    "display_width": 1,
+    "display_height": 1,
+    "environment": "mac",
+    "transport": {"type": "http", "server_url": "u"},
+    "file_ids": ["file_1"],
+    "vector_store_ids": ["vs_1"],
+    "container": {"type": "auto", "file_ids": ["file_1"]},
+}
+
+
+def spoiled(kind: str, keys: list[str], value: Any) -> dict[str, Any]:
+    """A tool of that kind with ``value`` where ``keys`` lead."""
+    made: dict[str, Any] = json.loads(json.dumps({**_WHOLE, kind: _WHOLE, "type": kind}))
+    inside = made
+    for key in keys:
+        if not isinstance(inside.get(key), dict):
+            inside[key] = value
+            break
+        inside = inside[key]
+    return made
+
+
+TOOL = st.builds(spoiled, st.sampled_from(TYPES), st.lists(st.sampled_from([*_WHOLE, *TYPES]), max_size=3), ANY)
 FIELDS = st.fixed_dictionaries(
-    {"id": st.just("x"), "model": st.just("m")},
+    {"id": st.just("x"), "model": st.just("m"), "tools": st.lists(TOOL, min_size=1, max_size=4) | ANY},
     optional={
-        "tools": st.lists(TOOL | ANY, max_size=4) | ANY,
-        "tool_resources": st.dictionaries(st.sampled_from(TYPES), ANY, max_size=3) | ANY,
+        "tool_resources": st.dictionaries(st.sampled_from(TYPES), ANY | st.just(_WHOLE), max_size=3) | ANY,
         **dict.fromkeys(("name", "instructions", "text", "reasoning", "metadata", "response_format"), ANY),
     },
 )
