@@ -570,6 +570,7 @@ ANY = st.recursive(
 )
 TYPES = [*ASSISTANT_TOOLS.kinds, *OPENAI_AGENT_TOOLS.kinds]
 _ONE = {"connection_id": "bing", "id": "bing", "instance_name": "i", "audience": "a"}
+_QUEUE = {"type": "storage_queue", "storage_queue": {"queue_service_endpoint": "q", "queue_name": "n"}}
 # What any tool may need, so that one wrong thing in it is the only one.
 _WHOLE: dict[str, Any] = {
     "name": "f",
@@ -581,10 +582,10 @@ _WHOLE: dict[str, Any] = {
     "connection": _ONE,
     "indexes": [_ONE],
     "spec": {},
-    "function": {"name": "f"},
+    "function": {"name": "f", "parameters": SCHEMA},
     "auth": {"type": "connection", "security_scheme": _ONE},
-    "input_binding": {},
-    "output_binding": {},
+    "input_binding": _QUEUE,
+    "output_binding": _QUEUE,
     "display_width": 1,
     "display_height": 1,
     "environment": "mac",
