@@ -57,6 +57,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Few servers have it, so its absence is not reported."""
     platforms: tuple[Platform, ...] = tuple(Platform)
     """Where there are any."""
+    is_named: bool = False
+    """Its name is its id."""
     lines: str = ""
     """How the file beside a record is named, behind the record's name, that has a line for each ``member``."""
     member: Kind | None = None
@@ -103,6 +105,7 @@ KINDS: dict[Kind, Row] = {
         # The path of OpenAI's agents, which are something else.
         endpoint="/agents",
         view=FoundryAgentView,
+        is_named=True,
         noun="Foundry agent",
         count="foundry_agents",
         selector="foundry:",
@@ -118,7 +121,12 @@ KINDS: dict[Kind, Row] = {
         platforms=(Platform.FOUNDRY,),
     ),
     Kind.AGENT_VERSION: Row(
-        endpoint="/agents/{}/versions", view=VersionView, noun="agent version", count="agent_versions", since=2
+        endpoint="/agents/{}/versions",
+        view=VersionView,
+        noun="agent version",
+        count="agent_versions",
+        has_model=True,
+        since=2,
     ),
     Kind.SKILL: Row(
         endpoint="/skills",
@@ -187,6 +195,14 @@ DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 
 ASSISTANT_KINDS: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if issubclass(KINDS[kind].view, DefinitionView))
 """Those that one request copies, once what they refer to is there."""
+
+_NAMED = {(row.endpoint, platform) for row in KINDS.values() if row.is_named for platform in row.platforms}
+
+
+def is_named(endpoint: str, platform: Platform) -> bool:
+    """Whether the records of a list are known by name."""
+    return (endpoint, platform) in _NAMED
+
 
 IDS = tuple(start for row in KINDS.values() for start in row.ids)
 """How ids of any kind begin."""

@@ -253,13 +253,16 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
     assert answers["assistants"] is profile.assistants_api
     assert answers["agents"] is profile.agents_api
     assert answers["responses"] is profile.responses_api
-    assert answers.get("deployments", False) is profile.foundry
+    # Where there are models, nobody asks for deployments.
+    assert answers.get("deployments", False) is (name == "foundry-classic")
     assert side.models
     assert side.models.there > 0
     expected = {
         "openai-2025": HELD,
         "openai-today": {**HELD, "assistants": None, "agents": 0, "vector_stores": 2, "files": 4, "bytes": 40},
         "foundry-classic": {**dict.fromkeys(HELD, 0), "agents": None},
+        "foundry-new": {**dict.fromkeys(HELD, 0), "assistants": None},
+        "foundry-both": dict.fromkeys(HELD, 0),
         "look-alike": HELD,
     }
     assert counted(side) == expected[name]
@@ -269,6 +272,8 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
             "openai-2025": {"download"},
             "openai-today": {"no_assistants", "download"},
             "foundry-classic": {"empty"},
+            "foundry-new": {"no_assistants", "empty"},
+            "foundry-both": {"empty"},
             "look-alike": set(),
         }[name]
     )

@@ -67,6 +67,18 @@ def test_every_refusal_has_its_class(status: int, body: str, cls: type[RemoteErr
     assert error.ambiguous == (status >= 500 or status == 408)
 
 
+def test_foundry_s_refusals() -> None:
+    said = "Files [assistant-1] were not found due to ownership verification failure"
+    gone = answer(400, f'{{"error":{{"code":null,"param":null,"message":"{said}"}}}}')
+    assert (type(gone), gone.status, gone.detail) == (NotFound, 400, said)
+    assert type(answer(400, '{"error":{"message":"ownership is unclear"}}')) is RequestRefused
+    body = '{"error":{"code":"UserError","message":"no","additionalInfo":{"request_id":"r-1"},"debugInfo":{}}}'
+    assert (answer(400, body).code, answer(400, body).request_id) == ("UserError", "r-1")
+    assert answer(400, '{"error":{"code":"UserError","message":"no","additionalInfo":[1]}}').request_id is None
+    missing = answer(404, '{"error":{"code":"DeploymentNotFound","message":"The API deployment does not exist."}}')
+    assert "--map-model OLD=DEPLOYMENT" in missing.hint
+
+
 def test_bodies_of_look_alikes_are_read() -> None:
     assert answer(400, '{"error":"plain text"}').detail == "plain text"
     assert answer(400, '{"message":"m","code":"c"}').detail == "m"

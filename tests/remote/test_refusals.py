@@ -50,6 +50,22 @@ def test_the_reason(said: str, reason: RefusalReason) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "said", "reason"),
+    [
+        ("file_size_exceeded", "The file is 600 MB.", RefusalReason.TOO_MUCH),
+        ("tool_limit_exceeded", "", RefusalReason.TOO_MUCH),
+        ("token_limit_exceeded", "no", RefusalReason.TOO_MUCH),
+        ("content_size_exceeded", "no", RefusalReason.TOO_MUCH),
+        ("UserError", "An agent can have at most 1,000 versions.", RefusalReason.TOO_MUCH),
+        ("DeploymentNotFound", "The API deployment for this resource does not exist.", RefusalReason.MODEL),
+        ("invalid_parameters", "Must start and end with alphanumeric characters", RefusalReason.OTHER),
+    ],
+)
+def test_the_reason_in_foundry_s_words(code: str, said: str, reason: RefusalReason) -> None:
+    assert read(RequestRefused("can't", status=400, code=code, detail=said)).reason is reason
+
+
+@pytest.mark.parametrize(
     ("message", "found"),
     [
         ("Files with extensions [.png, .GIF] are not supported for retrieval. See https://x.y/a.md", {"png", "GIF"}),

@@ -15,10 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from holdall.endpoint import endpoint
-from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused
+from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, UnexpectedAnswer
+from holdall.model import Kind, SourceId
+from holdall.remote import probing, project_lists
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
 from holdall.remote.surfaces import Surface
+from holdall.remote.survey import Surveyor
 
 BOTH = (Surface.CURRENT, Surface.CLASSIC)
 NOT_OWNED = (400, {"error": {"code": "invalid_parameters", "param": None, "message":
@@ -40,6 +43,8 @@ class Project:
 
     def __init__(self) -> None:
         self.has: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.previews: dict[str, str] = {}
+        """By path, what has to be asked for by name."""
         self.seen: list[str] = []
         self.headers: list[dict[str, str]] = []
         project = self
@@ -80,7 +85,15 @@ class Project:
                 return 400, {
                     "error": {"code": "BadRequest", "message": "Missing required query parameter: api-version"}
                 }
-        self.seen.append(f"{method} {surface} {path}")
+        rest = "&".join(f"{name}={value[0]}" for name, value in query.items() if name in ("skip", "after"))
+        self.seen.append(f"{method} {surface} {path}{rest and '?'}{rest}")
+        if (flag := self.previews.get(path)) and f"{flag}=V1Preview" not in self.headers[-1].get(
+            "foundry-features", ""
+        ):
+            said = f"This operation requires the following opt-in preview feature(s): {flag}=V1Preview."
+            return 403, {"error": {"code": "preview_feature_required", "param": "Foundry-Features", "message": said}}
+        if rest:
+            return self.has.get((surface, f"{path}?{rest}"), GONE)
         return self.has.get((surface, path), GONE)
 
 
@@ -284,3 +297,82 @@ def test_a_list_that_is_refused_on_one_surface_is_not_taken_for_empty(both: Seen
     both.project.has = {}
     with pytest.raises(NotFound):
         both.ids("/files")
+
+
+@pytest.mark.parametrize("flag", ["WorkflowAgents", "Skills", "Elsewhere"])
+def test_a_preview_is_asked_for_by_name_where_it_has_to_be(both: Seen, flag: str) -> None:
+    where = "/agents/a/versions"
+    both.project.has = {(Project.OWN, where): (200, {"id": "a:1"}), ("current", "/responses"): (200, {"id": "resp_1"})}
+    both.project.previews = {where: flag, "/responses": flag}
+    if flag == "Elsewhere":  # whatever a server names, nothing else is sent
+        with pytest.raises(PermissionDenied):
+            both.run(both.account.post(where, {}))
+        assert both.requests() == [f"POST own {where}"]
+        return
+    both.run(both.account.post(where, {}))
+    both.run(both.account.post("/responses", {}))
+    assert both.requests() == [f"POST own {where}"] * 2 + ["POST current /responses"] * 2
+    sent = [head.get("foundry-features") for head in both.project.headers]
+    assert sent == [None, f"{flag}=V1Preview"] * 2
+
+
+def test_no_other_server_is_asked_for_previews(project: Project) -> None:
+    project.has = {(Project.OWN, "/agents"): page()}
+    at = endpoint("token", project.url.replace("/api/projects/p", "/v1"))
+    refusal = {"error": {"code": "preview_feature_required", "message": "Skills=V1Preview"}}
+    with seen(project) as one:
+        project.answer = lambda method, target: (403, refusal)  # type: ignore[method-assign]
+        one.run(one.account.close())
+        one.account = Account(at)
+        with pytest.raises(PermissionDenied):
+            one.get("/agents")
+        assert len(project.headers) == 1
+
+
+def test_agents_are_listed_by_name_and_the_next_page_by_what_the_server_says(both: Seen) -> None:
+    first = {"data": [{"id": "x", "name": "support"}, {"id": "x", "name": "legal"}], "has_more": True, "last_id": "c-2"}
+    last = {"data": [{"name": "last"}], "has_more": False, "last_id": "c-3"}
+    both.project.has = {(Project.OWN, "/agents"): (200, first), (Project.OWN, "/agents?after=c-2"): (200, last)}
+    surveyor = Surveyor(both.account)
+    found = both.run(surveyor.definitions(Kind.FOUNDRY_AGENT))
+    assert [record.id for record in found] == ["support", "legal", "last"]
+    assert both.requests() == ["GET own /agents", "GET own /agents?after=c-2"]
+    assert both.run(surveyor.definitions(Kind.AGENT)) == []
+    assert both.requests() == []
+    both.project.has[Project.OWN, "/agents/LEGAL"] = (200, {"id": "x", "name": "legal"})
+    assert both.run(surveyor.one(Kind.FOUNDRY_AGENT, SourceId("LEGAL"))).raw == b'{"id": "x", "name": "legal"}'
+
+
+def test_a_project_whose_agents_the_key_may_not_see_is_not_one_without(both: Seen) -> None:
+    both.project.has = {(Project.OWN, "/agents"): (403, {"error": {"message": "no"}})}
+    with pytest.raises(PermissionDenied):
+        both.run(Surveyor(both.account).definitions(Kind.FOUNDRY_AGENT))
+    both.project.has = {}
+    surveyor = Surveyor(both.account)
+    assert both.run(surveyor.definitions(Kind.FOUNDRY_AGENT)) == []
+    assert surveyor.absent == ["/agents"]
+
+
+def test_deployments_and_connections_are_read_to_their_end(both: Seen) -> None:
+    # Behind a gateway a link names another host.
+    link = "https://elsewhere.example/api/projects/p/deployments?api-version=v1&skip=1"
+    model = {"name": "support", "modelName": "gpt-4o", "modelVersion": "2024-08-06", "sku": {"capacity": 50}}
+    one = {"name": "search", "id": "/subscriptions/s/connections/search", "type": "CognitiveSearch", "credentials": {}}
+    both.project.has = {
+        (Project.OWN, "/deployments"): (200, {"value": [model, {"strange": 1}], "nextLink": link}),
+        (Project.OWN, "/deployments?skip=1"): (200, {"value": [{"name": "b"}], "nextLink": link}),
+        (Project.OWN, "/connections"): (200, {"value": [one], "nextLink": None}),
+    }
+    found = both.run(project_lists.deployments(both.account))
+    assert [(each.name, each.model, each.version) for each in found] == [
+        ("support", "gpt-4o", "2024-08-06"), ("b", None, None)
+    ]  # fmt: skip
+    assert dict(both.run(probing.models(both.account))) == {"support": None, "b": None}
+    listed = both.run(project_lists.connections(both.account))
+    assert [(each.name, each.id, each.type) for each in listed] == [("search", one["id"], "CognitiveSearch")]
+    assert not [asked for asked in both.requests() if "redentials" in asked]
+    both.project.has = {("current", "/models"): (200, {"data": [{"id": "gpt-4o"}]})}
+    assert dict(both.run(probing.models(both.account))) == {"gpt-4o": None}
+    both.project.has = {(Project.OWN, "/connections"): (200, {"data": []})}
+    with pytest.raises(UnexpectedAnswer):
+        both.run(project_lists.connections(both.account))

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.kinds import Platform
 from holdall.model import AssistantView, Kind, SourceId
 from holdall.remote.client import Account, Answer, viewed
 from holdall.remote.survey import Missing, Surveyor
@@ -16,6 +17,8 @@ from holdall.remote.survey import Missing, Surveyor
 
 class Server:
     """An account whose list of agents fails in one way, and a path that can't be there in another, or not at all."""
+
+    platform = Platform.OPENAI
 
     def __init__(self, agents: RemoteError, nowhere: RemoteError | int) -> None:
         self._agents, self._nowhere = agents, nowhere

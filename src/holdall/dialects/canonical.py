@@ -16,6 +16,15 @@ from holdall.dialects.assistants import FIELDS
 from holdall.dialects.tables import DEFAULTS, USES
 from holdall.model import Kind
 
+# Not the name, which is the agent's identity. A new version says all of them.
+_FOUNDRY_UNSET: Mapping[str, Any] = {
+    **dict.fromkeys(("description", "instructions", "temperature", "top_p", "reasoning", "tool_choice", "text")),
+    "tools": [],
+    "structured_inputs": {},
+    "skills": [],
+    **dict.fromkeys(("rai_config", "harness")),
+    "metadata": {},
+}
 UNSET: Mapping[Kind, Mapping[str, Any]] = {
     Kind.ASSISTANT: {**dict.fromkeys(FIELDS[1:]), "tools": [], "tool_resources": {}, "metadata": {}},
     Kind.AGENT: {
@@ -24,15 +33,8 @@ UNSET: Mapping[Kind, Mapping[str, Any]] = {
         "experimental": {"time_awareness": False},
         "metadata": {},
     },
-    # Not the name, which is the agent's identity. A new version says all of them.
-    Kind.FOUNDRY_AGENT: {
-        **dict.fromkeys(("description", "instructions", "temperature", "top_p", "reasoning", "tool_choice", "text")),
-        "tools": [],
-        "structured_inputs": {},
-        "skills": [],
-        **dict.fromkeys(("rai_config", "harness")),
-        "metadata": {},
-    },
+    Kind.FOUNDRY_AGENT: _FOUNDRY_UNSET,
+    Kind.AGENT_VERSION: _FOUNDRY_UNSET,
     Kind.STORE: {"name": None, "expires_after": None, "metadata": {}},
     Kind.MEMBERSHIP: {"attributes": {}},
     Kind.FILE: {},
@@ -183,6 +185,7 @@ _SHAPES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.ASSISTANT: _ASSISTANT,
     Kind.AGENT: _AGENT,
     Kind.FOUNDRY_AGENT: _FOUNDRY,
+    Kind.AGENT_VERSION: _FOUNDRY,
     Kind.STORE: {"expires_after": _EXPIRY, "metadata": _OWN},
     Kind.MEMBERSHIP: {"attributes": _OWN, "chunking_strategy": _CHUNKING},
     Kind.FILE: {},
@@ -202,7 +205,7 @@ def canonical_form(kind: Kind, field: str, value: Any, *, beside: Any = None, mo
     [{'type': 'function', 'function': {'name': 'f'}}]
     >>> canonical_form(Kind.ASSISTANT, "response_format", "auto")
     """
-    if kind is Kind.FOUNDRY_AGENT:
+    if kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
         value, beside = _settled(field, value), _settled(field, beside)
     return _reduced(_SHAPES[kind].get(field), value, value if kind is Kind.AGENT else beside, model or "")
 

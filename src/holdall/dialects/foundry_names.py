@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import count
 
 from holdall.kinds import read
@@ -35,13 +35,14 @@ def agent_name(name: str | None, id: str) -> str:
     return _plain(name or "") or _plain(id) or _ANY
 
 
-def agent_names(records: Iterable[Record], prefix: str = "") -> dict[SourceId, str]:
+def agent_names(records: Iterable[Record], prefix: str = "", *, others: Collection[str] = ()) -> dict[SourceId, str]:
     """The agents' names for ``records`` in the order of their bundle, whatever is selected: no two alike.
 
     An agent of Foundry keeps its own where that fits behind the ``prefix``; others of that name get a number.
+    So do those whose name is among the ``others``, which are without case.
     """
     wanted = {record.id: _wanted(record, prefix) for record in records}
-    taken: dict[str, SourceId] = {}
+    taken = dict.fromkeys(others, SourceId(""))
     for id, (name, own) in wanted.items():
         if own:
             taken.setdefault(name.casefold(), id)

@@ -12,7 +12,7 @@ from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
 from holdall.dialects.canonical import resources
 from holdall.dialects.foundry_classic import FOUNDRY
-from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, PROMPT
+from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, PROMPT, flat
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
@@ -58,6 +58,11 @@ def definition(
     is_agent = table.form is Form.FOUNDRY and record.kind in _AGENTS
     build = table.build if is_agent else _BUILDERS.get(record.kind, table.build)
     return build(record, prefix=prefix, operation=operation, targets=targets, model=model, table=table)
+
+
+def shown(kind: Kind, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an object, as decoded, as requests and comparisons have them: flat, of an agent of Foundry."""
+    return flat(decoded) if kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION) else dict(decoded)
 
 
 def copy_name(kind: Kind, name: str | None, prefix: str, table: Table) -> str | None:

@@ -187,7 +187,9 @@ class AccountErrors:
         detail = self.clean(message).strip()
         if len(detail) > _LONGEST_DETAIL:
             detail = detail[:_LONGEST_DETAIL] + "…"
-        said = (*map(fields.get, ("code", "type", "param")), headers.get("x-request-id"))
+        more = fields.get("additionalInfo")
+        request = more.get("request_id") if isinstance(more, dict) else None  # Foundry's place for it
+        said = (*map(fields.get, ("code", "type", "param")), headers.get("x-request-id") or request)
         code, kind, param, request_id = (
             None if value in (None, "") else self.clean(_word(value))[:_LONGEST_WORD] for value in said
         )

@@ -14,16 +14,18 @@ from holdall.errors import (
     REQUEST_ERRORS,
     AuthenticationFailed,
     NotFound,
+    PermissionDenied,
     RateLimited,
     RemoteError,
     RequestRefused,
     UnexpectedAnswer,
 )
-from holdall.kinds import Platform
+from holdall.kinds import Platform, is_named
 from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import Redactor, redactor
+from holdall.remote import refusals
 from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt, Listing, Page, read_page
 from holdall.remote.surfaces import Surface
@@ -153,7 +155,7 @@ class Account(Wire):
         def ask(surface: Surface) -> Awaitable[Answer]:
             return self._repeat(
                 f"GET {route(where)}",
-                lambda _: self.json("GET", where, params=params, surface=surface, is_content=is_content),
+                lambda _: self._json("GET", where, params=params, surface=surface, is_content=is_content),
                 repeatable=True,
                 patient=patient,
             )
@@ -204,6 +206,7 @@ class Account(Wire):
         patient: bool,
     ) -> AsyncIterator[list[bytes]]:
         """A list on one surface."""
+        by_name = is_named(where, self.platform)
 
         async def ask(query: Mapping[str, Any]) -> Page:
             nonlocal patient
@@ -213,7 +216,7 @@ class Account(Wire):
                     "GET", where, params={**(params or {}), **query}, surface=surface, is_page=True
                 )
                 try:
-                    return answer, read_page(answer.sent, where, is_altered=answer.is_altered)
+                    return answer, read_page(answer.sent, where, is_altered=answer.is_altered, by_name=by_name)
                 except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
                     raise self.unreadable(f"can't list {where}", answer, error) from None
 
@@ -275,7 +278,7 @@ class Account(Wire):
         A request whose error is ``ambiguous`` may have been executed: look before trying again.
         """
         return await self._repeat(
-            f"POST {route(where)}", lambda _: self.json("POST", where, body=dict(body or {})), repeatable=False
+            f"POST {route(where)}", lambda _: self._json("POST", where, body=dict(body or {})), repeatable=False
         )
 
     async def upload(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
@@ -292,7 +295,9 @@ class Account(Wire):
         """
         refused: RemoteError | None = None
         try:
-            answer = await self._repeat(f"DELETE {route(where)}", lambda _: self.json("DELETE", where), repeatable=True)
+            answer = await self._repeat(
+                f"DELETE {route(where)}", lambda _: self._json("DELETE", where), repeatable=True
+            )
             if _is_deleted(answer.raw):
                 return answer
             status: int | None = answer.status
@@ -313,6 +318,16 @@ class Account(Wire):
         )
 
     # -- inside ----------------------------------------------------------------------------------------
+
+    async def _json(self, method: str, where: str, **options: Any) -> Answer:
+        """One request; where a preview has to be asked for by name, once more with its name."""
+        try:
+            return await self.json(method, where, **options)
+        except PermissionDenied as error:
+            previews = refusals.previews(error) if self.endpoint.is_foundry else []
+            if not previews:
+                raise
+            return await self.json(method, where, previews=previews, **options)
 
     async def _repeat(
         self,

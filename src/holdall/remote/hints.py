@@ -161,6 +161,8 @@ def for_refusal(status: int, code: str | None, detail: str, target: RequestTarge
         return f"use https:// instead of http:// in {target.base_url}"
     if status == 407:
         return for_trouble(Trouble.PROXY_LOGIN, target)
+    if code == "DeploymentNotFound":
+        return "a model is named by its deployment: use --map-model OLD=DEPLOYMENT; `holdall doctor -v` lists them"
     if status in (400, 404):
         return _for_azure(status, detail, target)
     return ""

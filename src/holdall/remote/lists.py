@@ -28,12 +28,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One page: each item as the slice of JSON that the server sent, and its id where it has one.
 
     ``has_more`` is None where the server says nothing of it; ``doubts`` say why something may be missing in it.
+    ``cursor`` is what the next page is asked for with, where that isn't the last id.
     """
 
     items: list[bytes]
     ids: list[str | None]
     has_more: bool | None
     doubts: list[str] = []
+    cursor: str | None = None
 
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
@@ -59,14 +61,23 @@ class _Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
+class _Named(msgspec.Struct, frozen=True, kw_only=True):
+    name: str | None = None
+
+
 class _Sent(msgspec.Struct, frozen=True, kw_only=True):
     data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     """null where there are none: so servers written in Go say it."""
     has_more: msgspec.Raw = msgspec.Raw()
+    last_id: msgspec.Raw = msgspec.Raw()
 
 
-def identity(raw: bytes) -> str | None:
-    """The id of a record; None if it has none."""
+def identity(raw: bytes, *, by_name: bool = False) -> str | None:
+    """The id of a record; None if it has none. ``by_name``: its name, if it has one, is its id."""
+    if by_name:
+        with suppress(ValueError, RecursionError):
+            if name := msgspec.json.decode(raw, type=_Named).name:
+                return name
     with suppress(ValueError, RecursionError):
         return msgspec.json.decode(raw, type=_Identified).id
     with suppress(ValueError):
@@ -74,8 +85,9 @@ def identity(raw: bytes) -> str | None:
     return None
 
 
-def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | None:
-    """A page of a list; None where there is no list in the answer. ``is_altered``: keys were taken out of it.
+def read_page(raw: bytes, where: str, *, is_altered: bool = False, by_name: bool = False) -> Page | None:
+    """A page of a list; None where there is no list in the answer. ``is_altered``: keys were taken out of it;
+    ``by_name``: the names of its items are their ids, and its ``last_id`` says where the next page begins.
 
     An unreadable record doesn't cost its neighbours, as long as its strings and brackets close. Raises ValueError for
     what is no JSON, AnswerTooLong for too much of it.
@@ -84,7 +96,7 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
     if sent.data is msgspec.UNSET:
         return None
     doubts = ["unexpected data after the list in an answer"] if behind else []
-    found = [(item, identity(item)) for item in map(bytes, (sent.data or [])[: PAGE_MOST + 1])]
+    found = [(item, identity(item, by_name=by_name)) for item in map(bytes, (sent.data or [])[: PAGE_MOST + 1])]
     kept = [(item, id) for item, id in found if not (is_altered and MARK in (id or ""))]
     if len(kept) < len(found):
         doubts.append("an id in it contains your key")
@@ -93,6 +105,7 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
         ids=[id for _, id in kept],
         has_more=_promises_more(sent.has_more),
         doubts=doubts,
+        cursor=_cursor(sent.last_id) if by_name else None,
     )
 
 
@@ -114,6 +127,12 @@ def _sent(raw: bytes, where: str) -> tuple[_Sent, bytes]:
         return _Sent(), b""
     items = None if data == b"null" else [msgspec.Raw(item) for item in split_json(data)[0]]
     return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:].strip()
+
+
+def _cursor(last_id: msgspec.Raw) -> str | None:
+    with suppress(ValueError):
+        return msgspec.json.decode(last_id, type=str) or None
+    return None
 
 
 def _promises_more(has_more: msgspec.Raw) -> bool | None:
@@ -260,7 +279,7 @@ class Listing:
                 return
             if fresh:
                 self._promised, is_second = bool(page.has_more), False
-                query = {**query, "after": self._last}
+                query = {**query, "after": page.cursor or self._last}
             elif not page.items or page.has_more is False or is_second:
                 if page.has_more or self._promised:
                     self._leave_open(page, "the server reports more items, but returns none")

@@ -22,6 +22,7 @@ from holdall.errors import (
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.remote.client import Account, path
 from holdall.remote.lists import read_page
+from holdall.remote.project_lists import Deployment, deployments
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _UNKNOWN_PATH = "nowhere_" + "0" * 24
@@ -188,17 +189,26 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_date: str | int | float | None = None
 
 
-class _Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-
-
 class _Models(msgspec.Struct, frozen=True, kw_only=True):
     data: list[_Model] = []
-    value: list[_Deployment] = []
+    value: list[Deployment] = []
+
+
+async def models(account: Account) -> Mapping[str, date | None]:
+    """The models that an assistant of the account may have, with the days on which they end. Those of a Foundry project
+    are its deployments; where it has no list of those, or an empty one, what any other server lists.
+
+    Raises as ``Account.get``, and msgspec.DecodeError for what can't be read.
+    """
+    if account.endpoint.is_foundry:
+        with suppress(NotFound):
+            if found := await deployments(account):
+                return dict.fromkeys((one.name for one in found), None)
+    return read_models((await account.get("/models", patient=False)).raw)
 
 
 def read_models(raw: bytes) -> Mapping[str, date | None]:
-    """The answer of ``GET /models``, or of Azure's ``GET /deployments``. Raises msgspec.DecodeError."""
+    """The answer of ``GET /models``, or a page of Azure's ``GET /deployments``. Raises msgspec.DecodeError."""
     found = msgspec.json.decode(raw, type=_Models)
     models = {model.id: shutdown(model.shutdown_date) for model in found.data}
     return models | {deployment.name: None for deployment in found.value}

@@ -33,6 +33,12 @@ _ROOTS = frozenset({"body", "request", "params"})
 _NOT_OWNED = re.compile(r"not found due to ownership verification failure", re.I)
 _NO_SUCH_ID = re.compile(r"Expected an ID that begins with", re.I)
 
+# What Foundry has to be asked for by name. Source: azure-ai-projects 2.10.0.
+_PREVIEWS = frozenset({
+    "DigitalWorker", "DraftAgents", "ExternalAgents", "GitHubCopilot", "MicrosoftCopilot", "Skills", "VoiceAgents",
+    "WorkflowAgents",
+})  # fmt: skip
+
 
 class RefusalReason(StrEnum):
     """What was refused, if known."""
@@ -47,6 +53,8 @@ class RefusalReason(StrEnum):
     """The container is gone, and not the file in it: 400 ``Container is expired``, or 404."""
     PURPOSE = "purpose"
     """No file of this purpose is given back."""
+    MODEL = "model"
+    """There is no such model, or no deployment of that name."""
     UNTOLD = "untold"
     """The answer has no word on it."""
     OTHER = "other"
@@ -57,7 +65,8 @@ _WORDS = {
     # The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
     RefusalReason.PURPOSE: re.compile(r"not allowed to download files of purpose", re.I),
     RefusalReason.TOO_MUCH: re.compile(
-        r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long|"
+        r"too many (?:files|tools|versions)|at most [\d,]+ (?:files|tools|versions)|"
+        r"maximum (?:number )?of (?:[\d,]+ )?(?:files|tools|versions)|(?:array|list) too long|"
         r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than",
         re.I,
     ),
@@ -68,6 +77,17 @@ _WORDS = {
     ),
     RefusalReason.CONTAINER: re.compile(r"\bcontainer\b.*\b(expired|not found|deleted)\b", re.I | re.S),
     RefusalReason.ALREADY: re.compile(r"\balready\b", re.I),
+}
+
+_CODES = {
+    "array_above_max_length": RefusalReason.TOO_MUCH,
+    "content_size_exceeded": RefusalReason.TOO_MUCH,
+    "file_size_exceeded": RefusalReason.TOO_MUCH,
+    "token_limit_exceeded": RefusalReason.TOO_MUCH,
+    "tool_limit_exceeded": RefusalReason.TOO_MUCH,
+    "unsupported_file": RefusalReason.TYPE,
+    "deploymentnotfound": RefusalReason.MODEL,
+    "model_not_found": RefusalReason.MODEL,
 }
 
 
@@ -140,6 +160,13 @@ def is_foreign(error: RemoteError) -> bool:
     return error.status == 400 and _NO_SUCH_ID.search(error.detail) is not None
 
 
+def previews(error: RemoteError) -> list[str]:
+    """The previews of Foundry that a request needs, where it is refused because they weren't asked for by name."""
+    if error.code != "preview_feature_required":
+        return []
+    return sorted(_PREVIEWS.intersection(re.findall(r"\w+", error.detail)))
+
+
 def is_spent(code: str | None, kind: str | None) -> bool:
     """Whether a refusal of this ``code`` and ``type`` says "pay", not "wait"."""
     return any(_SPENT.search(word) for word in (code, kind) if word)
@@ -154,10 +181,10 @@ def scope(code: str | None, detail: str) -> str | None:
 
 
 def _reason(error: RemoteError) -> RefusalReason:
-    if error.code == "array_above_max_length" or error.status == 413:
+    if error.status == 413:
         return RefusalReason.TOO_MUCH
-    if error.code == "unsupported_file":
-        return RefusalReason.TYPE
+    if found := _CODES.get((error.code or "").lower()):
+        return found
     for reason, words in _WORDS.items():
         if words.search(error.detail):
             return reason

@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.graph import Users, users_of
-from holdall.kinds import DEFINITIONS, KINDS
+from holdall.kinds import DEFINITIONS, KINDS, Platform, is_named
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
 from holdall.remote.client import Account, path, viewed
@@ -105,7 +105,8 @@ class Surveyor:
     async def _present(self, where: str, read: Callable[[SourceId, bytes], T], *, limit: int = 100) -> list[T]:
         """A whole list; an endpoint that the server hasn't has none of its kind, and is ``absent`` from then on.
 
-        Raises what the list raises where it is there. Of agents a 403 may say so, too: few servers have them.
+        Raises what the list raises where it is there. Of agents a 403 may say so, too, but for those of Foundry: few
+        other servers have them.
         """
         if where in self.absent:
             return []
@@ -117,7 +118,8 @@ class Surveyor:
         except RemoteError as error:
             if found:
                 raise
-            if await probing.is_absent(self._account, error, denied=where in _RARE):
+            denied = where in _RARE and self._account.platform is Platform.OPENAI
+            if await probing.is_absent(self._account, error, denied=denied):
                 self.absent.append(where)
                 # Few servers have agents; a list that most have may only be failing.
                 if where not in _RARE and (doubt := probing.may_be_there(error)):
@@ -135,9 +137,10 @@ class Surveyor:
         def doubt(why: str) -> None:
             self.doubts[where] = why
 
+        by_name = is_named(where, self._account.platform)
         async for page in self._account.pages(where, limit=limit, doubt=doubt, patient=patient):
             for raw in page:
-                if (id := identity(raw)) is None:
+                if (id := identity(raw, by_name=by_name)) is None:
                     doubt("a record in it has no id")
                 else:
                     yield SourceId(id), raw
@@ -155,9 +158,10 @@ class Surveyor:
             raw = (await self._account.get(path(f"{row.endpoint}/{{}}", ident))).sent
             if row.endpoint in self.absent:
                 self.doubts[row.endpoint] = "the server does not offer this list, although it has such objects"
-            if (found := identity(raw)) is None:
+            if (found := identity(raw, by_name=row.is_named)) is None:
                 raise UnexpectedAnswer(f"can't read {row.noun}: its record has no id")
-            if found != ident:
+            # Names ignore case.
+            if found != ident and not (row.is_named and found.lower() == ident.lower()):
                 raise UnexpectedAnswer(f"can't read {row.noun} {ident}: the answer is for {found[:100]!r}")
             return Record(kind=kind, id=ident, raw=raw if row.folder else _one_line(raw))
         except REQUEST_ERRORS as error:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -182,6 +182,7 @@ class Wire:
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         surface: Surface | None = None,
+        previews: Collection[str] = (),
         is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
@@ -189,7 +190,7 @@ class Wire:
 
         A page of a list (``is_page``) is not looked into: that is the caller's. What a file contains
         (``is_content``) keeps its keys, and has to be JSON that a bundle can hold. Of a Foundry project it goes to
-        ``surface``, or where none is given to that of a write.
+        ``surface``, or where none is given to that of a write; ``previews`` are those of Foundry that it needs.
         """
         what = f"can't {method} {where[:_LONGEST_PATH]}"
         self.requests[f"{method} {route(where)}"] += 1
@@ -198,6 +199,8 @@ class Wire:
         beta = None if self.endpoint.is_foundry else _BETAS.get(where.split("/")[1])
         if beta:
             headers["OpenAI-Beta"] = beta
+        if previews:
+            headers["Foundry-Features"] = ",".join(f"{name}=V1Preview" for name in previews)
         if body is None:  # some servers take the type of a body that isn't there for a mistake
             headers["Content-Type"] = openai.Omit()
         options: Any = {"headers": headers, "params": dict(params or {})}

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
 
+_DEPLOYMENTS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3", "support-production")
+_CONNECTIONS = (
+    ("search", "CognitiveSearch", "https://search.example.com/"),
+    ("bing", "GroundingWithBingSearch", "https://api.bing.microsoft.com/"),
+)
+
 PROFILES: Mapping[str, Behaviour] = {
     # The day before the Assistants API ended.
     "openai-2025": Behaviour(),
@@ -16,8 +22,29 @@ PROFILES: Mapping[str, Behaviour] = {
     "foundry-classic": Behaviour(
         foundry=True,
         responses_api=False,
-        deployments=("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3", "support-production"),
+        deployments=_DEPLOYMENTS,
         max_batch_files=500,
+        oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
+    ),
+    # Today's agents, with all that is unknown of them as strict as it may be; no parsed text, no search.
+    "foundry-new": Behaviour(
+        foundry=True,
+        assistants_api=False,
+        agents_api=True,
+        deployments=_DEPLOYMENTS,
+        connections=_CONNECTIONS,
+        max_batch_files=500,
+        searches_stores=False,
+        oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
+    ),
+    # Both on one project, each with files and stores of its own.
+    "foundry-both": Behaviour(
+        foundry=True,
+        agents_api=True,
+        deployments=_DEPLOYMENTS,
+        connections=_CONNECTIONS,
+        max_batch_files=500,
+        searches_stores=False,
         oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
     ),
     # A self-hosted one: what most of them have in common.

@@ -212,7 +212,10 @@ def _listen(port: int) -> socket.socket:
 
 def _base_url(listening: socket.socket, behaviour: Behaviour) -> str:
     host = f"http://{HOST}:{listening.getsockname()[1]}"
-    return f"{host}/api/projects/sandbox?api-version=v1" if behaviour.foundry else f"{host}/v1"
+    if not behaviour.foundry:
+        return f"{host}/v1"
+    # A project that has both doors has no version that is good for all of its paths.
+    return f"{host}/api/projects/sandbox" + ("" if behaviour.agents_api else "?api-version=v1")
 
 
 def serve(

@@ -205,7 +205,12 @@ class _Searches:
                 page = msgspec.json.decode(answer.raw, type=_Page)
             except (NotFound, ServerFailed, UnexpectedAnswer, msgspec.DecodeError) as error:
                 said = getattr(error, "detail", "") or str(error)
-                self._refused = f"the destination's search can't be used ({said})"
+                is_offered = not isinstance(error, NotFound)
+                self._refused = (
+                    f"the destination's search can't be used ({said})"
+                    if is_offered
+                    else "search isn't offered by the destination"
+                )
                 return Search(found=None, why=self._refused)
             except RequestRefused as error:
                 return Search(found=None, asked=asked, why=error.detail or error.message)

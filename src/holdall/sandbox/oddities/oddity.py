@@ -101,7 +101,7 @@ class Oddity(StrEnum):
     ID_UNDERSCORE = Variation.ID_UNDERSCORE, "ids of files are file_…"
     ID_HEX = Variation.ID_HEX, "ids are 24 hex digits"
     ID_UUID = Variation.ID_UUID, "ids are UUIDs"
-    ID_ASSISTANT = Variation.ID_ASSISTANT, "ids of files are assistant-…"
+    ID_ASSISTANT = Variation.ID_ASSISTANT, "ids of files of purpose assistants are assistant-…"
     CREATED_IN_MILLISECONDS = "created-in-milliseconds", "created_at is in milliseconds"
     CREATED_AS_FLOAT = "created-as-float", "created_at has a fraction"
     BYTES_WRONG = "bytes-wrong", "bytes of a file is wrong"

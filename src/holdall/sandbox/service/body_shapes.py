@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -14,6 +15,9 @@ import msgspec
 from holdall.sandbox.service.api_errors import bad_json, invalid, missing_parameter, quoted
 
 Shape = Callable[[Any, str], Any]
+
+# Whether records leave out the keys that they don't have, for the time of one check.
+_drops_unknown: ContextVar[bool] = ContextVar("_drops_unknown", default=False)
 
 # How deep the JSON of a body may be nested.
 _MAX_DEPTH = 200
@@ -42,8 +46,17 @@ def _child(name: str, key: str) -> str:
 
 def json_body(body: bytes, shape: Shape) -> dict[str, Any]:
     """A request's body as an object of that shape. An empty body counts as ``{}``."""
-    checked: dict[str, Any] = shape(decoded(body), "")
-    return checked
+    return checked(decoded(body), shape, drops_unknown=False)
+
+
+def checked(found: Any, shape: Shape, *, drops_unknown: bool) -> dict[str, Any]:
+    """``found`` as an object of that shape, without the keys that it doesn't have where ``drops_unknown``."""
+    token = _drops_unknown.set(drops_unknown)
+    try:
+        good: dict[str, Any] = shape(found, "")
+        return good
+    finally:
+        _drops_unknown.reset(token)
 
 
 def decoded(body: bytes) -> Any:
@@ -204,13 +217,13 @@ def record(fields: Mapping[str, Shape], required: tuple[str, ...] = ()) -> Shape
         if not isinstance(value, dict):
             raise _wrong_type(name, "an object", value)
         for key in value:
-            if key not in fields:
+            if key not in fields and not _drops_unknown.get():
                 where = _child(name, key)
                 raise invalid(f"Unknown parameter: '{where}'.", where, "unknown_parameter")
         for key in required:
             if key not in value:
                 raise missing_parameter(_child(name, key))
-        return {key: fields[key](each, _child(name, key)) for key, each in value.items()}
+        return {key: fields[key](each, _child(name, key)) for key, each in value.items() if key in fields}
 
     return check
 

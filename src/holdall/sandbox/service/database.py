@@ -93,6 +93,18 @@ CREATE TABLE IF NOT EXISTS agents (
 );
 CREATE INDEX IF NOT EXISTS agents_listed ON agents (project, seq);
 
+-- Agents of Foundry: id is the name, body what belongs to no version; the id of a version is NAME:NUMBER.
+CREATE TABLE IF NOT EXISTS foundry_agents (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL COLLATE NOCASE,
+    kind TEXT NOT NULL, last_number INTEGER NOT NULL DEFAULT 0, body BLOB NOT NULL, UNIQUE (project, id)
+);
+CREATE INDEX IF NOT EXISTS foundry_agents_listed ON foundry_agents (project, seq);
+CREATE TABLE IF NOT EXISTS foundry_versions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, agent INTEGER NOT NULL, id TEXT NOT NULL COLLATE NOCASE,
+    number INTEGER NOT NULL, draft INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (agent, number)
+);
+CREATE INDEX IF NOT EXISTS foundry_versions_listed ON foundry_versions (agent, draft, seq);
+
 -- shelf is the store's own word, so that one MATCH finds within one store without touching the others.
 CREATE VIRTUAL TABLE IF NOT EXISTS passages USING fts5 (
     shelf, words, membership UNINDEXED, position UNINDEXED, tokenize = 'unicode61 remove_diacritics 2'

@@ -34,9 +34,11 @@ class Ids:
     def assistant(self) -> str:
         return self._made("asst_", _LETTERS, 24)
 
-    def file(self) -> str:
+    def file(self, purpose: str) -> str:
         oddities = self._oddities()
-        prefixes = {Variation.ID_UNDERSCORE: "file_", Variation.ID_ASSISTANT: "assistant-"}
+        prefixes = {Variation.ID_UNDERSCORE: "file_"}
+        if purpose == "assistants":
+            prefixes[Variation.ID_ASSISTANT] = "assistant-"
         prefix = next((prefix for oddity, prefix in prefixes.items() if oddity in oddities), "file-")
         return self._made(prefix, _LETTERS, 22)
 
@@ -64,6 +66,10 @@ class Ids:
 
     def agent(self) -> str:
         return self._made("agent_", _HEX, 32)
+
+    def identity(self) -> str:
+        """Of something that Entra knows."""
+        return str(uuid.UUID(int=self._randomness.getrandbits(128), version=4))
 
     def project(self) -> str:
         return "proj_" + self._tail(_LETTERS, 24)

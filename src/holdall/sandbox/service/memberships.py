@@ -16,8 +16,9 @@ import msgspec
 from holdall.sandbox.service.api_errors import invalid, not_found
 from holdall.sandbox.service.body_shapes import Shape, integer, record, tagged, text
 from holdall.sandbox.service.documents import RETRIEVABLE, extension, written_extension
+from holdall.sandbox.service.foundry_ids import check_file_ids, not_owned
 from holdall.sandbox.service.rates import ATTACHED_PER_PROJECT
-from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.service import ApiSurface, Call
 from holdall.sandbox.service.switches import Variation
 
 _OUTCOMES = ("completed", "failed", "cancelled")
@@ -84,15 +85,18 @@ def _files(
     connection: sqlite3.Connection, call: Call, wanted: Sequence[WantedMember], where: str
 ) -> dict[str, sqlite3.Row]:
     """The wanted files' rows by id; raises the refusal where one is missing or of a kind that can't be searched."""
+    check_file_ids(call, [each.file_id for each in wanted], where)
     ids = msgspec.json.encode([each.file_id for each in wanted]).decode()
     rows = connection.execute(
         "SELECT f.* FROM json_each(?) AS j CROSS JOIN files AS f ON f.id = j.value "
-        "WHERE f.project = ? AND (f.expires_at IS NULL OR f.expires_at > ?)",
-        (ids, call.project, call.now),
+        "WHERE f.project IN (?, ?) AND (f.expires_at IS NULL OR f.expires_at > ?)",
+        (ids, *call.owners, call.now),
     ).fetchall()
     found = {row["id"]: row for row in rows}
     missing = [each.file_id for each in wanted if each.file_id not in found]
     if missing and Variation.UNKNOWN_FILE_ACCEPTED not in call.service.behaviour.oddities:
+        if call.surface is ApiSurface.CURRENT:
+            raise not_owned(missing)
         if where == "file_id":
             raise not_found(f"No such File object: {missing[0]}", "file_id")
         raise not_found(f"Files {missing} were not found", where)

@@ -21,7 +21,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None
 
 
-def window(query: Mapping[str, str], *, default: int = 20, maximum: int = 100, before: bool = True) -> Window:
+def window(
+    query: Mapping[str, str], *, default: int = 20, maximum: int = 100, before: bool = True, order: str = "desc"
+) -> Window:
     """The window that a query string asks for; raises the refusal for values out of range."""
     try:
         limit = int(query.get("limit", default))
@@ -31,7 +33,7 @@ def window(query: Mapping[str, str], *, default: int = 20, maximum: int = 100, b
         ) from None
     return Window(
         limit=integer(1, maximum)(limit, "limit"),
-        order=choice("asc", "desc")(query.get("order", "desc"), "order"),
+        order=choice("asc", "desc")(query.get("order", order), "order"),
         after=query.get("after") or None,
         before=(query.get("before") or None) if before else None,
     )

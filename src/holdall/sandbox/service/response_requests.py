@@ -44,41 +44,46 @@ _CONTAINER = record(
     },
     required=("type",),
 )
-_TOOLS: dict[str, Shape] = {
-    "function": record(
-        {
-            "type": _TYPE,
-            "name": _NAME,
-            "description": nullable(text()),
-            "parameters": nullable(open_object),
-            "strict": nullable(boolean),
-        },
-        required=("name", "parameters", "strict"),
-    ),
-    "file_search": record(
-        {
-            "type": _TYPE,
-            "vector_store_ids": array(text(), 2, minimum=1),
-            "max_num_results": integer(1, 50),
-            "filters": nullable(search.FILTER),
-            "ranking_options": record(
-                {
-                    "ranker": choice("auto", "default-2024-11-15"),
-                    "score_threshold": number(0, 1),
-                    "hybrid_search": record(
-                        {"embedding_weight": number(0), "text_weight": number(0)},
-                        required=("embedding_weight", "text_weight"),
-                    ),
-                }
-            ),
-        },
-        required=("vector_store_ids",),
-    ),
-    "code_interpreter": record(
-        {"type": _TYPE, "container": one_of("a string or an object", {str: text(), dict: _CONTAINER})},
-        required=("container",),
-    ),
-}
+
+
+def _tools(stores: int | None) -> dict[str, Shape]:
+    """The tools by type; ``stores`` is the most that one search takes."""
+    return {
+        "function": record(
+            {
+                "type": _TYPE,
+                "name": _NAME,
+                "description": nullable(text()),
+                "parameters": nullable(open_object),
+                "strict": nullable(boolean),
+            },
+            required=("name", "parameters", "strict"),
+        ),
+        "file_search": record(
+            {
+                "type": _TYPE,
+                "vector_store_ids": array(text(), stores, minimum=1),
+                "max_num_results": integer(1, 50),
+                "filters": nullable(search.FILTER),
+                "ranking_options": record(
+                    {
+                        "ranker": choice("auto", "default-2024-11-15"),
+                        "score_threshold": number(0, 1),
+                        "hybrid_search": record(
+                            {"embedding_weight": number(0), "text_weight": number(0)},
+                            required=("embedding_weight", "text_weight"),
+                        ),
+                    }
+                ),
+            },
+            required=("vector_store_ids",),
+        ),
+        "code_interpreter": record(
+            {"type": _TYPE, "container": one_of("a string or an object", {str: text(), dict: _CONTAINER})},
+            required=("container",),
+        ),
+    }
+
 
 _FORMATS: dict[str, Shape] = {
     "text": record({"type": _TYPE}),
@@ -191,46 +196,50 @@ def _not_here(value: Any, name: str) -> Any:
     return value
 
 
-REQUEST: Shape = record(
-    {
-        "model": text(minimum=1),
-        "input": one_of("a string or an array", {str: text(_LONGEST), list: array(_item)}),
-        "instructions": nullable(text(_LONGEST)),
-        "metadata": METADATA,
-        "temperature": nullable(number(0, 2)),
-        "top_p": nullable(number(0, 1)),
-        "reasoning": nullable(
-            record(
-                {
-                    "effort": nullable(choice("none", "minimal", "low", "medium", "high", "xhigh", "max")),
-                    "summary": nullable(choice("auto", "concise", "detailed")),
-                }
-            )
-        ),
-        "text": record(
-            {"format": tagged("type", _FORMATS), "verbosity": nullable(choice("low", "medium", "high"))},
-        ),
-        "tools": array(tagged("type", _TOOLS), 128),
-        "tool_choice": _TOOL_CHOICE,
-        "parallel_tool_calls": nullable(boolean),
-        "previous_response_id": nullable(text()),
-        "include": nullable(array(choice(*_INCLUDABLE))),
-        "store": nullable(boolean),
-        "max_output_tokens": nullable(integer(16)),
-        "max_tool_calls": nullable(integer(1)),
-        "service_tier": nullable(choice("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")),
-        "truncation": nullable(choice("auto", "disabled")),
-        "safety_identifier": nullable(text(128)),
-        "prompt_cache_key": nullable(text()),
-        "user": text(),
-        "stream": _not_here,
-        "background": _not_here,
-        "conversation": _not_here,
-        "prompt": _not_here,
-    },
-    required=("model",),
-)
-"""The shape of a request that makes a response."""
+def _request(stores: int | None) -> Shape:
+    return record(
+        {
+            "model": text(minimum=1),
+            "input": one_of("a string or an array", {str: text(_LONGEST), list: array(_item)}),
+            "instructions": nullable(text(_LONGEST)),
+            "metadata": METADATA,
+            "temperature": nullable(number(0, 2)),
+            "top_p": nullable(number(0, 1)),
+            "reasoning": nullable(
+                record(
+                    {
+                        "effort": nullable(choice("none", "minimal", "low", "medium", "high", "xhigh", "max")),
+                        "summary": nullable(choice("auto", "concise", "detailed")),
+                    }
+                )
+            ),
+            "text": record(
+                {"format": tagged("type", _FORMATS), "verbosity": nullable(choice("low", "medium", "high"))},
+            ),
+            "tools": array(tagged("type", _tools(stores)), 128),
+            "tool_choice": _TOOL_CHOICE,
+            "parallel_tool_calls": nullable(boolean),
+            "previous_response_id": nullable(text()),
+            "include": nullable(array(choice(*_INCLUDABLE))),
+            "store": nullable(boolean),
+            "max_output_tokens": nullable(integer(16)),
+            "max_tool_calls": nullable(integer(1)),
+            "service_tier": nullable(choice("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")),
+            "truncation": nullable(choice("auto", "disabled")),
+            "safety_identifier": nullable(text(128)),
+            "prompt_cache_key": nullable(text()),
+            "user": text(),
+            "stream": _not_here,
+            "background": _not_here,
+            "conversation": _not_here,
+            "prompt": _not_here,
+        },
+        required=("model",),
+    )
+
+
+REQUEST: tuple[Shape, Shape] = (_request(2), _request(None))
+"""The shape of a request that makes a response: at OpenAI, and at Foundry."""
 
 
 def check(asked: dict[str, Any]) -> None:

@@ -11,10 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdall.sandbox.service import (
     batches,
     container_files,
+    foundry_agents,
+    foundry_projects,
     search,
     serve_agents,
     serve_assistants,
@@ -27,17 +30,27 @@ from holdall.sandbox.service import (
     transfers,
 )
 from holdall.sandbox.service.api_errors import ApiError, method_unknown, scope_missing, server_error, url_unknown
-from holdall.sandbox.service.service import Call, Service
+from holdall.sandbox.service.service import ApiSurface, Call, Service
 from holdall.sandbox.service.switches import Switches
 
 Handler = Callable[[Call], Any]
 Endpoint = Callable[[Service, Request], Awaitable[Response]]
 
 
-def api(service: Service) -> Starlette:
+def api(service: Service) -> ASGIApp:
     """All endpoints, below ``/v1``; to be put behind the door."""
+    openai, foundry = _made(service, ROUTES), _made(service, FOUNDRY_ROUTES)
+
+    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
+        is_own = service.behaviour.foundry and scope["path"].split("/")[2] in _FOUNDRY
+        await (foundry if is_own else openai)(scope, receive, send)
+
+    return chosen
+
+
+def _made(service: Service, table: tuple[tuple[str, str, Endpoint], ...]) -> Starlette:
     answers = {ApiError: refused, HTTPException: unrouted, ClientDisconnect: _abandoned, Exception: _broken}
-    routes = [Route(route[1], _guarded(service, *route), methods=[route[0]]) for route in ROUTES]
+    routes = [Route(route[1], _guarded(service, *route), methods=[route[0]]) for route in table]
     made = Starlette(routes=routes, exception_handlers=answers)
     # A slash too many is another URL to the service, not a redirection.
     made.router.redirect_slashes = False
@@ -45,13 +58,18 @@ def api(service: Service) -> Starlette:
 
 
 async def _call(service: Service, request: Request, *, body: bool = True) -> Call:
+    state = request.scope["state"]
     return Call(
         service=service,
-        project=request.state.project,
+        project=state["project"],
         path=request.path_params,
         query=request.query_params,
         body=await request.body() if body else b"",
         now=service.clock(),
+        headers=request.headers,
+        surface=state.get("surface", ApiSurface.OPENAI),
+        address=state.get("address", ""),
+        lender=state.get("lender"),
     )
 
 
@@ -65,6 +83,14 @@ def _reads(handler: Handler) -> Endpoint:
 def _writes(handler: Handler) -> Endpoint:
     async def endpoint(service: Service, request: Request) -> Response:
         return _json(await service.writing(_answer, handler, await _call(service, request)))
+
+    return endpoint
+
+
+def _silent(handler: Handler) -> Endpoint:
+    async def endpoint(service: Service, request: Request) -> Response:
+        await service.writing(handler, await _call(service, request))
+        return Response(status_code=204)
 
     return endpoint
 
@@ -96,6 +122,8 @@ async def _respond(service: Service, request: Request) -> Response:
 
 
 async def _search(service: Service, request: Request) -> Response:
+    if not service.behaviour.searches_stores:
+        raise url_unknown(request.method, request.url.path)
     call = await _call(service, request)
     await _indexed(service, call)
     return _json(await service.reading(_answer, search.search, call))
@@ -159,6 +187,38 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
 )
 """Method, path and what answers. Of two that fit a path the first counts."""
 
+_AGENT = "/v1/agents/{agent}"
+_VERSION = f"{_AGENT}/versions/{{version}}"
+_CONNECTION = "/v1/connections/{connection}"
+
+FOUNDRY_ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", "/v1/agents", _reads(foundry_agents.list_all)),
+    ("POST", "/v1/agents", _writes(foundry_agents.create)),
+    ("POST", f"{_AGENT}:enable", _silent(foundry_agents.enable)),
+    ("POST", f"{_AGENT}:disable", _silent(foundry_agents.disable)),
+    ("GET", _AGENT, _reads(foundry_agents.retrieve)),
+    ("POST", _AGENT, _writes(foundry_agents.update)),
+    ("PATCH", _AGENT, _writes(foundry_agents.patch)),
+    ("DELETE", _AGENT, _writes(foundry_agents.delete)),
+    ("GET", f"{_AGENT}/versions", _reads(foundry_agents.list_versions)),
+    ("POST", f"{_AGENT}/versions", _writes(foundry_agents.create_version)),
+    ("GET", _VERSION, _reads(foundry_agents.retrieve_version)),
+    ("DELETE", _VERSION, _writes(foundry_agents.delete_version)),
+    ("POST", f"{_AGENT}/endpoint/protocols/openai/responses", _respond),
+    ("GET", "/v1/deployments", _reads(foundry_projects.deployments)),
+    ("GET", "/v1/deployments/{deployment}", _reads(foundry_projects.deployment)),
+    ("GET", "/v1/connections", _reads(foundry_projects.connections)),
+    ("GET", _CONNECTION, _reads(foundry_projects.connection)),
+    (
+        "POST",
+        f"{_CONNECTION}/getConnectionWithCredentials",
+        _reads(foundry_projects.connection_with_credentials),
+    ),
+)
+"""What a Foundry project has of its own."""
+
+_FOUNDRY = frozenset(path.split("/")[2] for _, path, _ in FOUNDRY_ROUTES)
+
 _BETAS: dict[str, Callable[[str | None], None]] = {
     "agents": serve_agents.require_beta,
     "assistants": serve_assistants.require_beta,
@@ -174,7 +234,7 @@ def _guarded(service: Service, method: str, path: str, endpoint: Endpoint) -> Ca
             raise url_unknown(request.method, request.url.path)
         if scope in service.behaviour.missing_scopes:
             raise scope_missing(scope)
-        if family in _BETAS:
+        if family in _BETAS and not service.behaviour.foundry:
             _BETAS[family](request.headers.get("openai-beta"))
         return await endpoint(service, request)
 

@@ -144,7 +144,7 @@ def found(
     threshold: float,
 ) -> list[dict[str, Any]]:
     """What a search of one of the project's stores gives, best first."""
-    store = stores.find(connection, call.project, store_id)
+    store = stores.find(connection, call, store_id)
     ranked = _ranked(connection, store["seq"], queries, filters) if store else []
     return [_result(connection, call, row, score) for score, row in ranked[:most] if score >= threshold]
 

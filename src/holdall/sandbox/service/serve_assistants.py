@@ -39,7 +39,7 @@ def _resolved(connection: sqlite3.Connection, call: Call, asked: dict[str, Any])
             )
         ids = search.get("vector_store_ids", [])
         for store in ids:
-            if stores.find(connection, call.project, store) is None:
+            if stores.find(connection, call, store) is None:
                 raise not_found(f"Vector store {store} not found.", "tool_resources.file_search.vector_store_ids")
         for inline in search.get("vector_stores", []):
             ids = [stores.insert(connection, call, inline, where="tool_resources.file_search.vector_stores[0]")]

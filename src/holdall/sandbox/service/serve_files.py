@@ -24,7 +24,7 @@ _OWN_PURPOSES = ("assistants_output", "batch_output", "fine-tune-results")
 # Purposes whose content is not handed out. No official rule exists; these are the ones that users meet.
 _REFUSED_PURPOSES = ("assistants", "user_data")
 
-_LIVING = "t.project = ? AND (t.expires_at IS NULL OR t.expires_at > ?)"
+_LIVING = "(t.expires_at IS NULL OR t.expires_at > ?)"
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +87,13 @@ def add(call: Call, upload: Upload, blob: str, size: int, examined: CheckedDocum
             same = _same(connection, call, blob, size)
             if same is not None:
                 service.blobs.remove(blob)
-                return _shown(same)
+                return _shown(call, same)
         made = connection.execute(
             "INSERT INTO files (project, id, blob, filename, purpose, bytes, created_at, expires_at, text_bytes, "
             "error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 call.project,
-                service.ids.file(),
+                service.ids.file(upload.purpose),
                 blob,
                 upload.filename,
                 upload.purpose,
@@ -106,18 +106,19 @@ def add(call: Call, upload: Upload, blob: str, size: int, examined: CheckedDocum
             ),
         )
         row = connection.execute("SELECT * FROM files WHERE seq = ?", (made.lastrowid,)).fetchone()
-    return _shown(row)
+    return _shown(call, row)
 
 
 def _same(connection: sqlite3.Connection, call: Call, blob: str, size: int) -> sqlite3.Row | None:
     """The file of the project that has the bytes of a blob already."""
     rows: list[sqlite3.Row] = connection.execute(
-        f"SELECT t.* FROM files AS t WHERE t.bytes = ? AND {_LIVING}", (size, call.project, call.now)
+        f"SELECT t.* FROM files AS t WHERE t.bytes = ? AND t.project = ? AND {_LIVING}",
+        (size, call.project, call.now),
     ).fetchall()
     return next((row for row in rows if call.service.blobs.equal(row["blob"], blob)), None)
 
 
-def _shown(row: sqlite3.Row) -> dict[str, Any]:
+def _shown(call: Call, row: sqlite3.Row) -> dict[str, Any]:
     return {
         "object": "file",
         "id": row["id"],
@@ -126,7 +127,7 @@ def _shown(row: sqlite3.Row) -> dict[str, Any]:
         "bytes": row["bytes"],
         "created_at": row["created_at"],
         "expires_at": row["expires_at"],
-        "status": "processed",
+        "status": "pending" if row["created_at"] + call.service.behaviour.file_pending > call.now else "processed",
         "status_details": None,
     }
 
@@ -134,7 +135,8 @@ def _shown(row: sqlite3.Row) -> dict[str, Any]:
 def living(connection: sqlite3.Connection, call: Call, id_: str) -> sqlite3.Row | None:
     """The record of a file of the project that is there and hasn't expired."""
     row: sqlite3.Row | None = connection.execute(
-        f"SELECT t.* FROM files AS t WHERE t.id = ? AND {_LIVING}", (id_, call.project, call.now)
+        f"SELECT t.* FROM files AS t WHERE t.id = ? AND t.project IN (?, ?) AND {_LIVING}",
+        (id_, *call.owners, call.now),
     ).fetchone()
     return row
 
@@ -149,7 +151,7 @@ def _find(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
 
 def retrieve(call: Call) -> dict[str, Any]:
     with call.service.database.read() as connection:
-        return _shown(_find(connection, call))
+        return _shown(call, _find(connection, call))
 
 
 def downloadable(call: Call) -> sqlite3.Row:
@@ -176,18 +178,19 @@ def delete(call: Call) -> dict[str, Any]:
 def list_all(call: Call) -> dict[str, Any]:
     asked = window(call.query, default=10000, maximum=10000, before=False)
     purpose = call.query.get("purpose")
+    mine, whose = call.listed
     with call.service.database.read() as connection:
         rows, has_more = select(
             connection,
             "t.*",
             "files AS t",
-            _LIVING,
-            (call.project, call.now),
+            f"{mine} AND {_LIVING}",
+            (*whose, call.now),
             asked,
             narrowed="t.purpose = ?" if purpose else "",
             narrowed_args=(purpose,) if purpose else (),
         )
-    return listing([_shown(row) for row in rows], [row["id"] for row in rows], has_more)
+    return listing([_shown(call, row) for row in rows], [row["id"] for row in rows], has_more)
 
 
 def give_purpose(service: Service, file_id: str, purpose: str) -> bool:

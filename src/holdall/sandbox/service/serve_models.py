@@ -104,8 +104,22 @@ def assistant_model(behaviour: Switches, project: str, model: str) -> str:
 
 
 def response_model(behaviour: Switches, project: str, model: str) -> str:
-    """The model, if a response may be made with it. What isn't there is 400 here."""
-    return _checked(behaviour, project, model, "Responses", _no_such(model))
+    """The model, if a response may be made with it. What isn't there is 400 here, and 404 at Foundry."""
+    missing = _no_such(model)
+    if behaviour.foundry:
+        missing = ApiError(404, "The API deployment for this resource does not exist.", code="DeploymentNotFound")
+    return _checked(behaviour, project, model, "Responses", missing)
+
+
+def foundry_model(behaviour: Switches, model: str) -> None:
+    """Refuse a model of a Foundry agent that is no deployment."""
+    if model not in _living(behaviour):
+        raise invalid(f"The deployment '{model}' does not exist.", "definition.model", "invalid_parameters")
+
+
+def is_known(model: str) -> bool:
+    """Whether this is a model's own name, and not one that somebody gave to a deployment."""
+    return model in _MODELS
 
 
 def agent_model(behaviour: Switches, project: str, model: str) -> str:

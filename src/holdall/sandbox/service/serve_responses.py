@@ -9,15 +9,28 @@ import msgspec
 
 from holdall.sandbox.service import replies, serve_files, serve_models, stores
 from holdall.sandbox.service.api_errors import invalid, not_found
-from holdall.sandbox.service.body_shapes import json_body
+from holdall.sandbox.service.body_shapes import decoded
 from holdall.sandbox.service.documents import CHARS_PER_TOKEN
+from holdall.sandbox.service.foundry_ids import check_file_ids, not_owned
+from holdall.sandbox.service.foundry_responses import by_agent
 from holdall.sandbox.service.response_requests import REQUEST, check, shown_text, shown_tool
-from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.service import ApiSurface, Call
 
 
-def _asked(connection: sqlite3.Connection, call: Call) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The request, checked, and all the items that a model would see."""
-    asked = json_body(call.body, REQUEST)
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    asked: dict[str, Any]
+    items: list[dict[str, Any]]
+    """All that a model would see."""
+    agent: dict[str, Any] | None
+    """The reference to the version of a Foundry agent that serves it."""
+
+
+def _asked(connection: sqlite3.Connection, call: Call) -> _Request:
+    """The request, checked."""
+    body, agent = decoded(call.body), None
+    if call.surface is ApiSurface.CURRENT and isinstance(body, dict):
+        body, agent = by_agent(connection, call, body)
+    asked: dict[str, Any] = REQUEST[call.surface is ApiSurface.CURRENT](body, "")
     serve_models.response_model(call.service.behaviour, call.project, asked["model"])
     check(asked)
     for place, tool in enumerate(asked.get("tools", [])):
@@ -26,13 +39,13 @@ def _asked(connection: sqlite3.Connection, call: Call) -> tuple[dict[str, Any], 
     new = [{"role": "user", "content": given}] if isinstance(given, str) else given
     items = [*_earlier(connection, call, asked), *({"type": "message", **item} for item in new)]
     _check_calls(items)
-    return asked, items
+    return _Request(asked=asked, items=items, agent=agent)
 
 
 def _check_tool(connection: sqlite3.Connection, call: Call, tool: dict[str, Any], where: str) -> None:
     if tool["type"] == "file_search":
         for store in tool["vector_store_ids"]:
-            row = stores.find(connection, call.project, store)
+            row = stores.find(connection, call, store)
             if row is None:
                 raise not_found(f"Vector store with id ['{store}'] not found.", f"{where}.vector_store_ids")
             stores.check_living(row, call.now)
@@ -45,8 +58,11 @@ def _check_tool(connection: sqlite3.Connection, call: Call, tool: dict[str, Any]
             if row is None:
                 raise not_found(f"Container with id '{container}' not found.", f"{where}.container")
             return
+        check_file_ids(call, container.get("file_ids", []), f"{where}.container.file_ids")
         for file in container.get("file_ids", []):
             if serve_files.living(connection, call, file) is None:
+                if call.surface is ApiSurface.CURRENT:
+                    raise not_owned([file])
                 raise not_found(f"No such File object: {file}", f"{where}.container.file_ids")
 
 
@@ -81,17 +97,19 @@ def _check_calls(items: list[dict[str, Any]]) -> None:
 def searches(call: Call) -> list[str]:
     """The stores that the request wants searched, once it has been found good; raises the refusal."""
     with call.service.database.read() as connection:
-        asked, _ = _asked(connection, call)
-    tools = asked.get("tools", [])
+        tools = _asked(connection, call).asked.get("tools", [])
     return [store for tool in tools if tool["type"] == "file_search" for store in tool["vector_store_ids"]]
 
 
 def create(call: Call) -> dict[str, Any]:
     """Answer a request. What it searches must have been indexed."""
     with call.service.database.write() as connection:
-        asked, items = _asked(connection, call)
+        request = _asked(connection, call)
+        asked, items = request.asked, request.items
         output = replies.reply(connection, call, asked, items)
         made = _shown(call, asked, items, output)
+        if request.agent is not None:
+            made["agent_reference"] = request.agent
         if asked.get("store") is not False:
             connection.execute(
                 "INSERT INTO responses (project, id, body, items) VALUES (?, ?, ?, ?)",

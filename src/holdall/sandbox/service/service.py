@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,16 @@ T = TypeVar("T")
 _LOG_LENGTH = 500_000
 
 
+class ApiSurface(StrEnum):
+    """By which of its doors a request came in."""
+
+    OPENAI = "openai"
+    CLASSIC = "classic"
+    """Of a Foundry project: ``/assistants`` and what belongs to them."""
+    CURRENT = "current"
+    """Of a Foundry project: its own paths of today, and ``/openai/v1``."""
+
+
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """One request as the log keeps it. ``status`` is 0 where the connection was reset instead of an answer."""
 
@@ -38,13 +49,14 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None
     executed: bool
     """Whether the endpoint ran, also where its answer was lost on purpose."""
+    surface: ApiSurface = ApiSurface.OPENAI
 
     @property
     def is_write(self) -> bool:
         """Whether it changed anything, as far as its method and its success tell."""
         return (
             self.executed
-            and self.method in ("POST", "DELETE")
+            and self.method in ("POST", "PATCH", "DELETE")
             and (self.status < 400 or self.status >= 500)
             and not self.path.endswith("/search")
         )
@@ -109,3 +121,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     now: float
     """The clock's time when the request arrived, in Unix seconds."""
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    surface: ApiSurface = ApiSurface.OPENAI
+    address: str = ""
+    """A Foundry project's, without a slash at its end."""
+    lender: str | None = None
+    """Another project, whose files and stores answer to this one by their ids."""
+
+    @property
+    def owners(self) -> tuple[str, str]:
+        """The projects whose files and stores answer by id; twice the same where it is only one."""
+        return self.project, self.lender or self.project
+
+    @property
+    def listed(self) -> tuple[str, tuple[str, ...]]:
+        """The condition, with its arguments, for the files and stores that are listed; the table is ``t``."""
+        if self.lender is not None and self.service.behaviour.lists_classic:
+            return "t.project IN (?, ?)", self.owners
+        return "t.project = ?", (self.project,)

@@ -23,6 +23,7 @@ __all__ = [
     "find",
     "insert",
     "list_all",
+    "remove",
     "require",
     "require_living",
     "retrieve",
@@ -45,9 +46,9 @@ _CREATE = record(
 _UPDATE = record({"name": nullable(text()), "expires_after": _EXPIRES_AFTER, "metadata": METADATA})
 
 
-def find(connection: sqlite3.Connection, project: str, id_: str) -> sqlite3.Row | None:
+def find(connection: sqlite3.Connection, call: Call, id_: str) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM stores WHERE id = ? AND project = ?", (id_, project)
+        "SELECT * FROM stores WHERE id = ? AND project IN (?, ?)", (id_, *call.owners)
     ).fetchone()
     return row
 
@@ -55,7 +56,7 @@ def find(connection: sqlite3.Connection, project: str, id_: str) -> sqlite3.Row 
 def require(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
     """The store that the path names; raises 404."""
     wanted = call.path["store"]
-    row = find(connection, call.project, wanted)
+    row = find(connection, call, wanted)
     if row is None:
         raise not_found(f"Vector store with id {wanted} not found.")
     return row
@@ -145,7 +146,7 @@ def create(call: Call) -> dict[str, Any]:
     asked = json_body(call.body, _CREATE)
     with call.service.database.write() as connection:
         id_ = insert(connection, call, asked)
-        row = find(connection, call.project, id_)
+        row = find(connection, call, id_)
         assert row is not None
         return _shown(connection, row, call.now)
 
@@ -176,14 +177,19 @@ def update(call: Call) -> dict[str, Any]:
 def delete(call: Call) -> dict[str, Any]:
     with call.service.database.write() as connection:
         row = require(connection, call)
-        memberships.detach_all(connection, row["seq"])
-        connection.execute("DELETE FROM stores WHERE seq = ?", (row["seq"],))
+        remove(connection, row)
     return {"id": row["id"], "object": "vector_store.deleted", "deleted": True}
+
+
+def remove(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+    """Take a store away, with all that is in it."""
+    memberships.detach_all(connection, row["seq"])
+    connection.execute("DELETE FROM stores WHERE seq = ?", (row["seq"],))
 
 
 def list_all(call: Call) -> dict[str, Any]:
     asked = window(call.query)
     with call.service.database.read() as connection:
-        rows, has_more = select(connection, "t.*", "stores AS t", "t.project = ?", (call.project,), asked)
+        rows, has_more = select(connection, "t.*", "stores AS t", *call.listed, asked)
         objects = [_shown(connection, row, call.now) for row in rows]
     return listing(objects, [row["id"] for row in rows], has_more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -81,7 +82,63 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Globs of filenames whose indexing fails with ``server_error``."""
 
     foundry: bool = False
-    """Stand as Azure AI Foundry "Agents (classic)": its paths, its tokens, its tools, its error bodies."""
+    """Stand as a project of Azure AI Foundry: its paths, its tokens, its tools, its error bodies. With
+    ``assistants_api`` it has agents (classic) with their files and stores, with ``agents_api`` today's agents with
+    their versions and ``/openai/v1``."""
+
+    lends_classic: bool = False
+    """Whether files and stores of agents (classic) answer under ``/openai/v1`` too, by their ids."""
+
+    lists_classic: bool = False
+    """Whether those that answer there are in its lists too."""
+
+    bears_api_version: bool = False
+    """Whether ``/openai/v1`` takes a stray ``api-version``, which it has no use for; else 400."""
+
+    project_page_items: int = 100
+    """Items in one page of a Foundry project's deployments and connections."""
+
+    connections: tuple[tuple[str, str, str], ...] = ()
+    """A Foundry project's connections: name, type and target of each."""
+
+    checks_versions: bool = True
+    """Whether a new version of a Foundry agent is refused for a model that is no deployment, sampling that its model
+    doesn't take, and files and stores that aren't there; else only responses are."""
+
+    keeps_equal_versions: bool = True
+    """Whether ``POST /agents/{name}/versions`` makes a new version where nothing has changed; else it answers with the
+    latest, as ``POST /agents/{name}`` always does."""
+
+    metadata_makes_versions: bool = True
+    """Whether another description, or other metadata alone, make another version of a Foundry agent."""
+
+    drops_unknown_keys: bool = False
+    """Whether keys that a Foundry agent doesn't have are left out of it; else refused (400)."""
+
+    one_store_per_search: bool = False
+    """Whether a ``file_search`` tool of a Foundry agent that names two stores is refused (400)."""
+
+    max_versions: int = 1000
+    """The most versions that a Foundry agent may have at once."""
+
+    reuses_version_numbers: bool = False
+    """Whether a Foundry agent's next version gets the number of one that was deleted, if that was the last."""
+
+    deletes_last_version: bool = True
+    """Whether the only version of a Foundry agent may be deleted, and the agent goes with it; else 400."""
+
+    deletes_stores_of_agents: bool = False
+    """Whether the stores of a Foundry agent's latest version go when the agent is deleted."""
+
+    deletes_pinned_version: bool = True
+    """Whether the version that a Foundry agent's ``version_selector`` names may be deleted; the rule goes with it, and
+    the latest is served. Else 400."""
+
+    agents_order: Literal["asc", "desc"] = "desc"
+    """The order of lists of Foundry agents and versions, where none is asked for."""
+
+    last_page_has_last_id: bool = True
+    """Whether the last page of a list of Foundry agents or versions has a ``last_id``; else it has neither end."""
 
     deployments: tuple[str, ...] = ()
     """Where there are any, they are the projects' models, by the names that their owner gave them."""
@@ -104,6 +161,12 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     visible_after: float = 0.0
     """Seconds for which what was created is neither in lists nor found by its id."""
+
+    searches_stores: bool = True
+    """Whether ``POST /vector_stores/{id}/search`` answers; else 404."""
+
+    file_pending: float = 0.0
+    """Seconds for which the status of a new file is ``pending``."""
 
     max_containers: int = 100
     """The most containers of a project that are active at once."""
