@@ -121,7 +121,12 @@ KINDS: dict[Kind, Row] = {
         platforms=(Platform.FOUNDRY,),
     ),
     Kind.AGENT_VERSION: Row(
-        endpoint="/agents/{}/versions", view=VersionView, noun="agent version", count="agent_versions", since=2
+        endpoint="/agents/{}/versions",
+        view=VersionView,
+        noun="agent version",
+        count="agent_versions",
+        has_model=True,
+        since=2,
     ),
     Kind.SKILL: Row(
         endpoint="/skills",

@@ -24,6 +24,8 @@ def test_text_in_place_of_bytes_is_worth_saying_but_does_not_make_a_copy_partial
         Why.REFUSED,
         Why.UNCERTAIN,
         Why.NOT_INDEXED,
+        Why.SECRET,
+        Why.NO_CONNECTION,
     }
 
 
@@ -35,4 +37,5 @@ def test_what_was_asked_for_and_what_is_ours_is_no_loss_of_the_source() -> None:
         Why.MARKS_REPLACED,
         Why.MARKS_LEFT_OUT,
         Why.FAILED_AS_BEFORE,
+        Why.NAME_CHANGED,
     }

@@ -63,8 +63,11 @@ class FoundryProject(msgspec.Struct, frozen=True, kw_only=True):
 
     def served(self, name: str, **reference: Any) -> Any:
         """The version that answers, by what the answer says of it."""
-        asked = {"input": "hello", "agent_reference": {"type": "agent_reference", "name": name, **reference}}
-        return self.openai("POST", "/responses", asked).json()["agent_reference"]["version"]
+        # An agent that answers JSON wants to be told.
+        asked = {"input": "hello, in JSON", "agent_reference": {"type": "agent_reference", "name": name, **reference}}
+        answer = self.openai("POST", "/responses", asked)
+        assert answer.status == 200, answer.body
+        return answer.json()["agent_reference"]["version"]
 
     @contextmanager
     def behaving(self, **changes: Any) -> Iterator[None]:

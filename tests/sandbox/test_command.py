@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.sandbox import server
-from holdall.sandbox.behaviour import Storm
+from holdall.sandbox.behaviour import Behaviour, Storm
 from holdall.sandbox.profiles import PROFILES
 from tests.sandbox.wire import ask
 
@@ -76,6 +77,26 @@ def test_a_storm_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(server, "serve", lambda data, **options: given.update(options))
     assert run(["sandbox", "--data", str(tmp_path), "--storm", "7"], Console(stdout=io.StringIO())) == 0
     assert given["fault"] == Storm(seed=7, rate=0.3)
+
+
+@pytest.mark.parametrize("profile", ["foundry-classic", "foundry-new"])
+def test_a_foundry_project_is_shown_as_source_and_another_as_destination(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    def served(data: Path, *, behaviour: Behaviour, ready: Callable[[str], None], **options: object) -> None:
+        with server.Running(data, behaviour=behaviour) as box:
+            ready(box.url)
+            urls.append(box.url)
+
+    urls: list[str] = []
+    monkeypatch.setattr(server, "serve", served)
+    err = io.StringIO()
+    arguments = ["sandbox", "--data", str(tmp_path), "--profile", profile]
+    assert run(arguments, Console(stdout=io.StringIO(), stderr=err)) == 0
+    assert f"OPENAI_SRC_BASE_URL='{urls[0]}' OPENAI_SRC_API_KEY=eyJ" in err.getvalue()
+    other = urls[0].replace("/projects/sandbox", "/projects/destination")
+    assert f"OPENAI_DST_BASE_URL='{other}' OPENAI_DST_API_KEY=eyJ" in err.getvalue()
+    assert ("api-version" in other) is (profile == "foundry-classic")
 
 
 def test_an_oddity_that_nobody_has(tmp_path: Path) -> None:

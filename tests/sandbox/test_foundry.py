@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from holdall.cli.sandbox import _PROFILES
-from holdall.sandbox.entra import expiry, token
+from holdall.sandbox.entra import claims, token
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import Answer, ask
@@ -92,7 +92,13 @@ def test_every_name_is_a_project(foundry: Running) -> None:
 def test_what_is_refused_is_refused_in_azures_words(foundry: Running) -> None:
     assert refusal(call(foundry, "GET", "/assistants", query="limit=1")) == (400, "BadRequest")
     assert refusal(call(foundry, "GET", "/assistants", query="api-version=latest")) == (400, "BadRequest")
-    for key in ("sk-source-0001", token(NOW), "eyJ.eyJ.x", "eyJhIjoxfQ.e30.x"):
+    for key in (
+        "sk-source-0001",
+        token(NOW),
+        token(NOW + 1, "https://management.azure.com"),
+        "eyJ.eyJ.x",
+        "eyJhIjoxfQ.e30.x",
+    ):
         assert refusal(call(foundry, "GET", "/assistants", key=key)) == (401, "401")
     assert foundry.requests()[-1].status == 401
     assert "expired" in call(foundry, "GET", "/assistants", key=token(NOW)).json()["error"]["message"]
@@ -109,9 +115,9 @@ def test_a_token_as_a_command_prints_it() -> None:
     command = [sys.executable, "-m", "holdall.sandbox.entra", "3600"]
     before = int(time.time())
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    ends = expiry(printed)
-    assert ends is not None
-    assert before + 3600 <= ends <= time.time() + 3600
+    told = claims(printed)
+    assert told is not None
+    assert before + 3600 <= told.exp <= time.time() + 3600
 
 
 def test_the_commands_profiles_are_all_of_them() -> None:

@@ -310,10 +310,10 @@ how_to_plan = together(
     click.option(
         "--as",
         "form",
-        type=click.Choice(["auto", "assistants", "responses"]),
+        type=click.Choice(["auto", "assistants", "responses", "foundry"]),
         default="auto",
-        help="Import assistants as assistants, or as Responses API requests in OUTPUT_DIR/responses; auto "
-        "(default): whichever the destination supports.",
+        help="Import assistants as assistants, as agents of a Foundry project, or as Responses API requests in "
+        "OUTPUT_DIR/responses; auto (default): whichever the destination supports.",
     ),
     click.option(
         "--max-loss",
@@ -323,6 +323,7 @@ how_to_plan = together(
     ),
     click.option("--prefix", metavar="TEXT", help="Prefix for the names of assistants and agents (CLONE_NAME_PREFIX)."),
     _several("--map-model", "OLD=NEW", "Use model NEW for assistants whose model is OLD (or a GLOB)."),
+    _several("--map-connection", "OLD=NEW", "Use connection NEW of a Foundry project in place of OLD."),
     click.option(
         "--skip-unmapped", is_flag=True, help="Leave out assistants whose model the destination does not have."
     ),

@@ -113,7 +113,9 @@ def command(
         console.verbatim(f"Projects: {data.resolve()} (one for each {which})")
         if behaviour.foundry:
             console.say("In another terminal (the token is good for an hour):")
-            console.verbatim(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={token(time.time() + 3600)}")
+            key, other = token(time.time() + 3600), url.replace("/projects/sandbox", "/projects/destination")
+            console.verbatim(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={key}")
+            console.verbatim(f"  export OPENAI_DST_BASE_URL='{other}' OPENAI_DST_API_KEY={key}")
         else:
             console.say("In another terminal:")
             console.verbatim(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")

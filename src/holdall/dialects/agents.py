@@ -11,14 +11,14 @@ from typing import Any
 
 from holdall.dialects.assistants import NOTHING, marked_request
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Anything, Choice, Each, Flag, Free, Members, Number, Rule, Tagged, Text, fields
+from holdall.dialects.rules import Choice, Each, Flag, Free, Members, Number, Rule, Tagged, Text, fields
 from holdall.dialects.tables import EFFORT, METADATA, Request, Table, Targets
 from holdall.dialects.tool_rules import Function, Tools
 from holdall.model import Record
 
 _LEVEL = Choice(words=("low", "medium", "high"))
 _NAMES = Each(Text())
-_AGENT_TOOLS: Mapping[str, Members | Function | Anything] = {
+AGENT_TOOLS: Mapping[str, Rule] = {
     # Flat, and with a description in any case.
     "function": Function(
         nested=False,
@@ -63,7 +63,7 @@ AGENT: Mapping[str, Rule] = {
     "model": Text(),
     "name": Text(),
     "instructions": Text(),
-    "tools": Tools(kinds=_AGENT_TOOLS),
+    "tools": Tools(kinds=AGENT_TOOLS),
     "text": Members(
         members={
             "format": Tagged(
@@ -92,7 +92,7 @@ _READ_ONLY = ("id", "object", "created_at", "updated_at")
 # They may be left out, and are refused where they are null.
 _NEVER_NULL = ("model", "experimental")
 # JSON of the owner's, in which a null is a value.
-_FREE = frozenset({"parameters", "schema", "request_metadata"})
+_FREE = frozenset({"parameters", "schema", "output_schema", "spec", "default_value", "request_metadata"})
 
 
 def agent(record: Record, *, prefix: str, operation: str, targets: Targets, model: str | None, table: Table) -> Request:

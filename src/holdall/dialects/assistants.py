@@ -27,6 +27,7 @@ __all__ = [
     "NOTHING",
     "OPENAI",
     "OWN",
+    "READ_ONLY",
     "STORE",
     "STORE_READ_ONLY",
     "TOOLS",
@@ -116,7 +117,9 @@ ATTACHMENT: Mapping[str, Rule] = {
 }
 """A file in a store: its attributes, and how it is cut where that is known."""
 
-_ASSISTANT_READ_ONLY = ("id", "object", "created_at")
+READ_ONLY = ("id", "object", "created_at")
+"""What only the server sets in an assistant."""
+
 # With expires_at: a server reckons it from expires_after and the last use.
 STORE_READ_ONLY = (
     "id",
@@ -165,7 +168,7 @@ def assistant(
     resources = body.pop("tool_resources", None)
     if isinstance(resources, dict):
         body["tool_resources"] = _resources(reading, resources, targets, table.resources)
-    reading.lose_unknown(reading.fields, {*table.fields, *_ASSISTANT_READ_ONLY}, "")
+    reading.lose_unknown(reading.fields, {*table.fields, *READ_ONLY}, "")
     return marked_request(reading, body, operation)
 
 

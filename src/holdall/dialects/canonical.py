@@ -16,6 +16,15 @@ from holdall.dialects.assistants import FIELDS
 from holdall.dialects.tables import DEFAULTS, USES
 from holdall.model import Kind
 
+# Not the name, which is the agent's identity. A new version says all of them.
+_FOUNDRY_UNSET: Mapping[str, Any] = {
+    **dict.fromkeys(("description", "instructions", "temperature", "top_p", "reasoning", "tool_choice", "text")),
+    "tools": [],
+    "structured_inputs": {},
+    "skills": [],
+    **dict.fromkeys(("rai_config", "harness")),
+    "metadata": {},
+}
 UNSET: Mapping[Kind, Mapping[str, Any]] = {
     Kind.ASSISTANT: {**dict.fromkeys(FIELDS[1:]), "tools": [], "tool_resources": {}, "metadata": {}},
     Kind.AGENT: {
@@ -24,10 +33,11 @@ UNSET: Mapping[Kind, Mapping[str, Any]] = {
         "experimental": {"time_awareness": False},
         "metadata": {},
     },
+    Kind.FOUNDRY_AGENT: _FOUNDRY_UNSET,
+    Kind.AGENT_VERSION: _FOUNDRY_UNSET,
     Kind.STORE: {"name": None, "expires_after": None, "metadata": {}},
     Kind.MEMBERSHIP: {"attributes": {}},
     Kind.FILE: {},
-    Kind.FOUNDRY_AGENT: {},
     Kind.SKILL: {},
     Kind.TEMPLATE: {
         "name": None,
@@ -119,13 +129,64 @@ _AGENT: Mapping[str, Any] = {
         "include_screenshots": (False,),
     },
 }
+# The members of all tools, but for those that a server fills in by itself.
+_FOUNDRY_TOOLS: Mapping[str, Any] = {
+    "type": _NOTHING,
+    **dict.fromkeys(("name", "description", "outputs", "filters", "user_location", "allowed_tools", "base_url")),
+    **dict.fromkeys(("server_label", "server_url", "require_approval", "project_connection_id", "environment")),
+    **dict.fromkeys(("display_width", "display_height", "memory_store_name", "scope", "agent_card_path")),
+    **dict.fromkeys(
+        ("azure_ai_search", "azure_function", "bing_custom_search", "bing_grounding", "browser_automation")
+    ),
+    **dict.fromkeys(("fabric_dataagent", "sharepoint_grounding", "custom_search_configuration")),
+    "openapi": {
+        **dict.fromkeys(("name", "description", "auth", "default_params")),
+        "spec": _OWN,
+    },
+    "parameters": _NO_PARAMETERS,
+    "strict": (False,),
+    "async": (False,),
+    "defer_loading": (False,),
+    "vector_store_ids": _Taken.AS_A_SET,
+    "max_num_results": _results,
+    "ranking_options": {"ranker": ("auto", "default-2024-11-15"), "score_threshold": (0,)},
+    "container": {"type": ("auto",), "file_ids": _Taken.AS_A_SET, "memory_limit": ("1g",)},
+    "search_context_size": ("medium",),
+    "external_web_access": (True,),
+}
+_PREVIEW = "_preview"
+_PREVIEWS = frozenset({"a2a", "bing_custom_search", "browser_automation", "fabric_dataagent", "sharepoint_grounding"})
+_INPUT = {"description": _NOTHING, "default_value": _OWN, "schema": _OWN, "required": (False,)}
+_FOUNDRY: Mapping[str, Any] = {
+    "temperature": (1,),
+    "top_p": (1,),
+    "reasoning": {
+        "effort": (DEFAULTS["reasoning_effort"],),
+        **dict.fromkeys(("summary", "mode", "context", "generate_summary")),
+    },
+    "metadata": _OWN,
+    "tools": _FOUNDRY_TOOLS,
+    "structured_inputs": _OWN,
+    "tool_choice": {"type": ("auto",), **dict.fromkeys(("name", "mode", "tools", "server_label"))},
+    "text": {
+        "format": {
+            "type": ("text",),
+            **dict.fromkeys(("name", "description")),
+            "schema": _OWN,
+            "strict": (False,),
+        }
+    },
+    # Where no version is asked for, the service says which it took.
+    "skills": {"name": _NOTHING},
+}
 _SHAPES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.ASSISTANT: _ASSISTANT,
     Kind.AGENT: _AGENT,
+    Kind.FOUNDRY_AGENT: _FOUNDRY,
+    Kind.AGENT_VERSION: _FOUNDRY,
     Kind.STORE: {"expires_after": _EXPIRY, "metadata": _OWN},
     Kind.MEMBERSHIP: {"attributes": _OWN, "chunking_strategy": _CHUNKING},
     Kind.FILE: {},
-    Kind.FOUNDRY_AGENT: {},
     Kind.SKILL: {},
     Kind.TEMPLATE: {},
 }
@@ -142,7 +203,30 @@ def canonical_form(kind: Kind, field: str, value: Any, *, beside: Any = None, mo
     [{'type': 'function', 'function': {'name': 'f'}}]
     >>> canonical_form(Kind.ASSISTANT, "response_format", "auto")
     """
+    if kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
+        value, beside = _settled(field, value), _settled(field, beside)
     return _reduced(_SHAPES[kind].get(field), value, value if kind is Kind.AGENT else beside, model or "")
+
+
+def _settled(field: str, value: Any) -> Any:
+    """A field of a Foundry agent, with one spelling of what has several."""
+    if field == "name" and isinstance(value, str):
+        return value.casefold()
+    if field == "tools" and isinstance(value, list):
+        return [_without_preview(tool) for tool in value]
+    if field == "structured_inputs" and isinstance(value, dict):
+        return {name: _reduced(_INPUT, asked, None, "") or {} for name, asked in value.items()}
+    return value
+
+
+def _without_preview(tool: Any) -> Any:
+    """A tool under the name that it has, or will have, when it is no preview any more."""
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if not isinstance(kind, str) or kind.removesuffix(_PREVIEW) not in _PREVIEWS:
+        return tool
+    return {key.removesuffix(_PREVIEW) if key == kind else key: item for key, item in tool.items()} | {
+        "type": kind.removesuffix(_PREVIEW)
+    }
 
 
 def _reduced(shape: Any, value: Any, beside: Any, model: str) -> Any:

@@ -101,6 +101,14 @@ class Why(StrEnum):
     """The answer was lost: it may or may not exist at the destination now."""
     NOT_INDEXED = "not_indexed", Severity.MAJOR
     """Attached, but the destination could not index it, or not in time."""
+    NAME_CHANGED = "name_changed", Severity.NOTE
+    """The destination's names have fewer characters, or the name is taken; the real one is in the copy's metadata."""
+    TEMPLATE = "template", Severity.MINOR
+    """The text has ``{{…}}``, which the destination may fill in."""
+    SECRET = "secret", Severity.MAJOR
+    """A key, or a header that may hold one; it was not sent, and has to be set at the destination."""
+    NO_CONNECTION = "no_connection", Severity.MAJOR
+    """A tool of a connection of the source's project, for which the destination has none."""
     FAILED_AS_BEFORE = "failed_as_before", Severity.NOTE
     """Attached; indexing failed, as it had in the source."""
 

@@ -1,13 +1,13 @@
-"""The two metadata keys of a copy: its source, and the attempt that created it.
+"""The metadata keys of a copy: its source, the attempt that created it, and the real name of one that has another.
 
 ``cloned_from`` is the source id. ``holdall_op`` names one attempt to create, so that an attempt whose answer was lost
 can be looked up at the destination. An object holds at most 16 keys; if the source uses them all, two are replaced at
-creation and restored right after.
+creation and restored right after. Where there is no second call, what doesn't fit is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,13 @@ from holdall.model import Kind, SourceId
 
 CLONED_FROM = "cloned_from"
 OPERATION = "holdall_op"
-MARKS = frozenset({CLONED_FROM, OPERATION})
+NAME = "holdall_name"
+MARKS = frozenset({CLONED_FROM, OPERATION, NAME})
 
 METADATA_KEYS = 16
 """As many keys as the metadata of an object may have."""
+
+_LONGEST = 512
 
 
 class Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +45,7 @@ def marked(
     """The source's metadata (within the key limit) with our marks; and the losses."""
     own = unmarked(metadata)
     said = partial(Loss, kind=kind, id=source, name=name)
-    losses = []
-    inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
-    if inherited is not None:
-        text = f"was {inherited}; set to the id in the bundle"
-        losses.append(said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text))
+    losses = _replaced(metadata, said)
     marks = {CLONED_FROM: str(source), OPERATION: operation}
     room = METADATA_KEYS - len(marks)
     if len(own) <= room:
@@ -64,3 +63,28 @@ def marked(
     text = f"full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed after creation"
     losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
     return Marked(create={**kept, **marks}, final=final), losses
+
+
+def marked_once(
+    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str, real: str | None = None
+) -> tuple[dict[str, Any], list[Loss]]:
+    """The same for an object that no later call can change: marks that don't fit are left out. ``real`` is the name of
+    one that is called otherwise at the destination."""
+    own = unmarked(metadata)
+    said = partial(Loss, kind=kind, id=source, name=name)
+    losses = _replaced(metadata, said)
+    marks = {CLONED_FROM: str(source), OPERATION: operation, **({NAME: real[:_LONGEST]} if real else {})}
+    fitting = list(marks)[: max(0, METADATA_KEYS - len(own))]
+    if left_out := [key for key in marks if key not in fitting]:
+        text = f"full ({len(own)} keys), so {' and '.join(left_out)} can't be added"
+        losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
+    return {**own, **{key: marks[key] for key in fitting}}, losses
+
+
+def _replaced(metadata: object, said: Callable[..., Loss]) -> list[Loss]:
+    """The loss of a source that is itself a copy."""
+    inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
+    if inherited is None:
+        return []
+    text = f"was {inherited}; set to the id in the bundle"
+    return [said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text)]

@@ -41,9 +41,18 @@ def is_number(value: object) -> TypeGuard[int | float]:
 class Reading:
     """One record being translated: its losses, and in ``left_out`` the lost values."""
 
-    def __init__(self, record: Record, *, prefix: str = "", model: str | None = None) -> None:
-        """``prefix`` comes before the record's name, ``model`` stands in place of its own."""
+    def __init__(
+        self,
+        record: Record,
+        *,
+        prefix: str = "",
+        model: str | None = None,
+        connections: Mapping[str, str] | None = None,
+    ) -> None:
+        """``prefix`` comes before the record's name, ``model`` stands in place of its own, ``connections`` as in
+        ``Targets``."""
         self.record = record
+        self.connections = connections
         self.fields = read_fields(record)
         if model is not None:
             self.fields["model"] = model

@@ -12,12 +12,14 @@ from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
 from holdall.dialects.canonical import resources
 from holdall.dialects.foundry_classic import FOUNDRY
+from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, flat
+from holdall.dialects.prompt_agents import build as foundry_agent
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
 from holdall.model import Kind, Record
 
-DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY, OPENAI)
+DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY_AGENTS, FOUNDRY, OPENAI)
 """A line each. Of those of one form the first that is at an address counts, so OPENAI, which is anywhere, is last."""
 
 AS_IS = msgspec.structs.replace(
@@ -32,7 +34,8 @@ AS_IS = msgspec.structs.replace(
 _NOWHERE = Targets()
 # Every destination that has agents and stores takes them alike.
 _RULES: Mapping[Kind, Mapping[str, Rule]] = {Kind.AGENT: AGENT, Kind.STORE: STORE}
-_BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent}
+_AGENTS = (Kind.ASSISTANT, Kind.AGENT, Kind.FOUNDRY_AGENT)
+_BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent, Kind.FOUNDRY_AGENT: foundry_agent}
 
 
 def table(form: Form, base_url: str = "", *, own: bool = False) -> Table:
@@ -52,8 +55,15 @@ def definition(
     table: Table = OPENAI,
 ) -> Request:
     """The request that makes a copy of ``record``, with ``model`` as its model and within the limits of ``table``."""
-    build = _BUILDERS.get(record.kind, table.build)
+    # All that may become an agent of Foundry becomes one kind there.
+    is_agent = table.form is Form.FOUNDRY and record.kind in _AGENTS
+    build = table.build if is_agent else _BUILDERS.get(record.kind, table.build)
     return build(record, prefix=prefix, operation=operation, targets=targets, model=model, table=table)
+
+
+def shown(kind: Kind, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an object, as decoded, as requests and comparisons have them: flat, of an agent of Foundry."""
+    return flat(decoded) if kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION) else dict(decoded)
 
 
 def copy_name(kind: Kind, name: str | None, prefix: str, table: Table) -> str | None:

@@ -42,10 +42,10 @@ def assistant(
     rules = {field: rule for field, rule in table.fields.items() if field not in _KEPT}
     found = {field: value for field, value in fields(reading, rules).items() if value is not None}
     refusing(reading, found)
-    request = {field: found[field] for field in ("model", "instructions") if field in found} | _settings(found)
-    if tools := _placed(reading, found.get("tools", []), targets):
+    request = {field: found[field] for field in ("model", "instructions") if field in found} | settings(found)
+    if tools := placed(reading, found.get("tools", []), targets):
         request["tools"] = tools
-    _lose_unused(reading, {tool["type"] for tool in found.get("tools", [])})
+    lose_unused(reading, {tool["type"] for tool in found.get("tools", [])})
     if own := _unmarked(reading, found.get("metadata", {})):
         request["metadata"] = own
     reading.lose_unknown(reading.fields, {*table.fields, *_ASIDE}, "")
@@ -55,8 +55,8 @@ def assistant(
     return Request(body=request, kept=kept, left_out=reading.left_out, losses=reading.losses)
 
 
-def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The model settings that aren't at their defaults."""
+def settings(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The model settings of an assistant that aren't at their defaults."""
     # Models that reason refuse even the default of these.
     settings = {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]}
     if "reasoning_effort" in found:
@@ -82,9 +82,9 @@ def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
     return unmarked(metadata)
 
 
-def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> list[dict[str, Any]]:
+def placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> list[dict[str, Any]]:
     """The tools in order. An assistant's tool resources move into the tools, with the copy's ids, and functions are
-    flattened."""
+    flattened. Tools of other types stay as they are."""
     resources = _object(reading.fields.get("tool_resources"))
     found: list[dict[str, Any]] = []
     for tool in tools:
@@ -95,6 +95,8 @@ def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> 
         elif kind == "code_interpreter":
             used = mapped(_object(resources.get(kind)).get(USES[kind]), targets.files)
             found.append({"type": kind, "container": {"type": "auto", **({"file_ids": used} if used else {})}})
+        elif kind not in USES:
+            found.append(tool)
         elif used := mapped(_object(resources.get(kind)).get(USES[kind]), targets.stores):
             found.append({"type": kind, "vector_store_ids": used, **tool.get("file_search", {})})
         else:
@@ -116,11 +118,12 @@ def containers(request: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _lose_unused(reading: Reading, kinds: Collection[str]) -> None:
-    """Record as lost the ``tool_resources`` that no tool of these ``kinds`` uses."""
+def lose_unused(reading: Reading, kinds: Collection[str], others: Collection[str] = ()) -> None:
+    """Record as lost the ``tool_resources`` that no tool of these ``kinds`` uses; ``others`` are the destination's
+    own."""
     asked = "must be an object"
     resources = reading.fit("tool_resources", reading.fields.get("tool_resources"), dict, asked) or {}
-    reading.lose_unknown(resources, USES, "tool_resources.")
+    reading.lose_unknown(resources, {*USES, *others}, "tool_resources.")
     for tool, field in USES.items():
         where = f"tool_resources.{tool}"
         resource = reading.fit(where, resources.get(tool), dict, asked) or {}

@@ -45,14 +45,22 @@ class Form(StrEnum):
     """An assistant of the Assistants API, which the server keeps."""
     RESPONSES = "responses"
     """A request for the Responses API, which is written down: no server keeps it."""
+    FOUNDRY = "foundry"
+    """A prompt agent of Azure AI Foundry, which keeps each version of it."""
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
-    """What a definition refers to, by the ids at the destination; an assistant that isn't there is None."""
+    """What a definition refers to, by the ids at the destination; an assistant that isn't there is None.
+
+    ``connections`` of a Foundry project, by the source's ids or names; None where source and destination are one
+    project, so that everything bound to it is there. ``names`` are those that agents are given, by the source's ids.
+    """
 
     stores: Mapping[SourceId, TargetId] = _NONE
     files: Mapping[SourceId, TargetId] = _NONE
     assistants: Mapping[SourceId, TargetId | None] = _NONE
+    connections: Mapping[str, str] | None = _NONE
+    names: Mapping[SourceId, str] = _NONE
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

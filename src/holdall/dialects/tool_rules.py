@@ -136,7 +136,7 @@ class Tools(Rule, frozen=True, kw_only=True):
     """A list of tools of these ``kinds``, at most ``most``, and of some only one. ``others``: those of other types are
     sent as they are."""
 
-    kinds: Mapping[str, Members | Function | Anything]
+    kinds: Mapping[str, Rule]
     most: int | None = None
     once: tuple[str, ...] = ()
     others: bool = False

@@ -13,26 +13,29 @@ import time
 
 import msgspec
 
-_AUDIENCE = "https://ai.azure.com"
+AUDIENCE = "https://ai.azure.com"
 
 
-class _Claims(msgspec.Struct, frozen=True, kw_only=True):
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token says: until when it is good, in Unix seconds, and for whom."""
+
     exp: float
+    aud: str = AUDIENCE
 
 
-def token(expires_at: float) -> str:
+def token(expires_at: float, audience: str = AUDIENCE) -> str:
     """A token that ends at that time, in Unix seconds."""
-    parts = ({"typ": "JWT", "alg": "RS256"}, {"aud": _AUDIENCE, "exp": int(expires_at)})
+    parts = ({"typ": "JWT", "alg": "RS256"}, {"aud": audience, "exp": int(expires_at)})
     return ".".join([*(_packed(msgspec.json.encode(part)) for part in parts), _packed(b"signature")])
 
 
-def expiry(text: str) -> float | None:
-    """When a token ends, in Unix seconds; None where the text is no token."""
+def claims(text: str) -> Claims | None:
+    """What a token says; None where the text is no token."""
     parts = text.split(".")
     if len(parts) != 3 or not text.startswith("eyJ"):
         return None
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=="), type=_Claims).exp
+        return msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=="), type=Claims)
     except (binascii.Error, msgspec.DecodeError, RecursionError, ValueError):
         return None
 

@@ -7,22 +7,23 @@ answer to a create proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from holdall.agent_views import FoundryAgentView
 from holdall.dialects.assistants import Request, own_metadata
 from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
-from holdall.dialects.registry import dispensable
+from holdall.dialects.marks import MARKS, METADATA_KEYS, OPERATION, unmarked
+from holdall.dialects.registry import dispensable, shown
 from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
 from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership
-from holdall.importer.runs.baseline import PLACES
-from holdall.importer.runs.runlines import Shown, Update
+from holdall.importer.runs.baseline import place
+from holdall.importer.runs.runlines import Create, Shown, Update
 from holdall.kinds import noun
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
@@ -59,7 +60,7 @@ class Changes:
         self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any], fields: Iterable[str]
     ) -> None:
         """Set those of ``fields`` that aren't as in ``wanted``. Our marks stay in the metadata."""
-        there = await self._there(path(f"{PLACES[kind]}/{{}}", target))
+        there = await self._object(kind, target)
         wanted = {**UNSET[kind], **wanted}
         still = top_fields(differences(wanted, there, kind=kind, source=source, target=target, name=None))
         # What an update has set whose answer was lost is set again: only an answer settles its intent in the journal.
@@ -75,6 +76,31 @@ class Changes:
         before = {field: there.get(field) for field in body} | lost
         await self._writes.update(kind, source, target, body, before=before)
 
+    async def new_version(
+        self,
+        step: UpdateDefinition,
+        wanted: dict[str, Any],
+        body: Callable[[str], dict[str, Any]],
+        *,
+        without: list[str],
+    ) -> None:
+        """Make a version of an agent that is there, unless its latest one is as ``wanted``: equal ones may be kept
+        twice. ``body`` is given the attempt's name."""
+        raw = (await self._account.get(place(step.kind, step.target))).raw
+        latest = viewed(raw, FoundryAgentView, f"agent {step.target}").versions.latest.version
+        there = shown(step.kind, viewed(raw, dict[str, Any], f"agent {step.target}"))
+        if differences(wanted, there, kind=step.kind, source=step.id, target=step.target, name=None):
+            intent = Create(
+                op="",
+                kind=Kind.AGENT_VERSION,
+                source=step.id,
+                name=step.target,
+                latest=latest,
+                without=without,
+                unmarked=OPERATION not in (wanted.get("metadata") or {}),
+            )
+            await self._writes.create(intent, body, [])
+
     async def complete(self, kind: Kind, source: SourceId, target: TargetId, request: Request) -> None:
         """Set the metadata that had no room beside our marks at creation, unless that was done."""
         if request.update is not None and (kind, None, source) not in self._folder.state.updated:
@@ -89,7 +115,7 @@ class Changes:
         what stops every request; that the object can't be read is said in a loss.
         """
         try:
-            found = await self._shown(path(f"{PLACES[kind]}/{{}}", target))
+            found = shown(kind, await self._shown(place(kind, target)))
         except REQUEST_ERRORS as error:
             why = error.detail or error.message
             text = f"can't be read back, so it could not be checked ({why})"
@@ -98,7 +124,7 @@ class Changes:
         added = keys_added(sent.get("metadata"), found.get("metadata"))
         lost = differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
         if lost or added:
-            shown = Shown(
+            line = Shown(
                 kind=kind,
                 source=source,
                 target=target,
@@ -106,7 +132,7 @@ class Changes:
                 unkept=top_fields(lost),
                 added=added,
             )
-            await self._folder.write(shown)
+            await self._folder.write(line)
         return [_not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
 
     async def membership(self, step: UpdateMembership, store: TargetId) -> dict[str, Any]:
@@ -118,8 +144,8 @@ class Changes:
             await self._writes.update(
                 Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
             )
-        shown = await self._shown(path("/vector_stores/{}/files/{}", store, step.target))
-        return shown.get("attributes") or {}
+        there = await self._shown(path("/vector_stores/{}/files/{}", store, step.target))
+        return there.get("attributes") or {}
 
     async def detach(self, step: DetachFile, store: TargetId) -> None:
         """Take the file out of the store, unless it is out already."""
@@ -162,6 +188,9 @@ class Changes:
                 return found
         self._unseen.add(endpoint)
         raise refused
+
+    async def _object(self, kind: Kind, target: TargetId) -> dict[str, Any]:
+        return shown(kind, await self._there(place(kind, target)))
 
     async def _there(self, where: str) -> dict[str, Any]:
         return viewed((await self._account.get(where)).raw, dict[str, Any], where)

@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import Targets
-from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
+from holdall.errors import HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields
 from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
@@ -31,18 +32,29 @@ from holdall.importer.apply.vectorstores import Stores
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
-from holdall.importer.plan.choices import table_of
+from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
-from holdall.model import Kind, TargetId
+from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.remote.client import path
 
 
 class _Failed(Exception):
     """A unit's root isn't created; the message says why."""
+
+
+def _named(step: steps.CreateDefinition | steps.UpdateDefinition) -> dict[SourceId, str]:
+    """The name of an agent of Foundry."""
+    match step:
+        case steps.CreateFoundryAgent(id=id, agent=agent):
+            return {id: agent}
+        case steps.UpdateFoundryAgent(id=id, target=target):
+            return {id: target}
+    return {}
 
 
 class PlanExecution:
@@ -53,6 +65,7 @@ class PlanExecution:
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
+        self._connections = None if is_own_project(context.account.endpoint, reader.info) else plan.connections
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
@@ -144,11 +157,14 @@ class PlanExecution:
                 pass
         return None
 
-    def _request(self, step: steps.CreateDefinition | steps.UpdateDefinition, op: str = "") -> dialect.Request:
-        """The definition's request with the ids of this destination. Raises _Failed if a store that it needs isn't
-        whole."""
+    def _request(
+        self, step: steps.CreateDefinition | steps.UpdateDefinition, op: str = "", record: Record | None = None
+    ) -> dialect.Request:
+        """The definition's request with the ids of this destination, or that of another version, ``record``. Raises
+        _Failed if a store that it needs isn't whole."""
         is_new = isinstance(step, steps.CreateDefinition)
-        record, here = self._records[step.kind][step.id], self._state.targets[step.kind]
+        record = record or self._records[step.kind][step.id]
+        here = self._state.targets[step.kind]
         # Of its own kind in the bundle it may call others; None for one that isn't here.
         calls = {id: here.get(id) for id in read(record).assistant_ids if id in self._records[step.kind]}
         targets = self._targets(step, "created" if is_new else "updated")
@@ -156,7 +172,7 @@ class PlanExecution:
             self._server_keys.sent(record) if is_new else record,
             prefix=self._plan.prefix,
             operation=op,
-            targets=replace(targets, assistants=calls),
+            targets=replace(targets, assistants=calls, names=_named(step), connections=self._connections),
             model=step.model,
             table=self._table,
         )
@@ -185,12 +201,38 @@ class PlanExecution:
 
     async def _update(self, step: steps.UpdateDefinition) -> TargetId:
         wanted = final(self._request(step))
+        if isinstance(step, steps.UpdateFoundryAgent):
+            return await self._new_version(step, wanted)
         left_out = await self._changes.definition(step, wanted)
         self._say_left_out(step, wanted, left_out, "not updated")
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
+    async def _new_version(self, step: steps.UpdateFoundryAgent, wanted: dict[str, Any]) -> TargetId:
+        left_out = set(self._state.without.get(step.id, ()))
+        while True:
+            sent = {field: value for field, value in wanted.items() if field not in left_out}
+
+            def body(op: str, left_out: Collection[str] = frozenset(left_out)) -> dict[str, Any]:
+                return {
+                    field: value for field, value in self._request(step, op).create.items() if field not in left_out
+                }
+
+            try:
+                await self._changes.new_version(step, sent, body, without=sorted(left_out))
+                break
+            except RequestRefused as error:
+                spare = refused_fields(error, dispensable(step.kind, sent))
+                if not spare:
+                    raise
+                left_out.update(spare)
+        self._say_left_out(step, wanted, left_out, "not updated")
+        await self._look(step, step.target, wanted, left_out)
+        return step.target
+
     async def _create(self, step: steps.CreateDefinition) -> TargetId:
+        if isinstance(step, steps.CreateFoundryAgent) and not self._state.target(step.kind, step.id):
+            await self._require_free(step.agent)
         request = partial(self._request, step)
         # Fails here where a store that it needs does.
         targets = self._targets(step, "created")
@@ -203,7 +245,8 @@ class PlanExecution:
         while True:
             try:
                 name, without = body("").get("name"), sorted(left_out)
-                intent = Create(op="", kind=step.kind, source=step.id, name=name, without=without)
+                unmarked = step.kind is Kind.FOUNDRY_AGENT and OPERATION not in (body("").get("metadata") or {})
+                intent = Create(op="", kind=step.kind, source=step.id, name=name, without=without, unmarked=unmarked)
                 target = await self._writes.create(intent, body, fresh)
                 break
             except RequestRefused as error:
@@ -223,6 +266,16 @@ class PlanExecution:
             await self._changes.complete(step.kind, step.id, target, request())
         await self._look(step, target, final(request()), left_out)
         return target
+
+    async def _require_free(self, agent: str) -> None:
+        """Raise _Failed where an agent has come to be that the plan didn't see: what is sent would be served by it."""
+        if self._state.unknown(Create, Kind.FOUNDRY_AGENT):
+            return
+        try:
+            await self._context.account.get(path("/agents/{}", agent))
+        except (NotFound, RequestRefused):
+            return
+        raise _Failed(f"not created: an agent {agent} has been created by others meanwhile; run the import again")
 
     def _say_left_out(
         self,

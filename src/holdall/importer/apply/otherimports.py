@@ -148,7 +148,15 @@ async def _objects_beside(
     records = {record.id: record for record in bundle.records(kind) if record.id in made}
     ours = set(made.values())
     async for _ in context.pace.looks(min(FRESH, context.pace.settle)):
-        there = Objects(kind, records, {source: [id] for source, id in made.items()}, prefix=prefix, by_name=not marked)
+        there = Objects(
+            kind,
+            records,
+            {source: [id] for source, id in made.items()},
+            prefix=prefix,
+            by_name=not marked,
+            # Of agents of Foundry, whose names are their ids.
+            names=made,
+        )
         await there.read(context.account)
         # A list that doesn't show this run's own may not show another's either.
         if all(map(there.has, ours)):

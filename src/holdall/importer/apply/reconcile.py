@@ -8,22 +8,25 @@ before the run, and is not claimed by anything else that the run did.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from holdall.dialects.marks import OPERATION
-from holdall.errors import RemoteError
+from holdall.dialects.registry import shown
+from holdall.errors import NotFound, RemoteError
 from holdall.importer.apply.context import PATIENCE, Context
 from holdall.importer.plan.difference import fingerprints
-from holdall.importer.runs.baseline import Listed, listed
+from holdall.importer.runs.baseline import Listed, listed, read_listed
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
+from holdall.importer.runs.runlines import ALONE, Create, Creation, Done, Failed
 from holdall.importer.runs.runreport import Orphan
-from holdall.kinds import noun
+from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId, credible
-from holdall.remote.client import viewed
+from holdall.remote.client import path, viewed
+from holdall.remote.lists import Doubt
 
 Key = tuple[Kind, str, int | None]
 """Kind, name and size (bytes; of files): what an object is known by that carries no mark."""
@@ -117,8 +120,9 @@ class Reconciler:
     def _adoptable(self, kind: Kind, wanted: Iterable[Creation]) -> set[Key]:
         """The keys by which an object may be taken for ours: no attempt of another source can have made one like it."""
         state = self._folder.state
-        if state.learned.get(ALONE) == 0 or not self._is_unmarked(kind):
+        if state.learned.get(ALONE) == 0:
             return set()
+        wanted = [intent for intent in wanted if self._is_unmarked(kind) or _is_bare(intent)]
         sources: dict[Key, set[SourceId]] = {}
         for intent in (*wanted, *state.missed):
             sources.setdefault(_key(intent), set()).add(intent.source)
@@ -131,24 +135,37 @@ class Reconciler:
         marked: dict[str, Done] = {}
         alike: dict[Key, list[TargetId]] = {}
         doubts: list[str] = []
-        async for raw in listed(self._account, kind, doubts.append):
-            seen = viewed(raw, Listed, noun(kind))
+        async for raw in self._objects(kind, wanted, doubts.append):
+            seen = read_listed(kind, raw)
             unseen.discard(seen.id)
             # What carries the mark of another attempt is that one's, whatever its name is.
             if (op := seen.mark(OPERATION)) is None:
                 if (key := _key_of(kind, seen)) in keys and seen.id not in claimed:
                     alike.setdefault(key, []).append(seen.id)
             elif op in ops:
-                looks = fingerprints(kind, viewed(raw, dict[str, Any], noun(kind)))
+                looks = fingerprints(kind, shown(kind, viewed(raw, dict[str, Any], noun(kind))))
                 marked[op] = Done(op=op, target=seen.id, image=looks)
         lacks = bool(doubts or unseen)
         if alike:
             before = self._folder.baseline
             new = before.newer(kind, (id for ids in alike.values() for id in ids))
+            if kind is Kind.AGENT_VERSION:
+                new = _later(wanted, alike)
             alike = {key: [id for id in ids if id in new] for key, ids in alike.items()}
             # Without the list of what was there before, any of these may be the one.
             lacks = lacks or not before.is_whole(kind)
         return _Listing(marked=marked, alike=alike, lacks=lacks)
+
+    async def _objects(self, kind: Kind, wanted: Iterable[Creation], doubt: Doubt) -> AsyncIterator[bytes]:
+        """All objects of a kind, but of versions only those of the agents in question."""
+        if kind is not Kind.AGENT_VERSION:
+            async for raw in listed(self._account, kind, doubt):
+                yield raw
+            return
+        for name in dict.fromkeys(intent.name or "" for intent in wanted):
+            with suppress(NotFound):
+                async for raw in self._account.items(path(KINDS[kind].endpoint, name), doubt=doubt):
+                    yield raw
 
     async def _settle(self, intent: Creation, done: Done | None) -> None:
         """Record the outcome: it was found, or it counts as not carried out."""
@@ -169,6 +186,24 @@ class Reconciler:
                 detail=detail,
             )
         )
+
+
+def _is_bare(intent: Creation) -> bool:
+    """Whether there was no room for a mark in what was sent."""
+    return isinstance(intent, Create) and intent.unmarked
+
+
+def _later(wanted: Iterable[Creation], alike: Mapping[Key, list[TargetId]]) -> set[TargetId]:
+    """Those versions that came after the newest one that was there before the attempt."""
+    found: set[TargetId] = set()
+    for intent in wanted:
+        latest = _number(getattr(intent, "latest", None) or "")
+        found.update(id for id in alike.get(_key(intent), ()) if _number(id.rpartition(":")[2]) > latest)
+    return found
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
 
 
 def _key(intent: Creation) -> Key:

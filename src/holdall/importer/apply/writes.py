@@ -14,13 +14,16 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdall.dialects.marks import OPERATION
+from holdall.dialects.prompt_agents import version_body
+from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
-from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.baseline import PLACES, place
 from holdall.importer.runs.runfolder import AuditLine
+from holdall.kinds import KINDS
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
 from holdall.remote.refusals import is_unknown
@@ -31,6 +34,10 @@ TRIES = 3
 
 class _Made(msgspec.Struct, frozen=True, kw_only=True):
     id: TargetId
+
+
+class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
+    version: str | int
 
 
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +81,19 @@ class Writes:
     async def create(
         self, intent: runlines.Create, body: Callable[[str], dict[str, Any]], fresh: list[TargetId]
     ) -> TargetId:
-        """POST a store, an assistant or an agent. ``body`` is given the attempt's name, for ``metadata.holdall_op``.
+        """POST a store, an assistant, an agent, or a version of one. ``body`` is given the attempt's name, for
+        ``metadata.holdall_op``.
 
         ``fresh`` are the ids in it, which the server may not know yet.
         """
-        where = PLACES[intent.kind]
-        call = _Call(intent=intent, request=f"POST {where}", send=lambda op: self._account.post(where, body(op)))
-        return await self._surely(call, fresh)
+        is_version = intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
+        # Of a Foundry project: its first version makes an agent.
+        where = path(KINDS[Kind.AGENT_VERSION].endpoint, intent.name or "") if is_version else PLACES[intent.kind]
+
+        async def send(op: str) -> Answer:
+            return await self._account.post(where, version_body(body(op)) if is_version else body(op))
+
+        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send), fresh)
 
     async def update(
         self,
@@ -97,7 +110,7 @@ class Writes:
         ``before`` has what they were, where this run did not create it. To set the same again changes nothing, so an
         update whose answer is lost is simply sent once more.
         """
-        where = path(f"{PLACES[kind]}/{{}}", target) if store is None else _member(store, target)
+        where = place(kind, target) if store is None else _member(store, target)
         after = dict.fromkeys(body, "") | fingerprints(kind, body)
         intent = runlines.Update(
             op="", kind=kind, source=source, target=target, store=store, before=before, after=after
@@ -250,7 +263,7 @@ class Writes:
             if isinstance(intent, (runlines.Delete, runlines.Detach)):
                 target = intent.target  # the answer to a DELETE need not name it
             else:
-                target = _identity(call.request, answer)
+                target = _identity(call, answer)
         except RemoteError as error:
             failed = runlines.Failed(
                 op=intent.op,
@@ -267,9 +280,12 @@ class Writes:
         # A server may give the id of a file with the same bytes that stood there before: that one is not the run's.
         if intent.kind is Kind.FILE and isinstance(intent, runlines.Creation):
             done = msgspec.structs.replace(done, there=await self._folder.baseline.had_file(target))
+        # A server may take a version that changes nothing for the newest that it has.
+        elif isinstance(intent, runlines.Create) and intent.latest is not None:
+            done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, runlines.Create) and intent.kind is not Kind.FILE:
+        if isinstance(intent, runlines.Create) and intent.kind is not Kind.FILE and not intent.unmarked:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -298,8 +314,8 @@ class Writes:
             found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}
             # Some servers leave metadata out of the answer to a create, and keep it.
             if found.get(OPERATION) != intent.op:
-                again = await self._account.get(path(f"{PLACES[intent.kind]}/{{}}", target))
-                found = msgspec.json.decode(again.raw, type=_Marked).metadata or {}
+                again = await self._account.get(place(intent.kind, target))
+                found = shown(intent.kind, msgspec.json.decode(again.raw, type=dict[str, Any])).get("metadata") or {}
             self._kept_marks = found.get(OPERATION) == intent.op
             if not self._kept_marks:
                 await self._folder.write(runlines.Learned(what=runlines.MARKS, value=0))
@@ -317,13 +333,16 @@ def _action(intent: runlines.Intent) -> tuple[str, Kind]:
     return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
 
 
-def _identity(request: str, answer: Answer) -> TargetId:
+def _identity(call: _Call, answer: Answer) -> TargetId:
     try:
+        if call.intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
+            name, version = call.intent.name or "", msgspec.json.decode(answer.raw, type=_MadeVersion).version
+            return TargetId(name if call.intent.kind is Kind.FOUNDRY_AGENT else f"{name}:{version}")
         return msgspec.json.decode(answer.raw, type=_Made).id
     except msgspec.DecodeError:
         # Ambiguous, for it was answered with success: something may have been made.
         raise UnexpectedAnswer(
-            f"can't read the answer to {request}: no id in it",
+            f"can't read the answer to {call.request}: no id in it",
             status=answer.status,
             request_id=answer.request_id,
             ambiguous=True,
@@ -339,5 +358,6 @@ def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines
             name = view.filename if view.filename != intent.name else None
             size = view.size if view.size != intent.size else None
         elif isinstance(intent, runlines.Create | runlines.Update):
-            looks = fingerprints(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            found = shown(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            looks = fingerprints(intent.kind, found)
     return runlines.Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 import msgspec
@@ -16,11 +17,12 @@ from holdall.errors import (
     RequestRefused,
 )
 from holdall.importer.plan.choices import ModelCatalog
-from holdall.importer.plan.steps import Plan
-from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
+from holdall.importer.plan.steps import Cannot, Plan, Unit
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, Platform
 from holdall.model import Kind
 from holdall.remote import probing
 from holdall.remote.client import Account
+from holdall.remote.surfaces import Surface
 
 
 class Answers(StrEnum):
@@ -49,11 +51,22 @@ async def choose(account: Account, asked: Form | None) -> Form:
     The Assistants API is absent if its list answers 404 and another endpoint doesn't, with the same key. Raises
     NoAssistantsApi if it is absent though asked for; PermissionDenied, which doesn't tell whether it is there.
     """
-    if asked is None:
-        return Form.RESPONSES if await probing.probe(account) else Form.ASSISTANTS
-    require = probing.require_assistants if asked is Form.ASSISTANTS else probing.require_any_endpoint
-    await require(account)
-    return asked
+    if asked is Form.FOUNDRY:
+        account.endpoint.require_project()
+    form = asked or await _kept(account)
+    # The new agents can't use what classic ones have, unless the project says otherwise by showing it here.
+    account.surfaces = (Surface.CURRENT,) if form is Form.FOUNDRY else (Surface.CLASSIC,)
+    if asked is not None:
+        require = probing.require_assistants if asked is Form.ASSISTANTS else probing.require_any_endpoint
+        await require(account)
+    return form
+
+
+async def _kept(account: Account) -> Form:
+    """What a destination can keep of an assistant."""
+    if not await probing.probe(account):
+        return Form.ASSISTANTS
+    return Form.FOUNDRY if account.platform is Platform.FOUNDRY else Form.RESPONSES
 
 
 async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
@@ -69,10 +82,10 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
         endpoints["/assistants"] = Answers.YES
     elif asked is None:
         endpoints["/assistants"] = Answers.ABSENT
-    needed = {unit.kind for unit in planned.units} & {*ASSISTANT_KINDS} - {Kind.ASSISTANT}
+    needed = {unit.kind for unit in planned.units if _is_made(unit)} & {*ASSISTANT_KINDS} - {Kind.ASSISTANT}
     needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
     for where in (where for kind, where in places.items() if kind in needed):
-        if await probing.absence(account, where):
+        if not _can_have(account, where, needed) or await probing.absence(account, where):
             raise DestinationUnfit(
                 f"can't import into {account.endpoint.title}: it has no {where}, which this bundle needs",
                 hint="leave out what needs it with --only or --exclude",
@@ -84,6 +97,16 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     # Last, because nothing depends on it: without a list of models they are taken to be there.
     catalog, endpoints["/models"] = await _catalog(account)
     return Destination(party=account.party, endpoints=endpoints, catalog=catalog, warnings=warnings)
+
+
+def _is_made(unit: Unit) -> bool:
+    return not any(isinstance(step, Cannot) for step in unit.steps)
+
+
+def _can_have(account: Account, where: str, needed: Collection[Kind]) -> bool:
+    """Whether the account's platform has what is at a path; OpenAI's agents and Foundry's share one."""
+    kinds = [kind for kind in needed if KINDS[kind].endpoint == where]
+    return all(account.platform in KINDS[kind].platforms for kind in kinds)
 
 
 async def _responses(account: Account) -> tuple[Answers, list[str]]:

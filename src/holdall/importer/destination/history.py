@@ -13,7 +13,7 @@ from holdall.dialects.marks import CLONED_FROM
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
-from holdall.importer.plan.choices import ModelMap, model_map
+from holdall.importer.plan.choices import ModelMap, connection_map, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.runs.runfolder import mappings, past_runs
 from holdall.importer.runs.runlines import Shown
@@ -182,6 +182,7 @@ class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str | None = None
     selection: Selection = Selection()
     models: ModelMap = ModelMap()
+    connections: Mapping[str, str] = {}
     form: Form = Form.ASSISTANTS
     output: Path | None = None
 
@@ -220,6 +221,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
             prefix=choices.prefix,
             selection=Selection(only=choices.only, exclude=choices.exclude),
             models=model_map(choices.map_model),
+            connections=connection_map(choices.map_connection),
             form=found.form,
             output=output,
         )

@@ -24,14 +24,14 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
-from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.definitions import intact, references
+from holdall.importer.plan.choices import Choices, is_own_project
+from holdall.importer.plan.definitions import agent_names, intact, references
 from holdall.importer.plan.difference import same
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, CreateStore, Plan, UploadFile
 from holdall.importer.runs.baseline import listed
-from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
-from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
+from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, path, viewed
 
 # Files that are asked for one by one. For more of them the list is read: a project may have 100,000, a page has 10,000.
@@ -62,6 +62,8 @@ class _Look:
         self._account, self._summary, self._reader, self._history = account, summary, reader, history
         self._prefix = planned.prefix
         self._keeps_assistants = planned.form is Form.ASSISTANTS
+        self._names = agent_names(summary, planned.prefix, planned.form)
+        self._is_own = is_own_project(account.endpoint, reader.info)
         chosen = {(unit.kind, unit.id) for unit in planned.units}
         chosen |= {(step.kind, step.id) for step in planned.steps() if isinstance(step, CreateStore)}
         self._records = {
@@ -89,10 +91,17 @@ class _Look:
         looks = {}
         for kind, records in self._records.items():
             is_kept = kind is not Kind.ASSISTANT or self._keeps_assistants
-            looks[kind] = Objects(kind, records if is_kept else {}, self._history.made[kind], prefix=self._prefix)
+            looks[kind] = Objects(
+                kind,
+                records if is_kept else {},
+                self._history.made[kind],
+                prefix=self._prefix,
+                names=self._names,
+                is_own=self._is_own,
+            )
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
         found = {kind: look.matches() for kind, look in looks.items()}
-        await self._match_files(found[Kind.ASSISTANT], found[Kind.STORE])
+        await self._match_files({**found[Kind.ASSISTANT], **found[Kind.FOUNDRY_AGENT]}, found[Kind.STORE])
         self._intact = intact(self._files, self._summary)
         for id, (there, by) in found[Kind.STORE].items():
             self._found_stores[id] = await asyncio.to_thread(self._store, id, there, by)  # reads the bundle
@@ -106,6 +115,7 @@ class _Look:
             files=self._files,
             several=[one for look in looks.values() for one in look.several],
             usage=looks[Kind.STORE].usage,
+            agents=frozenset(looks[Kind.FOUNDRY_AGENT].all_names),
         )
 
     # -- files -------------------------------------------------------------------------------------------
@@ -124,7 +134,8 @@ class _Look:
                 await asyncio.to_thread(self._resolve_by_place, members, self._members[source], source)
         for source, (_, by) in assistants.items():
             if by is not By.ORIGIN:
-                wanted = self._views[Kind.ASSISTANT][source].file_ids
+                views = {**self._views[Kind.ASSISTANT], **self._views[Kind.FOUNDRY_AGENT]}
+                wanted = views[source].file_ids
                 self._resolve_by_place(wanted, dict.fromkeys(used[source]), None)
 
     async def _list_members(self, source: SourceId, store: Object) -> None:
@@ -305,6 +316,8 @@ class _Look:
                 stores={id: _target(id, self._found_stores) for id in refers.stores},
                 files={id: _target(id, self._files) for id in refers.files},
                 assistants={id: matches[id][0].target if id in matches else _new(id) for id in called},
+                names={**self._names, source: there.target},
+                connections=choices.connections,
             ),
             model=choices.models.rule(view.model),
             table=table,
@@ -322,7 +335,8 @@ def _new(id: SourceId) -> TargetId:
 
 def _files_used(there: Object) -> list[TargetId]:
     """The files that an assistant there gives to the code interpreter."""
-    return [TargetId(id) for id in viewed(there.raw, AssistantView, "an assistant").file_ids]
+    view: type[DefinitionView] = KINDS[there.kind].view  # type: ignore[assignment]
+    return [TargetId(id) for id in viewed(there.raw, view, noun(there.kind)).file_ids]
 
 
 def _same(view: FileView, content: Content) -> bool:

@@ -7,7 +7,8 @@ sign.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,9 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.dialects.registry import copy_name, table
+from holdall.dialects.registry import copy_name, shown, table
 from holdall.dialects.tables import Form
+from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.history import History
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import (
@@ -34,12 +36,13 @@ from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, 
 from holdall.importer.plan.steps import By
 from holdall.kinds import KINDS, with_article
 from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, View, credible, epoch_seconds
-from holdall.remote.client import Account, viewed
+from holdall.remote.client import Account, path, viewed
 
 
 class Object(msgspec.Struct, frozen=True, kw_only=True):
     """One object; ``raw`` is what the server sent."""
 
+    kind: Kind
     target: TargetId
     name: str | None
     created_at: int
@@ -62,7 +65,7 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "expired"
 
     def fields(self) -> dict[str, Any]:
-        return viewed(self.raw, dict[str, Any], self.target)
+        return shown(self.kind, viewed(self.raw, dict[str, Any], self.target))
 
 
 class _Sized(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +75,8 @@ class _Sized(msgspec.Struct, frozen=True, kw_only=True):
 class Objects:
     """The objects of one kind. ``records`` are the bundle's, ``known`` the copies that earlier runs made of them.
 
-    ``by_name``: the account keeps no metadata, so an object with the name of a copy may be one.
+    ``by_name``: the account keeps no metadata, so an object with the name of a copy may be one. ``names`` are those of
+    agents of Foundry, of which there is one of each name. ``is_own``: the bundle comes from that very project.
     """
 
     def __init__(
@@ -83,14 +87,17 @@ class Objects:
         *,
         prefix: str,
         by_name: bool = False,
+        names: Mapping[SourceId, str] = {},
+        is_own: bool = False,
     ) -> None:
-        self._by_name = by_name
+        self._is_unique = kind is Kind.FOUNDRY_AGENT
+        self._by_name, self._names, self._is_own = by_name or self._is_unique, names, is_own
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
         # What the bundle has, with the metadata that a copy of it has.
         self._own = {
-            id: msgspec.structs.replace(_object(kind, record.raw), metadata=dialect.own_metadata(record))
+            id: msgspec.structs.replace(_object(record.kind, record.raw), metadata=dialect.own_metadata(record))
             for id, record in records.items()
         }
         self._there: dict[str, Object] = {}
@@ -99,6 +106,8 @@ class Objects:
         self.usage: int | None = 0
         """What all stores that were read hold, in bytes; None where one of them didn't say."""
         self.several: list[Several] = []
+        self.all_names: set[str] = set()
+        """Of agents of Foundry, the names of all, without case."""
 
     async def read(self, account: Account) -> None:
         """Reads the destination's list and keeps what may be a copy. Raises what the account raises."""
@@ -108,7 +117,7 @@ class Objects:
         # Of a list that may have 10,000 objects only these are kept.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
-        named = {self._wanted(own) for own in self._own.values() if self._goes_by_name(own)}
+        named = {self._wanted(id) for id, own in self._own.items() if self._goes_by_name(own)}
         async for raw in account.items(KINDS[self._kind].endpoint):
             found = _object(self._kind, raw)
             self._count(raw)
@@ -116,8 +125,24 @@ class Objects:
                 self._there[found.target] = found
             if found.cloned_from in sources:
                 self._marked.setdefault(found.cloned_from, []).append(found)
-            if found.name in named and self._goes_by_name(found):
-                self._alike.setdefault(found.name, []).append(found)
+            name = self._folded(found.name)
+            if name in named and self._goes_by_name(found):
+                self._alike.setdefault(name, []).append(found)
+            if self._is_unique and name is not None:
+                self.all_names.add(name)
+        if self._kind is Kind.STORE and self._is_own:
+            await self._ask_by_id(account)
+
+    async def _ask_by_id(self, account: Account) -> None:
+        """Ask for the bundle's own stores that the list hasn't: a project may give by its id what it doesn't list."""
+        for id in self._records.keys() - self._there.keys():
+            with suppress(NotFound, RequestRefused):
+                found = _object(self._kind, (await account.get(path("/vector_stores/{}", id))).raw)
+                self._there[found.target] = found
+
+    def _folded(self, name: str | None) -> str | None:
+        """A name as it is compared."""
+        return name.casefold() if self._is_unique and name is not None else name
 
     def matches(self) -> dict[SourceId, tuple[Object, By]]:
         """The copies, by the source's ids. Where several may be meant, the first, and all of them in ``several``."""
@@ -126,7 +151,7 @@ class Objects:
 
     def _one(self, id: SourceId) -> tuple[Object, By] | None:
         own = self._own[id]
-        same = self._there.get(id)
+        same = self._there.get(id) if self._records[id].kind is self._kind else None
         # With a prefix a second set of assistants is asked for, also where the first is what the bundle has.
         if same and not self._prefix and (same.created_at, same.name) == (own.created_at, own.name):
             # An expired store has lost its files: it is itself only where it was expired in the bundle, too.
@@ -140,7 +165,10 @@ class Objects:
         if len(fitting) > 1:
             targets = [one.target for one in fitting]
             self.several.append(Several(kind=self._kind, id=id, name=own.name, targets=targets))
-        return (fitting[0], By.MARK if fitting[0].cloned_from == id else By.KEYS) if fitting else None
+        if not fitting:
+            return None
+        unmarked = By.NAME if self._is_unique else By.KEYS
+        return fitting[0], By.MARK if fitting[0].cloned_from == id else unmarked
 
     def has(self, target: TargetId) -> bool:
         """Whether the list showed that one of ``known``."""
@@ -149,15 +177,17 @@ class Objects:
     def copies(self, id: SourceId) -> list[Object]:
         """All that may be copies of it by their marks, or by name and metadata."""
         own = self._own[id]
-        wanted = self._wanted(own)
-        marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
+        wanted = self._wanted(id)
+        marked = [one for one in self._marked.get(id, ()) if self._folded(one.name) == wanted and not one.expired]
         if marked or not self._goes_by_name(own):
             return marked
         return [one for one in self._alike.get(wanted, ()) if self._by_name or _has_keys(one, own)]
 
-    def _wanted(self, own: Object) -> str | None:
+    def _wanted(self, id: SourceId) -> str | None:
         """The name that a copy has."""
-        return copy_name(self._kind, own.name, self._prefix, self._table)
+        if self._is_unique:
+            return self._folded(self._names.get(id))
+        return copy_name(self._kind, self._own[id].name, self._prefix, self._table)
 
     def _goes_by_name(self, one: Object) -> bool:
         """Whether a copy is known by its name, because there is no room for marks in the metadata, or none is kept."""
@@ -169,10 +199,18 @@ class Objects:
             self.usage = None if size is None or self.usage is None else self.usage + size
 
 
+async def taken_names(account: Account) -> AsyncIterator[str]:
+    """The names of all agents of a Foundry project, without case."""
+    async for raw in account.items(KINDS[Kind.FOUNDRY_AGENT].endpoint):
+        if name := _object(Kind.FOUNDRY_AGENT, raw).name:
+            yield name.casefold()
+
+
 def _object(kind: Kind, raw: bytes) -> Object:
     view = viewed(raw, KINDS[kind].view, with_article(kind))
     assert isinstance(view, DefinitionView | StoreView)
     return Object(
+        kind=kind,
         target=TargetId(view.id),
         name=view.name or None,
         created_at=epoch_seconds(view.created_at),
@@ -204,12 +242,12 @@ def compare(
     record: Record, name: str | None, request: dialect.Request, there: Object, history: History, *, by: By
 ) -> Found:
     """Compares an existing definition with the ``request`` that would make it of ``record``."""
-    target, shown = there.target, there.fields()
+    target, fields = there.target, there.fields()
     found = differences(
-        final(request), shown, kind=record.kind, source=record.id, target=target, name=name, added=history.added
+        final(request), fields, kind=there.kind, source=record.id, target=target, name=name, added=history.added
     )
     left = history.fingerprints.get(target)
-    touched = changed(record.kind, left, shown) if left is not None else []
+    touched = changed(there.kind, left, fields) if left is not None else []
     # What the account didn't keep when it was sent is no difference, unless somebody has changed it since.
     not_kept = [one for one in found if one.top in history.unkept.get(target, ()) and one.top not in touched]
     return Found(

@@ -16,6 +16,7 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
+from holdall.dialects.tables import Form
 from holdall.file_names import copy_names
 from holdall.graph import with_callees_by_id
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
@@ -64,6 +65,8 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
     lost: list[LossLine] = []
     minimum: Fidelity = Fidelity.TEXT
     unfit: Mapping[SourceId, list[Loss]] = {}
+    versions: Mapping[SourceId, list[SourceId]] = {}
+    """Of agents of Foundry, the ids of the versions before the latest, oldest first."""
 
     def records(self, kind: Kind) -> list[Record]:
         """All definitions of a kind."""
@@ -91,6 +94,10 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
         return (view.model for view in views if view.model is not None)
 
 
+AGENTS = (Kind.ASSISTANT, Kind.AGENT, Kind.FOUNDRY_AGENT)
+"""What becomes an agent of a Foundry project."""
+
+
 def summarize(reader: BundleReader) -> BundleSummary:
     """Reads records and ledger once each. Raises DamagedBundle."""
     # One string for each purpose there is, not one for each file.
@@ -116,6 +123,16 @@ def summarize(reader: BundleReader) -> BundleSummary:
         minimum=minimum_of(reader.info),
         unfit=unfit,
     )
+
+
+def in_form(summary: BundleSummary, form: Form) -> BundleSummary:
+    """The same bundle as a destination takes it: as Foundry agents, all that can become one are of one kind there, each
+    with its own record."""
+    if form is not Form.FOUNDRY:
+        return summary
+    agents = [record for kind in AGENTS for record in summary.records(kind)]
+    others = {kind: records for kind, records in summary.whole.items() if kind not in AGENTS}
+    return msgspec.structs.replace(summary, whole={**others, Kind.FOUNDRY_AGENT: agents})
 
 
 def _age(record: Record) -> tuple[int, SourceId]:

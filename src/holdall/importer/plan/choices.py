@@ -14,6 +14,7 @@ from holdall.bundle.layout import HoldallInfo
 from holdall.dialects.loss import MaxLoss
 from holdall.dialects.registry import table
 from holdall.dialects.tables import Form, Table
+from holdall.endpoint import Endpoint, same_account
 from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
 from holdall.selection import Selection
 
@@ -62,6 +63,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     on_conflict: OnConflict = OnConflict.STOP
     delete: bool = False
     even_if_changed: bool = False
+    connections: Mapping[str, str] | None = None
+    """Those of a Foundry project, by the source's names; None where the bundle comes from that very project."""
 
     @property
     def table(self) -> Table:
@@ -78,6 +81,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     map_model: tuple[str, ...] = ()
+    map_connection: tuple[str, ...] = ()
     skip_unmapped: bool = False
     on_conflict: OnConflict = OnConflict.STOP
     delete: bool = False
@@ -90,8 +94,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def selection(self) -> Selection:
         return Selection(only=self.only, exclude=self.exclude)
 
-    def choices(self, *, form: Form, limits: Table, models: ModelMap) -> Choices:
-        """The same for one destination, which keeps assistants as ``form`` and takes what ``limits`` say."""
+    def choices(self, *, form: Form, limits: Table, models: ModelMap, is_own: bool = False) -> Choices:
+        """The same for one destination, which keeps assistants as ``form`` and takes what ``limits`` say. ``is_own``:
+        the bundle comes from that very project."""
         return Choices(
             form=form,
             limits=limits,
@@ -99,6 +104,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             on_conflict=self.on_conflict,
             delete=self.delete,
             even_if_changed=self.even_if_changed,
+            connections=None if is_own else connection_map(self.map_connection),
         )
 
     def options(self) -> dict[str, Any]:
@@ -142,16 +148,26 @@ class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 def model_map(texts: Iterable[str]) -> ModelMap:
     """Parses ``OLD=NEW``. Raises UsageFault for each that can't be parsed."""
-    rules, mistakes = [], Mistakes()
+    hint = "OLD may be a GLOB: --map-model 'gpt-4*=NEW'"
+    return ModelMap(rules=tuple(_pairs(texts, "--map-model", hint)))
+
+
+def connection_map(texts: Iterable[str]) -> dict[str, str]:
+    """The same for ``--map-connection``, whose two sides are names of connections or their ids."""
+    hint = "both are names of connections or their ids: --map-connection search-dev=search-prod"
+    return dict(_pairs(texts, "--map-connection", hint))
+
+
+def _pairs(texts: Iterable[str], option: str, hint: str) -> list[tuple[str, str]]:
+    pairs, mistakes = [], Mistakes()
     for text in texts:
         old, equals, new = (part.strip() for part in text.partition("="))
         if not (old and equals and new):
-            fault = f"can't use --map-model {text!r}: it must be OLD=NEW"
-            mistakes.add(UsageFault(fault, hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'"))
-        rules.append((old, new))
+            mistakes.add(UsageFault(f"can't use {option} {text!r}: it must be OLD=NEW", hint=hint))
+        pairs.append((old, new))
     # All of them at once: nobody wants to run the command once for each.
     mistakes.raise_all()
-    return ModelMap(rules=tuple(rules))
+    return pairs
 
 
 def unused_rules(mapped: ModelMap, models: Iterable[str]) -> list[str]:
@@ -235,6 +251,11 @@ def unmapped_error(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit
         f"{lines}\nNEW=NEW uses NEW even if the destination does not list it\n"
         f"models at the destination: {' '.join(offered(catalog).splitlines())}",
     )
+
+
+def is_own_project(endpoint: Endpoint, info: HoldallInfo) -> bool:
+    """Whether the bundle comes from the very Foundry project at ``endpoint``, whose address is its own."""
+    return endpoint.is_foundry and same_account({"base_url": info.source.base_url}, {"base_url": endpoint.base_url})
 
 
 def table_of(form: Form, base_url: str, info: HoldallInfo) -> Table:

@@ -7,14 +7,16 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects import foundry_names
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.prompt_agents import impossible
 from holdall.dialects.registry import definition
 from holdall.dialects.tables import Form, Table, Targets
 from holdall.errors import pasteable
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.existing import Existing, FoundFile
+from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
 from holdall.importer.plan.requests import paths
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.kinds import KINDS
@@ -108,6 +110,8 @@ class DefinitionSteps:
         self._records = summary.by_id()
         self._prefix, self._choices, self._existing = prefix, choices, existing
         self._paths = paths(summary.assistants, prefix) if choices.form is Form.RESPONSES else {}
+        self._names = agent_names(summary, prefix, choices.form, existing)
+        self._versions = summary.versions
 
     def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:
         """The step of the definition itself: it is created, updated or adopted. For the Responses API an assistant is
@@ -132,6 +136,8 @@ class DefinitionSteps:
         if refers.stores or refers.files:
             step.update(stores=refers.stores, files=refers.files)
         if found is None:
+            if root.kind is Kind.FOUNDRY_AGENT:
+                step.update(agent=self._names[root.id], versions=self._versions.get(root.id, []))
             return CREATE[root.kind](**step)
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
@@ -145,6 +151,12 @@ class DefinitionSteps:
         written = self._existing.requests.get(root.id) if root.kind is Kind.ASSISTANT else None
         if written and written.equal:
             return ""
+        record = self._records[root.kind][root.id]
+        if root.kind is Kind.FOUNDRY_AGENT:
+            if self._choices.form is not Form.FOUNDRY:
+                return "only Foundry has such agents: --as foundry"
+            if reason := impossible(record):
+                return reason
         if view.model is not None and view.model in self._choices.missing:
             return f"model {self._choices.missing[view.model]}"
         return "no model, which is required" if KINDS[root.kind].needs_model and not view.model else ""
@@ -154,7 +166,7 @@ class DefinitionSteps:
         record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
         stores, files = ({id: TargetId(id) for id in ids} for ids in (refers.stores, refers.files))
-        targets = Targets(stores=stores, files=files)
+        targets = Targets(stores=stores, files=files, names=self._names, connections=self._choices.connections)
         request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
         losses = [*request.losses]
         if new is not None and new != view.model:
@@ -162,6 +174,16 @@ class DefinitionSteps:
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)
             losses.append(loss)
         return {"id": root.id, "name": root.name, "model": new or view.model, "losses": losses}
+
+
+def agent_names(summary: BundleSummary, prefix: str, form: Form, existing: Existing = NOTHING) -> dict[SourceId, str]:
+    """The names of agents of Foundry by the source's ids, whatever is selected: those of the copies that are there, and
+    others that nobody has."""
+    if form is not Form.FOUNDRY:
+        return {}
+    found: dict[SourceId, str] = {id: copy.target for id, copy in existing.whole(Kind.FOUNDRY_AGENT).items()}
+    wanted = foundry_names.agent_names(summary.records(Kind.FOUNDRY_AGENT), prefix, others=existing.agents)
+    return {**wanted, **found}
 
 
 def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adopt:

@@ -93,6 +93,8 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
     requests: Mapping[SourceId, FoundRequest] = {}
     several: list[Several] = []
     usage: int | None = None
+    agents: frozenset[str] = frozenset()
+    """The names of all agents of a Foundry project, without case: a new one must have another."""
 
     @property
     def origin(self) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Form
 from holdall.graph import callees_first, users_of
 from holdall.importer.plan import steps
-from holdall.importer.plan.bundle_summary import BundleSummary, Content
+from holdall.importer.plan.bundle_summary import AGENTS, BundleSummary, Content, in_form
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.definitions import DefinitionSteps, file_root, intact, left_out, references, store_name
 from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
@@ -40,7 +41,7 @@ def plan(
 
     Without ``existing`` the destination is taken to be empty.
     """
-    return _Planner(summary, prefix, choices, existing).plan(selection)
+    return _Planner(in_form(summary, choices.form), prefix, choices, existing).plan(selection)
 
 
 class _Planner:
@@ -64,14 +65,26 @@ class _Planner:
         units = [
             self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
             for kind in ASSISTANT_KINDS
-            for id in callees_first((root.id for root in chosen if root.kind is kind), self._views[kind])
+            for id in callees_first((root.id for root in chosen if self._place(root) is kind), self._views[kind])
         ]
         units += [_unit(root, self._store(root)) for root in chosen if root.kind is Kind.STORE]
         if lone := [root.id for root in chosen if root.kind is Kind.FILE]:
             # One unit for all of them, so that they go up together.
             name = "files that no assistant uses"
             units.append(_unit(Root(kind=Kind.FILE, id=steps.LONE_FILES, name=name), self._lone_files(lone)))
-        return Plan(units=units, prefix=self._prefix, chosen=len(chosen), of=len(roots), form=self._choices.form)
+        connections = dict(self._choices.connections) if self._choices.connections else None
+        return Plan(
+            units=units,
+            prefix=self._prefix,
+            chosen=len(chosen),
+            of=len(roots),
+            form=self._choices.form,
+            connections=connections,
+        )
+
+    def _place(self, root: Root) -> Kind:
+        """What kind a root is of at the destination."""
+        return Kind.FOUNDRY_AGENT if self._choices.form is Form.FOUNDRY and root.kind in AGENTS else root.kind
 
     def _roots(self) -> list[Root]:
         """All definitions, and the stores and files that no assistant uses."""
@@ -79,9 +92,10 @@ class _Planner:
         used = {*users.files, *chain.from_iterable(self._summary.members.values())}
         return [
             *(
-                Root(kind=kind, id=id, name=view.name)
+                # By the kind that it has in the bundle, so that it is selected as that.
+                Root(kind=record.kind, id=record.id, name=self._views[kind][record.id].name)
                 for kind in ASSISTANT_KINDS
-                for id, view in self._views[kind].items()
+                for record in self._summary.records(kind)
             ),
             *(self._store_root(id) for id in self._summary.stores if id not in users.stores),
             *(file_root(content) for id, content in self._summary.files.items() if id not in used),

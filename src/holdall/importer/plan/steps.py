@@ -34,6 +34,7 @@ class By(StrEnum):
     EARLIER = "an earlier run"
     MARK = "metadata.cloned_from and its name"
     KEYS = "its name and metadata"
+    NAME = "its name"
     WRITTEN = "what is in its files"
     PLACE = "its name and size, where its copy belongs"
 
@@ -93,6 +94,17 @@ class CreateAssistant(CreateDefinition, frozen=True, kw_only=True, tag="create_a
 
 class CreateAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_agent"):
     kind = Kind.AGENT
+
+
+class CreateFoundryAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_foundry_agent"):
+    """``agent`` is the name that it gets, which is its id; ``versions`` are the source's earlier ones, oldest first,
+    that are made before the latest."""
+
+    kind = Kind.FOUNDRY_AGENT
+    agent: str
+    versions: list[SourceId] = []
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
 
 
 class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request"):
@@ -184,9 +196,21 @@ class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent
     kind = Kind.AGENT
 
 
+class UpdateFoundryAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_foundry_agent"):
+    """Make another version, which is served at once."""
+
+    kind = Kind.FOUNDRY_AGENT
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
 # The tags stand in the plans of unfinished runs, so a kind keeps the class that it has.
-CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent]] = {one.kind: one for one in (CreateAssistant, CreateAgent)}
-UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent]] = {one.kind: one for one in (UpdateAssistant, UpdateAgent)}
+CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent | CreateFoundryAgent]] = {
+    one.kind: one for one in (CreateAssistant, CreateAgent, CreateFoundryAgent)
+}
+UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent | UpdateFoundryAgent]] = {
+    one.kind: one for one in (UpdateAssistant, UpdateAgent, UpdateFoundryAgent)
+}
 
 
 class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store"):
@@ -244,12 +268,14 @@ Step = (
     | AttachFiles
     | CreateAssistant
     | CreateAgent
+    | CreateFoundryAgent
     | WriteRequest
     | Adopt
     | Skip
     | Differs
     | UpdateAssistant
     | UpdateAgent
+    | UpdateFoundryAgent
     | UpdateStore
     | UpdateMembership
     | DetachFile
@@ -260,7 +286,8 @@ Step = (
 
 def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[list[SourceId], list[SourceId]]:
     """The stores and files that the copy of a definition refers to; none for another step."""
-    if isinstance(step, CreateAssistant | UpdateAssistant | WriteRequest | Adopt):
+    kinds = (CreateAssistant, UpdateAssistant, CreateFoundryAgent, UpdateFoundryAgent, WriteRequest, Adopt)
+    if isinstance(step, kinds):
         return step.stores, step.files
     return [], []
 
@@ -308,7 +335,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has.
 
     ``form`` is what assistants become; agents stay agents. ``dropped_keys`` are left out of all metadata.
-    ``shared_keys``, by kind, are left out if the destination turns out to add them by itself.
+    ``shared_keys``, by kind, are left out if the destination turns out to add them by itself. ``connections`` leads
+    from the source's connections of a Foundry project to the destination's.
     """
 
     units: list[Unit]
@@ -318,6 +346,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     form: Form = Form.ASSISTANTS
     dropped_keys: list[str] = []
     shared_keys: dict[Kind, list[str]] = {}
+    connections: dict[str, str] | None = None
 
     def steps(self) -> Iterator[Step]:
         for unit in self.units:

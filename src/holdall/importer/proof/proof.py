@@ -18,13 +18,13 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.canonical import equal
 from holdall.dialects.loss import Loss
-from holdall.dialects.registry import AS_IS, definition
+from holdall.dialects.registry import AS_IS, definition, shown
 from holdall.dialects.responses import containers
 from holdall.dialects.tables import Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.history import IdMapping
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
-from holdall.importer.plan.choices import Choices, table_of
+from holdall.importer.plan.choices import Choices, is_own_project, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final
 from holdall.importer.plan.planner import plan
@@ -118,6 +118,8 @@ class _Prover:
         self._members = MemberCheck(account, reader, summary.files, search=search, added=mapping.added)
         self._prefix = mapping.prefix if mapping.prefix is not None else prefix
         self._table = table_of(mapping.form, account.endpoint.base_url, reader.info)
+        is_own = is_own_project(account.endpoint, reader.info)
+        self._connections = None if is_own else mapping.connections
         self._records = summary.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
@@ -128,7 +130,9 @@ class _Prover:
         self._listed: set[str | None] | None = None
 
     async def run(self, completeness: Completeness) -> Proof:
-        choices = Choices(form=self._mapping.form, limits=self._table, models=self._mapping.models)
+        choices = Choices(
+            form=self._mapping.form, limits=self._table, models=self._mapping.models, connections=self._connections
+        )
         planned = plan(self._summary, self._mapping.selection, prefix=self._prefix, choices=choices)
         self._account.progress.stage(f"Comparing {self._account.endpoint.host} with {self._reader.path.name}")
         self._account.progress.expect(files=planned.totals().memberships, last=True)
@@ -179,6 +183,7 @@ class _Prover:
             return
         found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
         there: Any = KINDS[step.kind].view.of_values({**found, "id": target})
+        found = shown(step.kind, found)
         # What was never copied is as its own server has it, whatever a table allows.
         table = AS_IS if str(target) == str(step.id) else self._table
         self._compare(subject, final(await self._wanted(step.kind, step, there.file_ids, table)), found)
@@ -216,6 +221,8 @@ class _Prover:
             stores=_placed(stores, self._mapping.stores),
             files=_placed(wanted, files),
             assistants=_placed((id for id in view.assistant_ids if id in records), self._mapping.of(kind)),
+            names=_named(step.id, self._mapping.of(Kind.FOUNDRY_AGENT)),
+            connections=self._connections,
         )
         return definition(record, prefix=self._prefix, targets=targets, model=step.model, table=table)
 
@@ -338,6 +345,11 @@ class _Prover:
 def _placed(ids: Iterable[SourceId], copies: Mapping[SourceId, TargetId]) -> dict[SourceId, TargetId]:
     """What each stands for there. One without a copy gets an id that says so, which differs from whatever is there."""
     return {id: copies.get(id, TargetId(f"(not imported) {id}")) for id in ids}
+
+
+def _named(id: SourceId, copies: Mapping[SourceId, TargetId]) -> dict[SourceId, str]:
+    """The name of an agent of Foundry, which is its id."""
+    return {id: copies[id]} if id in copies else {}
 
 
 def _subject(kind: Kind, source: SourceId, target: TargetId | None, name: str | None) -> Difference:

@@ -17,17 +17,31 @@ from typing import Any
 
 import msgspec
 
+from holdall.agent_views import FoundryAgentView
 from holdall.bundle.durable import cannot_write, replace, sync_file
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import REQUEST_ERRORS, CannotRead, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind, TargetId, credible, epoch_seconds
-from holdall.remote.client import Account, viewed
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.lists import Doubt
 from holdall.safe_open import open_regular
 
 PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *ASSISTANT_KINDS)}
+
+
+def place(kind: Kind, target: TargetId) -> str:
+    """The path of one object. That of a version of an agent is below the agent's.
+
+    >>> place(Kind.STORE, TargetId("vs_1")), place(Kind.AGENT_VERSION, TargetId("help-desk:3"))
+    ('/vector_stores/vs_1', '/agents/help-desk/versions/3')
+    """
+    if kind is Kind.AGENT_VERSION:
+        name, _, version = target.rpartition(":")
+        return path(f"{KINDS[kind].endpoint}/{{}}", name, version)
+    return path(f"{PLACES[kind]}/{{}}", target)
+
 
 RECENT = 3600
 """Seconds for which an object that another importer made says that it may still be at work."""
@@ -75,7 +89,27 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
         return found if isinstance(found, str) else None
 
 
+class _ListedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    version: str | int
+    metadata: dict[str, Any] | None = None
+
+
 _decoder = msgspec.json.Decoder(_Line)
+
+
+def read_listed(kind: Kind, raw: bytes) -> Listed:
+    """One object of a list. Of an agent of Foundry the latest version has the metadata. Raises UnexpectedAnswer."""
+    what = f"a record of {KINDS[kind].endpoint}"
+    if kind is Kind.AGENT_VERSION:
+        version = viewed(raw, _ListedVersion, what)
+        id = TargetId(f"{version.name}:{version.version}")
+        return Listed(id=id, name=version.name, metadata=version.metadata)
+    if kind is not Kind.FOUNDRY_AGENT:
+        return viewed(raw, Listed, what)
+    view = viewed(raw, FoundryAgentView, what)
+    made = epoch_seconds(view.created_at)
+    return Listed(id=TargetId(view.id), name=view.id, created_at=made, metadata=view.metadata)
 
 
 async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
@@ -100,7 +134,7 @@ async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> A
     for kind in (kind for kind in kinds if kind is not Kind.FILE):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
-                if stamp := _stamp(kind, viewed(raw, Listed, f"a record of {PLACES[kind]}")):
+                if stamp := _stamp(kind, read_listed(kind, raw)):
                     yield stamp
 
 
@@ -145,7 +179,7 @@ class Baseline:
                     is_whole = False
                     with suppress(*REQUEST_ERRORS, msgspec.DecodeError):
                         async for raw in listed(account, kind):
-                            seen = viewed(raw, Listed, f"a record of {PLACES[kind]}")
+                            seen = read_listed(kind, raw)
                             file.write(_encoded(_line(kind, seen, uploads)))
                             if stamp := _stamp(kind, seen):
                                 marked.append(stamp)

@@ -34,6 +34,15 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_copy: bool = False
 
 
+def agent_of(version: TargetId) -> TargetId:
+    """The agent of one of its versions.
+
+    >>> agent_of(TargetId("help-desk:3"))
+    'help-desk'
+    """
+    return TargetId(version.rpartition(":")[0])
+
+
 Effect = Made | Attach | Detach | Update | Written
 """An intent stands for what it does, with ``files`` and ``after`` as the account shows them since."""
 

@@ -76,7 +76,9 @@ class Create(_Intent, frozen=True, kw_only=True, tag="create"):
     """Make an object; stores, assistants and agents carry ``op`` as ``metadata.holdall_op``.
 
     ``name`` and ``size`` (bytes) are as sent: files have no metadata, so these are what to look for. ``sha256`` is that
-    of a file's entry in the bundle. ``without`` has the fields that are left out, being at their defaults.
+    of a file's entry in the bundle. ``without`` has the fields that are left out, being at their defaults. Of a version
+    of an agent, ``name`` is the agent's and ``latest`` the newest version before it. ``unmarked``: there was no room
+    for ``op`` in the metadata, and no later call that could make any.
     """
 
     kind: Kind
@@ -84,6 +86,8 @@ class Create(_Intent, frozen=True, kw_only=True, tag="create"):
     size: int | None = None
     sha256: str | None = None
     without: list[str] = []
+    latest: str | None = None
+    unmarked: bool = False
 
 
 class Copy(_Intent, frozen=True, kw_only=True, tag="copy"):

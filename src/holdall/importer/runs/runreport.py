@@ -117,6 +117,7 @@ class RunChoices(msgspec.Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     map_model: tuple[str, ...] = ()
+    map_connection: tuple[str, ...] = ()
 
 
 class RunMapping(msgspec.Struct, frozen=True, kw_only=True):

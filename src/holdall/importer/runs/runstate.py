@@ -15,7 +15,7 @@ import msgspec
 
 from holdall.errors import ImportFailed
 from holdall.importer.runs import runlines
-from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.effects import Effect, Made, agent_of
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import open_regular
 
@@ -206,7 +206,8 @@ class RunState:
         if intent.op in self._effects:  # not so a change of what the run made itself
             self.sure.add(intent.op)
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
-            self._leave(line.target, line.image)
+            # The agent is as its newest version is.
+            self._leave(agent_of(line.target) if intent.kind is Kind.AGENT_VERSION else line.target, line.image)
         match intent:
             case runlines.Create() | runlines.Copy():
                 self._created(intent, line)

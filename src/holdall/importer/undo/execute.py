@@ -25,7 +25,7 @@ from holdall.errors import (
     RemoteError,
     Unreachable,
 )
-from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.baseline import place
 from holdall.importer.runs.runfolder import JOURNAL
 from holdall.importer.runs.runlines import Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
@@ -189,11 +189,11 @@ class _Undo:
         inside = path("/vector_stores/{}/files/{}", one.store, one.target) if one.store else ""
         match one.act:
             case Act.DELETE:
-                return await self._account.delete(path(PLACES[one.kind] + "/{}", one.target))
+                return await self._account.delete(place(one.kind, one.target))
             case Act.DETACH:
                 return await self._account.delete(inside)
             case Act.RESTORE:
-                where = inside or path(PLACES[one.kind] + "/{}", one.target)
+                where = inside or place(one.kind, one.target)
                 return await self._account.post(where, one.body)
             case Act.REPLACE:
                 self._log.step(one, "begun")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from holdall.agent_views import AgentVersion, AgentVersions, FoundryAgentView
 from holdall.dialects.marks import OPERATION
+from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.plan.requests import sha256_of
-from holdall.importer.runs.baseline import PLACES, Baseline, listed
-from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.baseline import PLACES, Baseline, listed, place, read_listed
+from holdall.importer.runs.effects import Effect, Made, agent_of
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
-from holdall.kinds import ASSISTANT_KINDS, KINDS
+from holdall.kinds import ASSISTANT_KINDS, KINDS, Platform
 from holdall.model import DefinitionView, FileView, Kind, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
 
@@ -78,6 +81,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     orphans: list[PossibleOrphan]
     alive: bool = True
     written: list[WrittenFile] = []
+    earlier: dict[TargetId, list[TargetId]] = {}
+    """By agent of which the run made a version: what the newest other version uses; not for one that has no other."""
 
 
 async def observe(
@@ -97,7 +102,9 @@ async def observe(
     effects = state.effects()
     looker = _Looker(account, state, effects, everywhere, again)
     for kind in (*ASSISTANT_KINDS, Kind.STORE, Kind.FILE):
-        await looker.objects(kind)
+        if account.platform in KINDS[kind].platforms:
+            await looker.objects(kind)
+    await looker.versions()
     await looker.members()
     seen, written = looker.seen, _written(output, effects) if output else []
     ours = {effect.target for effect in effects if isinstance(effect, Written)}
@@ -173,7 +180,8 @@ class _Looker:
         Raises NotFound where something is: who uses what is not known then.
         """
         # Few accounts have agents, and of files there may be a million: only where the run had to do with any.
-        if (KINDS[kind].rare or kind is Kind.FILE) and kind not in self._kinds:
+        is_few = KINDS[kind].rare and self._account.platform is not Platform.FOUNDRY
+        if (is_few or kind is Kind.FILE) and kind not in self._kinds:
             return
         seen: set[TargetId] = set()
         absent: NotFound | None = None
@@ -185,7 +193,7 @@ class _Looker:
         if self._again and not absent:
             return
         for target in [target for target, its in self._touched.items() if its is kind and target not in seen]:
-            found = await self._get(path(PLACES[kind] + "/{}", target))
+            found = await self._get(place(kind, target))
             if found is None:
                 continue
             if absent and kind is not Kind.FILE:
@@ -207,7 +215,7 @@ class _Looker:
         if kind is not Kind.FILE:
             self._note_late(kind, target, (view.metadata or {}).get(OPERATION))
         if target in self._touched:
-            self.seen.found[target] = viewed(raw, dict[str, Any], f"{kind} {target}")
+            self.seen.found[target] = shown(kind, viewed(raw, dict[str, Any], f"{kind} {target}"))
         return target
 
     def _note_late(self, kind: Kind, target: TargetId, op: object) -> None:
@@ -217,6 +225,29 @@ class _Looker:
             self._made.add(target)
             self._touched[target] = kind
             self.seen.late.append(Made(kind=kind, target=target, source=intent.source, name=intent.name, op=intent.op))
+
+    async def versions(self) -> None:
+        """Note the versions of agents that the run made, each with how many its agent has."""
+        kind = Kind.AGENT_VERSION
+        lost = [intent for intent in self._uncertain.values() if intent.kind is kind]
+        mine = {target: agent_of(target) for target, its in self._touched.items() if its is kind}
+        for agent in dict.fromkeys([*mine.values(), *(TargetId(intent.name or "") for intent in lost)]):
+            there: dict[TargetId, bytes] = {}
+            with suppress(NotFound):
+                async for raw in self._account.items(path(KINDS[kind].endpoint, agent)):
+                    there[read_listed(kind, raw).id] = raw
+            for target, raw in there.items():
+                self._note_late(kind, target, read_listed(kind, raw).mark(OPERATION))
+                if target in self._touched:
+                    found = shown(kind, viewed(raw, dict[str, Any], f"version {target}"))
+                    self.seen.found[target] = found
+            others = [target for target in there if target not in self._touched]
+            if others:
+                newest = max(others, key=lambda one: (len(one), one))
+                view = FoundryAgentView(
+                    name=agent, versions=AgentVersions(latest=viewed(there[newest], AgentVersion, newest))
+                )
+                self.seen.earlier[agent] = [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
 
     async def members(self) -> None:
         """Look into the stores: those of the run whole, the others for the files that matter."""

@@ -15,7 +15,7 @@ import msgspec
 from holdall.dialects.registry import as_update
 from holdall.importer.plan.difference import changed, fingerprints, same
 from holdall.importer.plan.requests import sha256_of
-from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
+from holdall.importer.runs.effects import Chain, Effect, Made, agent_of, chains, merged
 from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undolog import Act, UndoAction
@@ -79,6 +79,8 @@ class _Decision:
         # Of several, the first has what was there before.
         self._written = {one.target: one for one in reversed(self._effects) if isinstance(one, Written)}
         self._stays: dict[TargetId, str] = {}
+        # By agent of which the run made versions: whether each of them goes.
+        self._versions: dict[TargetId, list[bool]] = {}
 
     def all(self) -> Iterator[UndoAction]:
         # Whoever uses something is decided upon before it: assistants, then stores and what is in them, then files.
@@ -87,6 +89,9 @@ class _Decision:
             decided[target] = self._restored(update)
         for made in self._of(*ASSISTANT_KINDS):
             decided[made.target] = self._deleted(made)
+        for made in self._of(Kind.AGENT_VERSION):
+            one = decided[made.target] = self._version_deleted(made, decided.get(agent_of(made.target)))
+            self._versions.setdefault(agent_of(made.target), []).append(one.due or one.needless)
         for wrote in self._written.values():
             decided[wrote.target] = self._taken_back(wrote)
         for user in self._after.users:
@@ -117,6 +122,15 @@ class _Decision:
             act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None
         )
         return self._unless(one, self._changed_since(made) or self._stays.get(made.target, ""))
+
+    def _version_deleted(self, made: Made, agent: UndoAction | None) -> UndoAction:
+        """A version goes with an agent that the run made. The only one that an agent has stays: the agent would go."""
+        one = self._deleted(made)
+        if agent is not None and agent.due:
+            return msgspec.structs.replace(one, needless=True)
+        if not one.needless and agent_of(made.target) not in self._after.earlier:
+            return self._unless(one, "it is the only version that its agent has")
+        return one
 
     def _unless(self, one: UndoAction, why: str) -> UndoAction:
         """Left where there is a reason ``why`` to leave it, unless the user overrules that."""
@@ -196,6 +210,8 @@ class _Decision:
         if decided is not None and decided.act is Act.DELETE and not decided.left:
             return
         uses = user.uses
+        if user.id in self._after.earlier and all(self._versions.get(user.id, ())):
+            uses = self._after.earlier[user.id]
         if decided is not None and decided.due and "tool_resources" in decided.body:
             before: Any = KINDS[user.kind].view.of_values({"id": user.id, **decided.body})
             uses = [TargetId(id) for id in (*before.store_ids, *before.file_ids)]

@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.dialects.tables import Form
 from holdall.importer.destination.destination import choose
 from holdall.importer.destination.history import by_mapping, by_marks
-from holdall.importer.plan.bundle_summary import summarize
+from holdall.importer.plan.bundle_summary import in_form, summarize
 from holdall.importer.proof.proof import Proof, prove
 from holdall.kinds import DEFINITIONS, KINDS
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.probing import require_any_endpoint
 
@@ -42,9 +44,11 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     if mapping is None:
         account.progress.note(f"no mapping for this bundle and destination in {options.output}; matching by metadata")
         kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or summary.records(kind)]
+        if form is Form.FOUNDRY:
+            kinds = [Kind.FOUNDRY_AGENT, Kind.STORE]
         mapping = await by_marks(account, form, options.output, kinds)
     return await prove(
-        summary,
+        in_form(summary, form),
         reader,
         account,
         mapping,

@@ -17,13 +17,15 @@ from holdall.errors import DestinationDiffers, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
+from holdall.importer.destination.objects import taken_names
 from holdall.importer.plan import steps
-from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
+from holdall.importer.plan.bundle_summary import BundleSummary, in_form, matching, shared_keys, summarize, without_keys
 from holdall.importer.plan.choices import (
     Asked,
     OnConflict,
     Shutdown,
     check_models,
+    is_own_project,
     model_map,
     table_of,
     unmapped_error,
@@ -39,6 +41,7 @@ from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, Upd
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import noun, read
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.probing import day
 from holdall.verdict import Verdict
@@ -151,14 +154,21 @@ async def prepare(
     asked, document = options.asked, options.document
     completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
-    limits = table_of(form, account.endpoint.base_url, reader.info)
-    choices = asked.choices(form=form, limits=limits, models=models)
+    limits, is_own = (
+        table_of(form, account.endpoint.base_url, reader.info),
+        is_own_project(account.endpoint, reader.info),
+    )
+    choices = asked.choices(form=form, limits=limits, models=models, is_own=is_own)
+    summary = in_form(summary, form)
     past, dropped = _history(account, summary, options)
     summary = without_keys(summary, dropped)
     make_plan = partial(plan, summary, asked.selection, prefix=asked.prefix)
     # Towards an empty destination: what has to be looked for, and what no copy can have.
     ideal = planned = make_plan(choices=choices)
     destination, existing = await probe(account, ideal, asked=asked.form), NOTHING
+    if past is None and form is Form.FOUNDRY:
+        existing = Existing(agents=frozenset([name async for name in taken_names(account)]))
+        planned = make_plan(choices=choices, existing=existing)
     if past is not None:
         existing = await find_existing(account, summary, reader, ideal, past, choices=choices)
         if existing.several:
@@ -178,6 +188,8 @@ async def prepare(
     if check.missing or existing.requests:
         planned = make_plan(choices=choices, existing=existing)
     made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
+    # What a Foundry project adds by itself isn't known to be anything, and finding out would take a version.
+    made.discard(Kind.FOUNDRY_AGENT)
     shared = shared_keys(summary, made, asked.keep_metadata)
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     if document:

@@ -19,7 +19,7 @@ from holdall.importer.apply.context import SETTLE, Context, Pace
 from holdall.importer.apply.execute_plan import PlanExecution
 from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.destination.destination import choose
-from holdall.importer.plan.bundle_summary import BundleSummary, summarize, without_keys
+from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.steps import Plan
@@ -200,7 +200,7 @@ async def _apply(
     written, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
     folder, now = context.folder, context.now
-    summary = without_keys(summary, plan.dropped_keys)
+    summary = in_form(without_keys(summary, plan.dropped_keys), plan.form)
     work = PlanExecution(context, plan, summary, reader)
     opened = Opened(
         run=folder.id,

@@ -18,7 +18,7 @@ class Memory(msgspec.Struct, kw_only=True):
     broken_lists: set[str] = set()
 
 
-_LISTS = ("agents", "assistants", "containers", "files", "vector_stores")
+_LISTS = ("agents", "assistants", "containers", "files", "vector_stores", "versions")
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -52,7 +52,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     @property
     def is_paged(self) -> bool:
         """Whether this asks for a list that has pages."""
-        return self.method == "GET" and self.parts[-1] in _LISTS
+        # Kinds and names take turns in a path; a Foundry agent may have a kind's for a name.
+        return self.method == "GET" and len(self.parts) % 2 == 1 and self.parts[-1] in _LISTS
 
     @property
     def is_text(self) -> bool:
@@ -62,14 +63,20 @@ class Exchange(msgspec.Struct, kw_only=True):
     @property
     def is_list(self) -> bool:
         """Whether a list is answered."""
-        return self.status < 400 and isinstance(self.answer, dict) and self.answer.get("object") == "list"
+        found = self.answer
+        return self.status < 400 and isinstance(found, dict) and (found.get("object") == "list" or "data" in found)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The objects that are answered: the one, or those of the list."""
+        """The objects that are answered: the one, or those of the list, each with the one that is in it."""
         if self.status >= 400 or not isinstance(self.answer, dict):
             return
         found = self.answer.get("data") if self.is_paged else [self.answer]
-        yield from (each for each in found or () if isinstance(each, dict))
+        for each in found or ():
+            if isinstance(each, dict):
+                yield each
+                latest = each["versions"].get("latest") if isinstance(each.get("versions"), dict) else None
+                if isinstance(latest, dict):
+                    yield latest
 
     def reply(self, status: int, answer: Any) -> None:
         self.status, self.answer, self.raw = status, answer, None

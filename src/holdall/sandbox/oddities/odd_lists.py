@@ -71,7 +71,7 @@ def _always_more(exchange: Exchange, memory: Memory) -> None:
 
 def _no_object(exchange: Exchange, memory: Memory) -> None:
     if exchange.is_list:
-        del exchange.answer["object"]
+        exchange.answer.pop("object", None)
 
 
 def _desc_skips(exchange: Exchange, memory: Memory) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 from holdall.sandbox.service import serve_files
 from holdall.sandbox.service.api_errors import not_found
 from holdall.sandbox.service.foundry_ids import check_file_ids, not_owned
-from holdall.sandbox.service.service import Call, Surface
+from holdall.sandbox.service.service import ApiSurface, Call
 
 
 def insert_copy(connection: sqlite3.Connection, call: Call, container: int, file_id: str, *, where: str) -> str:
@@ -16,7 +16,7 @@ def insert_copy(connection: sqlite3.Connection, call: Call, container: int, file
     check_file_ids(call, [file_id], where)
     row = serve_files.living(connection, call, file_id)
     if row is None:
-        if call.surface is Surface.CURRENT:
+        if call.surface is ApiSurface.CURRENT:
             raise not_owned([file_id])
         raise not_found(f"No such File object: {file_id}", where)
     service = call.service

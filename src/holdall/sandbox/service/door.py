@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.identity import Project
-from holdall.sandbox.service.service import Logged, Service, Surface
+from holdall.sandbox.service.service import ApiSurface, Logged, Service
 
 
 class Noting(Protocol):
@@ -51,7 +51,7 @@ class Door:
                     status=status,
                     project=project.id if project else None,
                     executed=executed,
-                    surface=scope["state"].get("surface", Surface.OPENAI),
+                    surface=scope["state"].get("surface", ApiSurface.OPENAI),
                 )
             )
 

@@ -15,10 +15,10 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from holdall.sandbox.entra import expiry
+from holdall.sandbox.entra import AUDIENCE, claims
 from holdall.sandbox.service.foundry_answers import FoundryAnswer, error_body, respond
 from holdall.sandbox.service.identity import Project
-from holdall.sandbox.service.service import Logged, Service, Surface
+from holdall.sandbox.service.service import ApiSurface, Logged, Service
 
 _PATH = re.compile(r"/api/projects/(?P<project>[^/]+)(?P<openai>/openai/v1)?(?P<rest>/(?P<family>[^/:]+).*)")
 _VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?")
@@ -42,7 +42,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A request, as far as its path says: ``rest`` is the path in the project."""
 
     project: str
-    surface: Surface
+    surface: ApiSurface
     rest: str
     is_own: bool
     """Whether it is one of Foundry's own paths."""
@@ -82,9 +82,9 @@ class Foundry:
 
     async def _lender(self, asked: _Asked) -> str | None:
         """The project behind the other door, where its files and stores answer too."""
-        if asked.surface is not Surface.CURRENT or not self._service.behaviour.lends_classic:
+        if asked.surface is not ApiSurface.CURRENT or not self._service.behaviour.lends_classic:
             return None
-        key, identity = _key(asked.project, Surface.CLASSIC), self._service.identity
+        key, identity = _key(asked.project, ApiSurface.CLASSIC), self._service.identity
         await self._service.writing(identity.admit, key)
         found = identity.of({"authorization": f"Bearer {key}"})
         return found.id if isinstance(found, Project) else None
@@ -107,16 +107,18 @@ class Foundry:
         """Where a request leads; raises what is wrong with it."""
         headers = dict(scope["headers"])
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        ends = expiry(token.strip()) if scheme.lower() == "bearer" else None
-        if ends is None:
+        told = claims(token.strip()) if scheme.lower() == "bearer" else None
+        if told is None:
             raise _Wrong(401, "401", "Access token is missing or invalid.")
-        if ends <= self._service.clock():
+        if told.aud != AUDIENCE:
+            raise _Wrong(401, "401", f"Access token is not for this service: its audience must be {AUDIENCE}.")
+        if told.exp <= self._service.clock():
             raise _Wrong(401, "401", "Access token has expired.")
         asked = self._place(scope["path"])
         if asked is None:
             raise _Wrong(404, "404", "Resource not found")
         version = parse_qs(scope["query_string"].decode("latin-1")).get("api-version")
-        if asked.surface is Surface.CURRENT and not asked.is_own:
+        if asked.surface is ApiSurface.CURRENT and not asked.is_own:
             if version and not self._service.behaviour.bears_api_version:
                 raise _Wrong(400, "BadRequest", "api-version query parameter is not allowed when using /v1 path")
             return asked
@@ -134,16 +136,16 @@ class Foundry:
         project = _DEFAULT[1] if found["project"] == _DEFAULT[0] else found["project"]
         family = found["family"]
         if found["openai"]:
-            is_there, surface, is_own = behaviour.agents_api and family in _OPENAI, Surface.CURRENT, False
+            is_there, surface, is_own = behaviour.agents_api and family in _OPENAI, ApiSurface.CURRENT, False
         elif family in _OWN:
             # Agents (classic) have the deployments too.
-            is_there, surface, is_own = behaviour.agents_api or family == "deployments", Surface.CURRENT, True
+            is_there, surface, is_own = behaviour.agents_api or family == "deployments", ApiSurface.CURRENT, True
         else:
-            is_there, surface, is_own = behaviour.assistants_api and family in _CLASSIC, Surface.CLASSIC, False
+            is_there, surface, is_own = behaviour.assistants_api and family in _CLASSIC, ApiSurface.CLASSIC, False
         return _Asked(project=project, surface=surface, rest=found["rest"], is_own=is_own) if is_there else None
 
 
-def _key(project: str, surface: Surface) -> str:
+def _key(project: str, surface: ApiSurface) -> str:
     """The key behind a door of a project."""
-    name = project if surface is Surface.CLASSIC else f"{project}\0{surface}"
+    name = project if surface is ApiSurface.CLASSIC else f"{project}\0{surface}"
     return f"sk-foundry-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""/agents of a Foundry project: each a name, and versions that nobody changes any more; and which of them is served."""
+"""/agents of a Foundry project: each a name, and versions that nobody changes any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.service import serve_files, serve_models, stores
-from holdall.sandbox.service.api_errors import ApiError, invalid, not_found
+from holdall.sandbox.service.api_errors import ApiError, invalid
 from holdall.sandbox.service.body_shapes import choice
 from holdall.sandbox.service.foundry_definitions import (
     CREATE,
@@ -22,6 +22,15 @@ from holdall.sandbox.service.foundry_definitions import (
     read,
 )
 from holdall.sandbox.service.foundry_ids import check_file_ids, not_owned
+from holdall.sandbox.service.foundry_records import (
+    find,
+    find_version,
+    latest,
+    latest_or_none,
+    page,
+    rules_of,
+    shown,
+)
 from holdall.sandbox.service.paging import select, window
 from holdall.sandbox.service.service import Call
 
@@ -30,57 +39,6 @@ _ENABLED, _DISABLED = "enabled", "disabled"
 
 # What is filled in at run time is neither an id nor a name before.
 _TEMPLATE = "{{"
-
-
-def find(connection: sqlite3.Connection, call: Call, name: str) -> sqlite3.Row:
-    """The agent of that name, whatever its case; raises 404."""
-    row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM foundry_agents WHERE project = ? AND id = ?", (call.project, name)
-    ).fetchone()
-    if row is None:
-        raise not_found(f"Agent '{name}' doesn't exist.")
-    return row
-
-
-def find_version(connection: sqlite3.Connection, agent: sqlite3.Row, number: str) -> sqlite3.Row:
-    """One version of an agent; raises 404."""
-    row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM foundry_versions WHERE agent = ? AND id = ?", (agent["seq"], f"{agent['id']}:{number}")
-    ).fetchone()
-    if row is None:
-        raise not_found(f"Version '{number}' of agent '{agent['id']}' doesn't exist.")
-    return row
-
-
-def served(connection: sqlite3.Connection, agent: sqlite3.Row) -> sqlite3.Row:
-    """The version that answers a caller who names none: the pinned one, else the latest."""
-    pinned = _pinned(msgspec.json.decode(agent["body"]))
-    return _latest(connection, agent) if pinned is None else find_version(connection, agent, pinned)
-
-
-def _rules(kept: dict[str, Any]) -> list[dict[str, Any]]:
-    selector = (kept.get("agent_endpoint") or {}).get("version_selector") or {}
-    rules: list[dict[str, Any]] = selector.get("version_selection_rules") or []
-    return rules
-
-
-def _pinned(kept: dict[str, Any]) -> str | None:
-    taking = [rule["agent_version"] for rule in _rules(kept) if rule["traffic_percentage"]]
-    return taking[0] if taking else None
-
-
-def _latest(connection: sqlite3.Connection, agent: sqlite3.Row) -> sqlite3.Row:
-    # A draft only where there is nothing else.
-    row: sqlite3.Row = connection.execute(
-        "SELECT * FROM foundry_versions WHERE agent = ? ORDER BY draft, seq DESC LIMIT 1", (agent["seq"],)
-    ).fetchone()
-    return row
-
-
-def _shown(connection: sqlite3.Connection, agent: sqlite3.Row) -> dict[str, Any]:
-    latest = msgspec.Raw(_latest(connection, agent)["body"])
-    kept: dict[str, Any] = msgspec.json.decode(agent["body"])
-    return {"object": "agent", "id": agent["id"], "name": agent["id"], "versions": {"latest": latest}, **kept}
 
 
 def _check_tools(connection: sqlite3.Connection, call: Call, tools: list[dict[str, Any]]) -> None:
@@ -176,10 +134,15 @@ def _add_version(connection: sqlite3.Connection, call: Call, agent: sqlite3.Row,
         (agent["seq"], made["id"], number, draft, msgspec.json.encode(made)),
     )
     connection.execute(
-        "UPDATE foundry_agents SET last_number = max(last_number, ?), kind = ? WHERE seq = ?",
-        (number, asked["definition"]["kind"], agent["seq"]),
+        "UPDATE foundry_agents SET last_number = max(last_number, ?) WHERE seq = ?", (number, agent["seq"])
     )
+    if not draft:
+        _say_kind(connection, agent, asked["definition"]["kind"])
     return find_version(connection, agent, str(number))
+
+
+def _say_kind(connection: sqlite3.Connection, agent: sqlite3.Row, kind: str) -> None:
+    connection.execute("UPDATE foundry_agents SET kind = ? WHERE seq = ?", (kind, agent["seq"]))
 
 
 def _checked(connection: sqlite3.Connection, call: Call, asked: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +161,7 @@ def create(call: Call) -> dict[str, Any]:
         agent = _add_agent(connection, call, asked["name"], asked)
         _add_version(connection, call, agent, _checked(connection, call, asked))
         _check_rules(connection, agent, asked)
-        return _shown(connection, agent)
+        return shown(connection, agent)
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -207,9 +170,9 @@ def update(call: Call) -> dict[str, Any]:
     with call.service.database.write() as connection:
         agent = find(connection, call, call.path["agent"])
         asked = _checked(connection, call, asked)
-        if not _is_equal(call, msgspec.json.decode(_latest(connection, agent)["body"]), asked):
+        if not _is_equal(call, msgspec.json.decode(latest(connection, agent)["body"]), asked):
             _add_version(connection, call, agent, asked)
-        return _shown(connection, agent)
+        return shown(connection, agent)
 
 
 def create_version(call: Call) -> msgspec.Raw:
@@ -221,31 +184,23 @@ def create_version(call: Call) -> msgspec.Raw:
             agent = _add_agent(connection, call, name, asked)
         else:
             agent = find(connection, call, name)
-            latest = _latest(connection, agent)
+            newest = latest(connection, agent)
             if not behaviour.keeps_equal_versions and not asked.get("draft"):
                 asked = _checked(connection, call, asked)
-                if _is_equal(call, msgspec.json.decode(latest["body"]), asked):
-                    return msgspec.Raw(latest["body"])
+                if _is_equal(call, msgspec.json.decode(newest["body"]), asked):
+                    return msgspec.Raw(newest["body"])
         return msgspec.Raw(_add_version(connection, call, agent, _checked(connection, call, asked))["body"])
 
 
 def retrieve(call: Call) -> dict[str, Any]:
     with call.service.database.read() as connection:
-        return _shown(connection, find(connection, call, call.path["agent"]))
+        return shown(connection, find(connection, call, call.path["agent"]))
 
 
 def retrieve_version(call: Call) -> msgspec.Raw:
     with call.service.database.read() as connection:
         agent = find(connection, call, call.path["agent"])
         return msgspec.Raw(find_version(connection, agent, call.path["version"])["body"])
-
-
-def _page(call: Call, objects: list[Any], ids: list[str], has_more: bool) -> dict[str, Any]:
-    """A page as Foundry writes it, which is no ``list`` object."""
-    ends = {"first_id": ids[0], "last_id": ids[-1]} if ids else {"first_id": None, "last_id": None}
-    if not has_more and not call.service.behaviour.last_page_has_last_id:
-        ends = {}
-    return {"data": objects, **ends, "has_more": has_more}
 
 
 def list_all(call: Call) -> dict[str, Any]:
@@ -263,8 +218,8 @@ def list_all(call: Call) -> dict[str, Any]:
             narrowed=narrowed[0],
             narrowed_args=narrowed[1],
         )
-        objects = [_shown(connection, row) for row in rows]
-    return _page(call, objects, [row["id"] for row in rows], has_more)
+        objects = [shown(connection, row) for row in rows]
+    return page(call, objects, [row["id"] for row in rows], has_more)
 
 
 def list_versions(call: Call) -> dict[str, Any]:
@@ -281,12 +236,14 @@ def list_versions(call: Call) -> dict[str, Any]:
             asked,
             narrowed="" if with_drafts else "t.draft = 0",
         )
-    return _page(call, [msgspec.Raw(row["body"]) for row in rows], [row["id"] for row in rows], has_more)
+    return page(call, [msgspec.Raw(row["body"]) for row in rows], [row["id"] for row in rows], has_more)
 
 
 def delete(call: Call) -> dict[str, Any]:
     with call.service.database.write() as connection:
         agent = find(connection, call, call.path["agent"])
+        if call.service.behaviour.deletes_stores_of_agents:
+            _remove_stores(connection, call, msgspec.json.decode(latest(connection, agent)["body"])["definition"])
         _remove(connection, agent)
     return {"object": "agent.deleted", "name": agent["id"], "deleted": True}
 
@@ -296,6 +253,14 @@ def _remove(connection: sqlite3.Connection, agent: sqlite3.Row) -> None:
     connection.execute("DELETE FROM foundry_agents WHERE seq = ?", (agent["seq"],))
 
 
+def _remove_stores(connection: sqlite3.Connection, call: Call, definition: dict[str, Any]) -> None:
+    for tool in definition.get("tools") or [] if definition["kind"] == "prompt" else []:
+        for id_ in tool["vector_store_ids"] if tool["type"] == "file_search" else []:
+            row = stores.find(connection, call, id_)
+            if row is not None:
+                stores.remove(connection, row)
+
+
 def delete_version(call: Call) -> dict[str, Any]:
     behaviour = call.service.behaviour
     with call.service.database.write() as connection:
@@ -303,17 +268,20 @@ def delete_version(call: Call) -> dict[str, Any]:
         row = find_version(connection, agent, call.path["version"])
         kept: dict[str, Any] = msgspec.json.decode(agent["body"])
         number = str(row["number"])
-        rules = [rule for rule in _rules(kept) if rule["agent_version"] != number]
-        if len(rules) < len(_rules(kept)):
+        rules = [rule for rule in rules_of(kept) if rule["agent_version"] != number]
+        if len(rules) < len(rules_of(kept)):
             if not behaviour.deletes_pinned_version:
                 raise invalid(f"Version '{number}' of agent '{agent['id']}' takes traffic.", None, "UserError")
             kept["agent_endpoint"]["version_selector"]["version_selection_rules"] = rules
             _keep(connection, agent, kept)
         connection.execute("DELETE FROM foundry_versions WHERE seq = ?", (row["seq"],))
-        if _latest(connection, agent) is None:
-            if not behaviour.deletes_last_version:
-                raise invalid(f"Version '{number}' is the only one of agent '{agent['id']}'.", None, "UserError")
+        left = latest_or_none(connection, agent)
+        if left is not None:
+            _say_kind(connection, agent, msgspec.json.decode(left["body"])["definition"]["kind"])
+        elif behaviour.deletes_last_version:
             _remove(connection, agent)
+        else:
+            raise invalid(f"Version '{number}' is the only one of agent '{agent['id']}'.", None, "UserError")
     return {"object": "agent.version.deleted", "name": agent["id"], "version": number, "deleted": True}
 
 
@@ -323,7 +291,7 @@ def _keep(connection: sqlite3.Connection, agent: sqlite3.Row, kept: dict[str, An
 
 def _check_rules(connection: sqlite3.Connection, agent: sqlite3.Row, kept: dict[str, Any]) -> None:
     """Refuse a selector of a version that isn't there, or of several."""
-    rules = _rules(kept)
+    rules = rules_of(kept)
     for rule in rules:
         find_version(connection, agent, rule["agent_version"])
     if sum(bool(rule["traffic_percentage"]) for rule in rules) > 1:
@@ -340,7 +308,7 @@ def patch(call: Call) -> dict[str, Any]:
         kept = _merged(msgspec.json.decode(agent["body"]), asked)
         _check_rules(connection, agent, kept)
         _keep(connection, agent, kept)
-        return _shown(connection, find(connection, call, agent["id"]))
+        return shown(connection, find(connection, call, agent["id"]))
 
 
 def _merged(target: Any, change: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.types import Message, Send
 
-from holdall.sandbox.service.service import Surface
+from holdall.sandbox.service.service import ApiSurface
 
 # Refusals that Azure words otherwise: code -> status and code.
 _CODES = {"file_too_large": (400, "file_size_exceeded")}
@@ -34,7 +34,7 @@ async def respond(send: Send, status: int, body: Any) -> None:
 class FoundryAnswer:
     """Passes an answer on, its error reworded; ``is_own`` where it is of one of Foundry's own paths."""
 
-    def __init__(self, send: Send, surface: Surface, *, is_own: bool) -> None:
+    def __init__(self, send: Send, surface: ApiSurface, *, is_own: bool) -> None:
         self._send = send
         self._surface = surface
         self._is_own = is_own
@@ -67,7 +67,7 @@ class FoundryAnswer:
 
     def _reworded(self, error: dict[str, Any]) -> dict[str, Any]:
         code, message = error["code"], error["message"]
-        if self._surface is Surface.CLASSIC:
+        if self._surface is ApiSurface.CLASSIC:
             return error_body(code or str(self._status), message)
         self._status, code = _CODES.get(code, (self._status, code))
         if self._is_own and self._status in _OWN_CODES and code not in _FOUNDRY_CODES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdall.sandbox.service.api_errors import ApiError, invalid
-from holdall.sandbox.service.service import Call, Surface
+from holdall.sandbox.service.service import ApiSurface, Call
 from holdall.sandbox.service.switches import Variation
 
 
@@ -14,7 +14,7 @@ def check_file_ids(call: Call, ids: Sequence[str], where: str) -> None:
 
     Only what Foundry calls new does this.
     """
-    if call.surface is not Surface.CURRENT or Variation.ID_ASSISTANT not in call.service.behaviour.oddities:
+    if call.surface is not ApiSurface.CURRENT or Variation.ID_ASSISTANT not in call.service.behaviour.oddities:
         return
     for id_ in ids:
         if not id_.startswith("assistant"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.sandbox.service import foundry_agents
+from holdall.sandbox.service import foundry_records
 from holdall.sandbox.service.api_errors import ApiError, invalid
 from holdall.sandbox.service.body_shapes import Shape, choice, nullable, open_object, record, text
 from holdall.sandbox.service.service import Call
@@ -45,14 +45,14 @@ def by_agent(
     for name in _DEFINED:
         if rest.get(name) is not None:
             raise invalid("Not allowed when agent is specified.", name, "invalid_payload")
-    agent = foundry_agents.find(connection, call, wanted["name"])
+    agent = foundry_records.find(connection, call, wanted["name"])
     if msgspec.json.decode(agent["body"])["state"] == "disabled":
         raise ApiError(403, f"Agent '{agent['id']}' is disabled.", code="agent_disabled")
     number = wanted.get("version")
     if number is None:
-        row = foundry_agents.served(connection, agent)
+        row = foundry_records.served(connection, agent)
     else:
-        row = foundry_agents.find_version(connection, agent, number)
+        row = foundry_records.find_version(connection, agent, number)
     version: dict[str, Any] = msgspec.json.decode(row["body"])
     inputs = open_object(body.get("structured_inputs") or {}, "structured_inputs")
     made = {**rest, **_request(version["definition"], inputs)}
@@ -68,9 +68,10 @@ def _request(definition: dict[str, Any], inputs: dict[str, Any]) -> dict[str, An
         if each.get("default_value") is not None
     }
     known = {**defaults, **inputs}
-    told = {name: definition[name] for name in _DEFINED if definition.get(name) is not None}
-    made: dict[str, Any] = _filled_in(told, known)
-    made["tools"] = [_served(tool) for tool in made.get("tools", []) if _is_served(tool)]
+    made = {name: definition[name] for name in _DEFINED if definition.get(name) is not None}
+    if "instructions" in made:
+        made["instructions"] = _filled_in(made["instructions"], known)
+    made["tools"] = [_served(tool, known) for tool in made.get("tools", []) if _is_served(tool)]
     choice_ = made.get("tool_choice")
     there = {(tool["type"], tool.get("name")) for tool in made["tools"]}
     if isinstance(choice_, dict) and (choice_.get("type"), choice_.get("name")) not in there:
@@ -86,8 +87,9 @@ def _is_served(tool: dict[str, Any]) -> bool:
     return tool["type"] in _SERVED and tool.get("vector_store_ids") != []
 
 
-def _served(tool: dict[str, Any]) -> dict[str, Any]:
+def _served(tool: dict[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
     made = {key: value for key, value in tool.items() if key in _SERVED[tool["type"]]}
+    made |= {key: _filled_in(made[key], inputs) for key in ("vector_store_ids", "container") if key in made}
     return {"container": {"type": "auto"}, **made} if tool["type"] == "code_interpreter" else made
 
 

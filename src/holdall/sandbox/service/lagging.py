@@ -54,19 +54,29 @@ def _is_json(start: Message) -> bool:
     return bool(dict(start["headers"]).get(b"content-type", b"").startswith(_JSON))
 
 
+def _created(record: dict[str, Any]) -> float:
+    """When something was created; a Foundry agent says it of its versions only."""
+    if record.get("object") == "agent" and "versions" in record:
+        latest = record["versions"]["latest"]
+        # The first version makes the agent.
+        record = latest if latest["version"] == "1" else {}
+    created: float = record.get("created_at", 0)
+    return created
+
+
 def _behind(status: int, body: bytes, *, since: float) -> tuple[int, bytes]:
     """An answer without what was created after ``since``."""
     found: Any = msgspec.json.decode(body)
     if status != 200 or not isinstance(found, dict):
         return status, body
-    if found.get("object") == "list":
-        data = [each for each in found["data"] if each.get("created_at", 0) <= since]
+    if isinstance(found.get("data"), list):
+        data = [each for each in found["data"] if _created(each) <= since]
         if len(data) < len(found["data"]):
             ids = [each["id"] for each in data]
             ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
             # What is hidden is the newest, which in ascending order is all that would follow.
             found |= {"data": data, **ends, "has_more": found["has_more"] and bool(ids)}
-    elif found.get("created_at", 0) > since:
+    elif _created(found) > since:
         missing = not_found(f"No object found with id '{found.get('id')}'.")
         return missing.status, missing.body()
     return status, msgspec.json.encode(found)

@@ -18,7 +18,7 @@ from holdall.sandbox.service.body_shapes import Shape, integer, record, tagged, 
 from holdall.sandbox.service.documents import RETRIEVABLE, extension, written_extension
 from holdall.sandbox.service.foundry_ids import check_file_ids, not_owned
 from holdall.sandbox.service.rates import ATTACHED_PER_PROJECT
-from holdall.sandbox.service.service import Call, Surface
+from holdall.sandbox.service.service import ApiSurface, Call
 from holdall.sandbox.service.switches import Variation
 
 _OUTCOMES = ("completed", "failed", "cancelled")
@@ -95,7 +95,7 @@ def _files(
     found = {row["id"]: row for row in rows}
     missing = [each.file_id for each in wanted if each.file_id not in found]
     if missing and Variation.UNKNOWN_FILE_ACCEPTED not in call.service.behaviour.oddities:
-        if call.surface is Surface.CURRENT:
+        if call.surface is ApiSurface.CURRENT:
             raise not_owned(missing)
         if where == "file_id":
             raise not_found(f"No such File object: {missing[0]}", "file_id")

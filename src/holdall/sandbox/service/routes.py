@@ -30,7 +30,7 @@ from holdall.sandbox.service import (
     transfers,
 )
 from holdall.sandbox.service.api_errors import ApiError, method_unknown, scope_missing, server_error, url_unknown
-from holdall.sandbox.service.service import Call, Service, Surface
+from holdall.sandbox.service.service import ApiSurface, Call, Service
 from holdall.sandbox.service.switches import Switches
 
 Handler = Callable[[Call], Any]
@@ -67,7 +67,7 @@ async def _call(service: Service, request: Request, *, body: bool = True) -> Cal
         body=await request.body() if body else b"",
         now=service.clock(),
         headers=request.headers,
-        surface=state.get("surface", Surface.OPENAI),
+        surface=state.get("surface", ApiSurface.OPENAI),
         address=state.get("address", ""),
         lender=state.get("lender"),
     )

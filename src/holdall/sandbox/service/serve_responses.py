@@ -14,7 +14,7 @@ from holdall.sandbox.service.documents import CHARS_PER_TOKEN
 from holdall.sandbox.service.foundry_ids import check_file_ids, not_owned
 from holdall.sandbox.service.foundry_responses import by_agent
 from holdall.sandbox.service.response_requests import REQUEST, check, shown_text, shown_tool
-from holdall.sandbox.service.service import Call, Surface
+from holdall.sandbox.service.service import ApiSurface, Call
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +28,9 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 def _asked(connection: sqlite3.Connection, call: Call) -> _Request:
     """The request, checked."""
     body, agent = decoded(call.body), None
-    if call.surface is Surface.CURRENT and isinstance(body, dict):
+    if call.surface is ApiSurface.CURRENT and isinstance(body, dict):
         body, agent = by_agent(connection, call, body)
-    asked: dict[str, Any] = REQUEST[call.surface is Surface.CURRENT](body, "")
+    asked: dict[str, Any] = REQUEST[call.surface is ApiSurface.CURRENT](body, "")
     serve_models.response_model(call.service.behaviour, call.project, asked["model"])
     check(asked)
     for place, tool in enumerate(asked.get("tools", [])):
@@ -61,7 +61,7 @@ def _check_tool(connection: sqlite3.Connection, call: Call, tool: dict[str, Any]
         check_file_ids(call, container.get("file_ids", []), f"{where}.container.file_ids")
         for file in container.get("file_ids", []):
             if serve_files.living(connection, call, file) is None:
-                if call.surface is Surface.CURRENT:
+                if call.surface is ApiSurface.CURRENT:
                     raise not_owned([file])
                 raise not_found(f"No such File object: {file}", f"{where}.container.file_ids")
 

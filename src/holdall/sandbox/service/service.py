@@ -28,7 +28,7 @@ T = TypeVar("T")
 _LOG_LENGTH = 500_000
 
 
-class Surface(StrEnum):
+class ApiSurface(StrEnum):
     """By which of its doors a request came in."""
 
     OPENAI = "openai"
@@ -49,7 +49,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None
     executed: bool
     """Whether the endpoint ran, also where its answer was lost on purpose."""
-    surface: Surface = Surface.OPENAI
+    surface: ApiSurface = ApiSurface.OPENAI
 
     @property
     def is_write(self) -> bool:
@@ -123,7 +123,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The clock's time when the request arrived, in Unix seconds."""
     headers: Mapping[str, str]
     """By their names in lower case."""
-    surface: Surface = Surface.OPENAI
+    surface: ApiSurface = ApiSurface.OPENAI
     address: str = ""
     """A Foundry project's, without a slash at its end."""
     lender: str | None = None

@@ -23,6 +23,7 @@ __all__ = [
     "find",
     "insert",
     "list_all",
+    "remove",
     "require",
     "require_living",
     "retrieve",
@@ -176,9 +177,14 @@ def update(call: Call) -> dict[str, Any]:
 def delete(call: Call) -> dict[str, Any]:
     with call.service.database.write() as connection:
         row = require(connection, call)
-        memberships.detach_all(connection, row["seq"])
-        connection.execute("DELETE FROM stores WHERE seq = ?", (row["seq"],))
+        remove(connection, row)
     return {"id": row["id"], "object": "vector_store.deleted", "deleted": True}
+
+
+def remove(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+    """Take a store away, with all that is in it."""
+    memberships.detach_all(connection, row["seq"])
+    connection.execute("DELETE FROM stores WHERE seq = ?", (row["seq"],))
 
 
 def list_all(call: Call) -> dict[str, Any]:

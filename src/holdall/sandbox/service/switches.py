@@ -127,6 +127,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     deletes_last_version: bool = True
     """Whether the only version of a Foundry agent may be deleted, and the agent goes with it; else 400."""
 
+    deletes_stores_of_agents: bool = False
+    """Whether the stores of a Foundry agent's latest version go when the agent is deleted."""
+
     deletes_pinned_version: bool = True
     """Whether the version that a Foundry agent's ``version_selector`` names may be deleted; the rule goes with it, and
     the latest is served. Else 400."""
