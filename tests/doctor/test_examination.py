@@ -255,8 +255,7 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
     assert answers["assistants"] is profile.assistants_api
     assert answers["agents"] is profile.agents_api
     assert answers["responses"] is profile.responses_api
-    # Where there are models, nobody asks for deployments.
-    assert answers.get("deployments", False) is (name == "foundry-classic")
+    assert answers.get("deployments", False) is profile.foundry
     assert side.models
     assert side.models.there > 0
     expected = {
