@@ -118,7 +118,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "b.tar.zst"
 
 
-@sweep("profile", [name for name in PROFILES if name not in ("foundry-new", "foundry-both")])
+@sweep("profile", PROFILES)
 def test_hostile_names_and_instructions_are_carried_and_harm_nothing(
     tries: Any, tmp_path: Path, hostile: Path, profile: str
 ) -> None:

@@ -27,7 +27,7 @@ from tests.importer.shelf import Shelf
 from tests.project import Hand
 from tests.sweep import examples, sweep
 
-BOTH = tuple(Form)
+BOTH = (Form.ASSISTANTS, Form.RESPONSES)
 OBJECT = {"type": "object", "properties": {}}
 CLOSED = {**OBJECT, "required": [], "additionalProperties": False}
 A = {"a": {"type": "string"}}

@@ -24,6 +24,7 @@ from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
+from holdall.remote.surfaces import Surface
 from holdall.safe_open import read_regular
 
 __all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
@@ -88,6 +89,8 @@ async def undo_import(
     """
     folder, is_ours = options.run, options.run.parent.name == "runs"
     output = folder.parent.parent if is_ours else options.output
+    # What a run made of a Foundry project may be on either.
+    account.surfaces = tuple(Surface)
     with locked(output) if is_ours else nullcontext():
         await probe(account)
         if options.latest:
