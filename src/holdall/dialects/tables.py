@@ -48,11 +48,16 @@ class Form(StrEnum):
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
-    """What a definition refers to, by the ids at the destination; an assistant that isn't there is None."""
+    """What a definition refers to, by the ids at the destination; an assistant that isn't there is None.
+
+    ``versions`` has the numbers of skills' versions at the destination, by the skill's id and number in the source.
+    """
 
     stores: Mapping[SourceId, TargetId] = _NONE
     files: Mapping[SourceId, TargetId] = _NONE
     assistants: Mapping[SourceId, TargetId | None] = _NONE
+    skills: Mapping[SourceId, TargetId] = _NONE
+    versions: Mapping[tuple[SourceId, str], str] = _NONE
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

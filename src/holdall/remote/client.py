@@ -232,6 +232,12 @@ class Account(Wire):
             "POST /files", lambda _: self.send_file(filename, stream, purpose=purpose), repeatable=False
         )
 
+    async def upload_zip(self, where: str, filename: str, stream: BinaryIO) -> Answer:
+        """POST a version of a skill, from ``stream`` as in ``upload``. Repeated as ``post``."""
+        return await self._repeat(
+            f"POST {route(where)}", lambda _: self.send_zip(where, filename, stream), repeatable=False
+        )
+
     async def delete(self, where: str) -> Answer:
         """DELETE. Repeating is safe: what is gone answers 404.
 

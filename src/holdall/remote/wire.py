@@ -209,6 +209,18 @@ class Wire:
             )
             return self._answer(what, raw.http_response)
 
+    async def send_zip(self, where: str, filename: str, stream: BinaryIO) -> Answer:
+        """POST a form with the bytes of ``stream``, from its start, as its one file: a version of a skill."""
+        what = f"can't upload {filename} to {where[:_LONGEST_PATH]}"
+        self.requests[f"POST {route(where)}"] += 1
+        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
+        stream.seek(0)
+        options: Any = {"headers": {"Content-Type": "multipart/form-data"}, "timeout": self._upload_timeout}
+        async with self._guarded(what, self._whole + slowest):
+            files = [("files", (filename, stream, "application/zip"))]
+            response = await self._sdk.post(where, cast_to=httpx2.Response, files=files, options=options)
+            return self._answer(what, response)
+
     @asynccontextmanager
     async def open_content(
         self, what: str, file_id: str, container: str | None, rest: Rest | None, size: int | None
