@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
+from holdall.agent_views import FoundryAgentView, SkillView, TemplateView, VersionView
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -18,6 +21,14 @@ from holdall.model import (
     StoreView,
     View,
 )
+
+
+class Service(StrEnum):
+    """What an account is an account of: each has kinds of its own, some under one path."""
+
+    OPENAI = "openai"
+    FOUNDRY = "foundry"
+    """A project of Azure AI Foundry."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +55,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     needs_model: bool = False
     rare: bool = False
     """Few servers have it, so its absence is not reported."""
+    services: tuple[Service, ...] = tuple(Service)
+    """Where there are any."""
+    lines: str = ""
+    """How the file beside a record is named, behind the record's name, that has a line for each ``member``."""
+    member: Kind | None = None
+    """The kind of what belongs to one record: the files of a store, the versions of an agent or a skill."""
     beta: str | None = None
     """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
 
@@ -79,6 +96,58 @@ KINDS: dict[Kind, Row] = {
         # A reader of format 1.0 takes their records for entries that it doesn't know.
         since=1,
         rare=True,
+        services=(Service.OPENAI,),
+        beta="agents=v1",
+    ),
+    Kind.FOUNDRY_AGENT: Row(
+        # The path of OpenAI's agents, which are something else.
+        endpoint="/agents",
+        view=FoundryAgentView,
+        noun="Foundry agent",
+        count="foundry_agents",
+        selector="foundry:",
+        folder="data/foundry_agents/",
+        lines=".versions.jsonl",
+        member=Kind.AGENT_VERSION,
+        has_model=True,
+        needs_model=True,
+        # Whether it is running, by whoever asks.
+        volatile=("state",),
+        since=2,
+        rare=True,
+        services=(Service.FOUNDRY,),
+    ),
+    Kind.AGENT_VERSION: Row(
+        endpoint="/agents/{}/versions", view=VersionView, noun="agent version", count="agent_versions", since=2
+    ),
+    Kind.SKILL: Row(
+        endpoint="/skills",
+        view=SkillView,
+        noun="skill",
+        count="skills",
+        ids=("skill_",),
+        selector="skill:",
+        folder="data/skills/",
+        lines=".versions.jsonl",
+        member=Kind.SKILL_VERSION,
+        since=2,
+        rare=True,
+        services=(Service.OPENAI,),
+    ),
+    Kind.SKILL_VERSION: Row(
+        endpoint="/skills/{}/versions", view=VersionView, noun="skill version", count="skill_versions", since=2
+    ),
+    Kind.TEMPLATE: Row(
+        endpoint="/agents/environments/templates",
+        view=TemplateView,
+        noun="environment template",
+        count="environment_templates",
+        selector="template:",
+        folder="data/environment_templates/",
+        volatile=("updated_at",),
+        since=2,
+        rare=True,
+        services=(Service.OPENAI,),
         beta="agents=v1",
     ),
     Kind.STORE: Row(
@@ -89,6 +158,8 @@ KINDS: dict[Kind, Row] = {
         ids=("vs_",),
         selector="store:",
         folder="data/vector_stores/",
+        lines=".files.jsonl",
+        member=Kind.MEMBERSHIP,
         volatile=("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
         beta="assistants=v2",
     ),
@@ -114,7 +185,9 @@ KINDS: dict[Kind, Row] = {
 DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 """Those of which each object is a file of its own in a bundle."""
 
-ASSISTANT_KINDS: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
+ASSISTANT_KINDS: tuple[Kind, ...] = tuple(
+    kind for kind in DEFINITIONS if issubclass(KINDS[kind].view, DefinitionView)
+)
 """Those that one request copies, once what they refer to is there."""
 
 IDS = tuple(start for row in KINDS.values() for start in row.ids)

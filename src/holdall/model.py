@@ -42,6 +42,15 @@ def is_invented(id: str) -> bool:
     return id.startswith(_INVENTED)
 
 
+def is_placeholder(id: str) -> bool:
+    """Whether an id of a Foundry agent is filled in at run time, and names nothing yet.
+
+    >>> is_placeholder("{{store}}"), is_placeholder("vs_1")
+    (True, False)
+    """
+    return "{{" in id
+
+
 Moment = int | float | str | None
 """When a server says that something was made: seconds since 1970, on look-alikes also milliseconds or ISO 8601."""
 
@@ -63,6 +72,11 @@ class Kind(StrEnum):
 
     ASSISTANT = "assistant"
     AGENT = "agent"
+    FOUNDRY_AGENT = "foundry_agent"
+    AGENT_VERSION = "agent_version"
+    SKILL = "skill"
+    SKILL_VERSION = "skill_version"
+    TEMPLATE = "environment_template"
     STORE = "vector_store"
     MEMBERSHIP = "membership"
     FILE = "file"
@@ -162,6 +176,10 @@ class DefinitionView(View, frozen=True, kw_only=True):
 
     @property
     def assistant_ids(self) -> list[SourceId]:
+        return []
+
+    @property
+    def skill_ids(self) -> list[SourceId]:
         return []
 
 

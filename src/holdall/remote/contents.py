@@ -197,8 +197,10 @@ class ContentFetcher:
     async def _text(self, work: _File) -> FetchedContent | None:
         if not await self._read_text(work) or work.text is None:
             return None
-        (sink, content), work.text = work.text, None
+        sink, content = work.text
+        # Until it is committed it is still to be aborted: a run that is stopped may never begin the commit.
         await asyncio.to_thread(sink.commit)
+        work.text = None
         return content
 
     async def _read_text(self, work: _File, matchers: Sequence[WordMatcher] = ()) -> bool:

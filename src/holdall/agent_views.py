@@ -1,0 +1,117 @@
+"""Views of what agents are made of: Foundry agents with their versions, skills, environment templates."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdall.model import DefinitionView, Moment, SourceId, View, is_placeholder
+
+
+class SkillReference(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill by its id; ``version`` is a number, ``latest``, or None for the default one."""
+
+    skill_id: str | None = None
+    version: str | None = None
+
+
+class AgentTool(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool of a Foundry agent, as far as it refers to anything. An id may be a template, ``{{name}}``."""
+
+    type: str | None = None
+    vector_store_ids: list[str] | None = None
+    container: object = None
+
+    @property
+    def file_ids(self) -> list[str]:
+        found = self.container.get("file_ids") if isinstance(self.container, dict) else None
+        return [id for id in found if isinstance(id, str)] if isinstance(found, list) else []
+
+
+class AgentDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version of a Foundry agent does, as far as the program acts upon it."""
+
+    kind: str | None = None
+    model: str | None = None
+    instructions: str | None = None
+    tools: list[AgentTool] | None = None
+
+
+class AgentVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a Foundry agent; description and metadata belong to it, not to the agent."""
+
+    version: str | None = None
+    created_at: Moment = None
+    description: str | None = None
+    metadata: dict[str, object] | None = None
+    definition: AgentDefinition = AgentDefinition()
+
+
+class AgentVersions(msgspec.Struct, frozen=True, kw_only=True):
+    latest: AgentVersion = AgentVersion()
+
+
+class FoundryAgentView(DefinitionView, frozen=True, kw_only=True):
+    """What the program acts upon in a Foundry agent and its latest version. Its id is its name. Source: GET /agents of
+    a Foundry project."""
+
+    id: str = ""
+    versions: AgentVersions = AgentVersions()
+
+    def __post_init__(self) -> None:
+        latest = self.versions.latest
+        # Paths have the name; most servers repeat it as the id.
+        lifted = {"id": self.name or self.id, "model": latest.definition.model, "metadata": latest.metadata}
+        for field, value in (lifted | {"created_at": latest.created_at}).items():
+            msgspec.structs.force_setattr(self, field, value)
+
+    @property
+    def store_ids(self) -> list[SourceId]:
+        tools = self.versions.latest.definition.tools or ()
+        return [SourceId(id) for tool in tools for id in tool.vector_store_ids or () if not is_placeholder(id)]
+
+    @property
+    def file_ids(self) -> list[SourceId]:
+        tools = self.versions.latest.definition.tools or ()
+        return [SourceId(id) for tool in tools for id in tool.file_ids if not is_placeholder(id)]
+
+
+class VersionView(View, frozen=True, kw_only=True):
+    """A version of a skill or of a Foundry agent; ``version`` is its number, a string. Source: GET …/versions."""
+
+    id: str
+    version: str | None = None
+    name: str | None = None
+    created_at: Moment = None
+
+
+class SkillView(View, frozen=True, kw_only=True):
+    """What the program acts upon in a skill, which has no metadata. Source: GET /skills."""
+
+    id: str
+    created_at: Moment = None
+    name: str | None = None
+    description: str | None = None
+    default_version: str | None = None
+    latest_version: str | None = None
+
+
+class TemplateFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of an environment template: by its id, or only the place and size of one whose bytes nobody returns."""
+
+    file_id: str | None = None
+    path: str | None = None
+
+
+class TemplateView(DefinitionView, frozen=True, kw_only=True):
+    """What the program acts upon in an environment template. Source: GET /agents/environments/templates."""
+
+    files: list[TemplateFile] | None = None
+    skills: list[SkillReference] | None = None
+
+    @property
+    def file_ids(self) -> list[SourceId]:
+        return [SourceId(one.file_id) for one in self.files or () if one.file_id]
+
+    @property
+    def skill_ids(self) -> list[SourceId]:
+        return [SourceId(one.skill_id) for one in self.skills or () if one.skill_id]
