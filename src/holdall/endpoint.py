@@ -75,6 +75,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.key.reveal(), *(value for name, value in self.query.items() if _FOR_KEYS.search(name))
 
     @property
+    def is_foundry(self) -> bool:
+        """Whether it is a project of Azure AI Foundry."""
+        parts = urlsplit(self.base_url)
+        # The path tells it behind a gateway, too.
+        return (parts.hostname or "").endswith(".services.ai.azure.com") or "/api/projects/" in parts.path
+
+    @property
     def host(self) -> str:
         """With the port where the URL names one: two servers on one machine differ in nothing else."""
         parts = urlsplit(self.base_url)

@@ -23,7 +23,7 @@ from holdall.model import (
 )
 
 
-class Service(StrEnum):
+class Platform(StrEnum):
     """What an account is an account of: each has kinds of its own, some under one path."""
 
     OPENAI = "openai"
@@ -55,7 +55,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     needs_model: bool = False
     rare: bool = False
     """Few servers have it, so its absence is not reported."""
-    services: tuple[Service, ...] = tuple(Service)
+    platforms: tuple[Platform, ...] = tuple(Platform)
     """Where there are any."""
     lines: str = ""
     """How the file beside a record is named, behind the record's name, that has a line for each ``member``."""
@@ -96,7 +96,7 @@ KINDS: dict[Kind, Row] = {
         # A reader of format 1.0 takes their records for entries that it doesn't know.
         since=1,
         rare=True,
-        services=(Service.OPENAI,),
+        platforms=(Platform.OPENAI,),
         beta="agents=v1",
     ),
     Kind.FOUNDRY_AGENT: Row(
@@ -115,7 +115,7 @@ KINDS: dict[Kind, Row] = {
         volatile=("state",),
         since=2,
         rare=True,
-        services=(Service.FOUNDRY,),
+        platforms=(Platform.FOUNDRY,),
     ),
     Kind.AGENT_VERSION: Row(
         endpoint="/agents/{}/versions", view=VersionView, noun="agent version", count="agent_versions", since=2
@@ -132,7 +132,7 @@ KINDS: dict[Kind, Row] = {
         member=Kind.SKILL_VERSION,
         since=2,
         rare=True,
-        services=(Service.OPENAI,),
+        platforms=(Platform.OPENAI,),
     ),
     Kind.SKILL_VERSION: Row(
         endpoint="/skills/{}/versions", view=VersionView, noun="skill version", count="skill_versions", since=2
@@ -147,7 +147,7 @@ KINDS: dict[Kind, Row] = {
         volatile=("updated_at",),
         since=2,
         rare=True,
-        services=(Service.OPENAI,),
+        platforms=(Platform.OPENAI,),
         beta="agents=v1",
     ),
     Kind.STORE: Row(
@@ -185,9 +185,7 @@ KINDS: dict[Kind, Row] = {
 DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 """Those of which each object is a file of its own in a bundle."""
 
-ASSISTANT_KINDS: tuple[Kind, ...] = tuple(
-    kind for kind in DEFINITIONS if issubclass(KINDS[kind].view, DefinitionView)
-)
+ASSISTANT_KINDS: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if issubclass(KINDS[kind].view, DefinitionView))
 """Those that one request copies, once what they refer to is there."""
 
 IDS = tuple(start for row in KINDS.values() for start in row.ids)

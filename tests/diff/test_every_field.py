@@ -69,7 +69,7 @@ def source(records: dict[Kind, dict[str, Any]]) -> LiveSource:
     def record(kind: Kind) -> Record:
         return Record(kind=kind, id=SourceId(records[kind]["id"]), raw=json.dumps(records[kind]).encode())
 
-    found = {kind: [record(kind)] for kind in DEFINITIONS}
+    found = {kind: [record(kind)] for kind in DEFINITIONS if kind in records}
     views = [read(one) for kind, (one,) in found.items() if kind is not Kind.STORE]
     other = {**RECORDS[Kind.FILE], "id": "file-1", "filename": "b.txt", "bytes": 9}
     one = Record(kind=Kind.FILE, id=SourceId("file-1"), raw=json.dumps(other).encode())

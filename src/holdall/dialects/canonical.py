@@ -27,6 +27,18 @@ UNSET: Mapping[Kind, Mapping[str, Any]] = {
     Kind.STORE: {"name": None, "expires_after": None, "metadata": {}},
     Kind.MEMBERSHIP: {"attributes": {}},
     Kind.FILE: {},
+    Kind.FOUNDRY_AGENT: {},
+    Kind.SKILL: {},
+    Kind.TEMPLATE: {
+        "name": None,
+        "packages": None,
+        "capability_directories": [],
+        "network": None,
+        "files": [],
+        "skills": [],
+        "plugins": [],
+        "desktop": None,
+    },
 }
 """What a client can set and need not, by kind, with what an update sends to unset it. A store's description, which no
 answer shows, isn't among it, nor is the model, which has no default."""
@@ -113,6 +125,9 @@ _SHAPES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.STORE: {"expires_after": _EXPIRY, "metadata": _OWN},
     Kind.MEMBERSHIP: {"attributes": _OWN, "chunking_strategy": _CHUNKING},
     Kind.FILE: {},
+    Kind.FOUNDRY_AGENT: {},
+    Kind.SKILL: {},
+    Kind.TEMPLATE: {},
 }
 
 

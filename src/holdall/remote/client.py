@@ -19,6 +19,7 @@ from holdall.errors import (
     RequestRefused,
     UnexpectedAnswer,
 )
+from holdall.kinds import Platform
 from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
@@ -115,6 +116,11 @@ class Account(Wire):
     def redactor(self) -> Redactor:
         """Takes this account's keys out of texts."""
         return redactor(self.secrets)
+
+    @property
+    def platform(self) -> Platform:
+        """What it is an account of, which decides which kinds of objects it may have."""
+        return Platform.FOUNDRY if self.endpoint.is_foundry else Platform.OPENAI
 
     @property
     def party(self) -> dict[str, str | None]:

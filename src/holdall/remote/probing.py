@@ -98,7 +98,12 @@ async def require_assistants(account: Account) -> None:
 
 async def require_any_endpoint(account: Account) -> None:
     """Check that some endpoint answers. Raises NotFound if none does, and what any request raises."""
-    for where in ("/vector_stores", "/files", "/models", *(KINDS[kind].endpoint for kind in ASSISTANT_KINDS)):
+    for where in (
+        "/vector_stores",
+        "/files",
+        "/models",
+        *dict.fromkeys(KINDS[kind].endpoint for kind in ASSISTANT_KINDS),
+    ):
         if not await absence(account, where):
             return
     # Where everything fails alike, that error stands.

@@ -88,6 +88,8 @@ class Surveyor:
         """All definitions of a kind, oldest first, each with the server's own JSON. Assistants are requested only if
         there is an Assistants API, so a missing list of them is an error."""
         where = KINDS[kind].endpoint
+        if self._account.platform not in KINDS[kind].platforms:
+            return []
 
         def read(id: SourceId, raw: bytes) -> Record:
             return Record(kind=kind, id=id, raw=raw)

@@ -290,6 +290,8 @@ class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
 
     assistants: int = 0
     agents: int = 0
+    foundry_agents: int = 0
+    environment_templates: int = 0
     requests: int = 0
     stores: int = 0
     files: int = 0

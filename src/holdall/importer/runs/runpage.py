@@ -9,7 +9,7 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.plan.difference import Difference
-from holdall.importer.runs.runreport import MAPPING, Report, Result, Status, keeping
+from holdall.importer.runs.runreport import MAPPING, ROWS, Report, Result, Status, keeping
 from holdall.kinds import noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
@@ -166,10 +166,13 @@ def _value(value: object) -> str:
 def _ids(report: Report) -> Iterator[str]:
     """From each old id to the new one."""
     assistants = {one.source: one.target for one in report.assistants if one.target is not None}
-    agents = {one.source: one.target for one in report.of(Kind.AGENT) if one.target is not None}
+    others = {
+        f"{noun(kind)}s".capitalize(): {one.source: one.target for one in report.of(kind) if one.target is not None}
+        for kind in ROWS
+    }
     maps: dict[str, Mapping[SourceId, TargetId]] = {
         "Assistants": assistants,
-        "Agents": agents,
+        **others,
         "Vector stores": report.stores,
         "Files": report.files,
         "Files, copies as text": report.copies,

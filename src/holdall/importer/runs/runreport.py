@@ -14,7 +14,7 @@ from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotRead, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
-from holdall.kinds import noun
+from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import read_regular
 
@@ -95,6 +95,10 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
         return f"{noun(self.kind)} {self.name or '(no name)'}: {self.ours} and {self.id}"
 
 
+ROWS = tuple(kind for kind in DEFINITIONS if kind not in (Kind.ASSISTANT, Kind.STORE))
+"""The kinds whose copies a mapping has under their count's name."""
+
+
 class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
     """An assistant and its copy. Where it was written down as a request, ``dst`` is that file's path, below
     OUTPUT_DIR."""
@@ -129,6 +133,9 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
     destination: ReportDestination = ReportDestination()
     mappings: list[MappingRow]
     agents: dict[SourceId, TargetId] = {}
+    foundry_agents: dict[SourceId, TargetId] = {}
+    skills: dict[SourceId, TargetId] = {}
+    environment_templates: dict[SourceId, TargetId] = {}
     stores: dict[SourceId, TargetId] = msgspec.field(name="vector_stores", default_factory=dict)
     files: dict[SourceId, TargetId] = {}
     copies: dict[SourceId, TargetId] = msgspec.field(name="text_copies", default_factory=dict)
@@ -144,8 +151,10 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
 
     def placed(self, kind: Kind) -> dict[SourceId, TargetId]:
         """The copies of a kind of definitions."""
-        assistants = {row.src: row.dst for row in self.mappings if row.dst is not None}
-        return {Kind.ASSISTANT: assistants, Kind.AGENT: self.agents, Kind.STORE: self.stores}[kind]
+        if kind is Kind.ASSISTANT:
+            return {row.src: row.dst for row in self.mappings if row.dst is not None}
+        found: dict[SourceId, TargetId] = self.stores if kind is Kind.STORE else getattr(self, KINDS[kind].count)
+        return found
 
     @property
     def choices(self) -> RunChoices:
@@ -224,7 +233,8 @@ def mapping(report: Report) -> RunMapping:
         MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
         for one in report.assistants
     ]
-    kept["agents"] = {one.source: one.target for one in report.of(Kind.AGENT) if one.target is not None}
+    for kind in ROWS:
+        kept[KINDS[kind].count] = {one.source: one.target for one in report.of(kind) if one.target is not None}
     kept["added"] = sorted(report.added)
     return RunMapping(**kept)
 

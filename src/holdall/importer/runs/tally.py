@@ -8,7 +8,7 @@ from holdall.dialects.loss import Loss
 from holdall.importer.plan import steps
 from holdall.importer.runs.runfolder import AuditLine, RunFolder
 from holdall.importer.runs.runreport import Result, Status
-from holdall.kinds import ASSISTANT_KINDS
+from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, SourceId, TargetId
 
 
@@ -59,7 +59,7 @@ class RunTally:
 
     def results(self, *, otherwise: str) -> dict[Kind, list[Result]]:
         """A result for every unit, by kind; those not reached give ``otherwise`` as their reason."""
-        found: dict[Kind, list[Result]] = {kind: [] for kind in (*ASSISTANT_KINDS, Kind.STORE, Kind.FILE)}
+        found: dict[Kind, list[Result]] = {kind: [] for kind in (*DEFINITIONS, Kind.FILE)}
         for unit in self._units:
             reached = self._results.get(unit.id)
             found[unit.kind].append(reached or _without_copy(unit, Status.NOT_ATTEMPTED, otherwise, []))
