@@ -39,7 +39,7 @@ from holdall.exporter.report import (
 )
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
-from holdall.kinds import DEFINITIONS, KINDS
+from holdall.kinds import DEFINITIONS, KINDS, Platform
 from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress
@@ -171,7 +171,8 @@ class _Export:
         for note in dump.notes if dump else ():
             self._progress.note(note)
         # Asked only where the answer decides something: it costs a request.
-        if account and surveyor and self._start.assistants and dump is None and (absent := await probe(account)):
+        asks = self._start.assistants and dump is None and account and account.platform is Platform.OPENAI
+        if asks and account and surveyor and (absent := await probe(account)):
             self._progress.note(_SUNSET)
             self._start = replace(self._start, assistants=False)
             if doubt := may_be_there(absent):
