@@ -222,6 +222,8 @@ class _Export:
                 "originals": options.fallbacks.originals is not None,
                 "via_container": options.fallbacks.containers is not None,
                 "dump": start.dump.digest if start.dump else None,
+                # Only where it is asked for: bundles without such agents stay as they were.
+                **({"all_versions": True} if start.all_versions else {}),
             },
             min_fidelity=options.policy.min_fidelity,
         )
