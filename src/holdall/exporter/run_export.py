@@ -171,9 +171,8 @@ class _Export:
         for note in dump.notes if dump else ():
             self._progress.note(note)
         # Asked only where the answer decides something: it costs a request. A Foundry project may have new agents only.
-        is_asked = self._start.assistants and dump is None
-        is_asked = is_asked and account is not None and account.platform is Platform.OPENAI
-        if account and surveyor and is_asked and (absent := await probe(account)):
+        asks = self._start.assistants and dump is None and account and account.platform is Platform.OPENAI
+        if asks and account and surveyor and (absent := await probe(account)):
             self._progress.note(_SUNSET)
             self._start = replace(self._start, assistants=False)
             if doubt := may_be_there(absent):
