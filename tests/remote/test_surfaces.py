@@ -411,6 +411,22 @@ def test_a_token_is_renewed_on_both_surfaces(project: Project) -> None:
     ]  # fmt: skip
 
 
+def test_a_list_of_deployments_without_end_is_an_error(both: Seen) -> None:
+    pages = iter(range(10**6))
+
+    def answer(method: str, target: str) -> tuple[int, Any]:
+        link = f"https://x.example/deployments?skip={next(pages)}"
+        return 200, {"value": [{"name": f"d{next(pages)}"}], "nextLink": link}
+
+    both.project.answer = answer  # type: ignore[method-assign]
+    with pytest.raises(UnexpectedAnswer, match="stopped after 100 items in 100 pages"):
+        both.run(project_lists.deployments(both.account))
+    long = {"value": [], "x": "x" * (6 << 20)}
+    both.project.answer = lambda *_: (200, {**long, "nextLink": f"?skip={next(pages)}"})  # type: ignore[method-assign]
+    with pytest.raises(UnexpectedAnswer, match="in 3 pages"):
+        both.run(project_lists.deployments(both.account))
+
+
 @pytest.mark.parametrize(("lends", "lists"), [(False, False), (True, False), (True, True)])
 def test_both_surfaces_of_the_sandbox(tmp_path_factory: pytest.TempPathFactory, lends: bool, lists: bool) -> None:
     """Whatever one surface shows of the other, an export sees each thing once, and can read what is in it."""
