@@ -8,10 +8,17 @@ from typing import Any
 
 import msgspec
 
+from holdall.add_originals import supply
+from holdall.backups.search_bundle import BundleSearch
 from holdall.bundle.reader import open_bundle
+from holdall.folder.pack_folder import pack as pack_folder
+from holdall.folder.write_folder import unpack
 from holdall.model import Kind
+from holdall.originals import Originals
+from holdall.progress import Silent
 from holdall.verification import verify
 from tests.bundle.packing import File, pack
+from tests.project import skill_zip
 
 ALL: dict[str, Any] = {
     "foundry_agents": {
@@ -66,3 +73,63 @@ def test_each_kind_has_a_digest_that_is_its_own(tmp_path: Path) -> None:
     assert found[0].keys() == {
         "definitions", "contents", "foundry_agents", "skills", "skill_versions", "environment_templates"
     }  # fmt: skip
+
+
+def test_the_folder_of_such_a_bundle_is_packed_into_the_same(tmp_path: Path) -> None:
+    path, folder = tmp_path / "all.tar.zst", tmp_path / "folder"
+    desk = [{"kind": "prompt", "instructions": "Old."}, {"kind": "prompt", "instructions": "Be kind.\nBe brief."}]
+    pack(path, [File(id="file-1")], **{**ALL, "foundry_agents": {"desk": desk}})
+    with open_bundle(path) as bundle:
+        unpack(bundle, folder)
+        before = {entry.path: bundle.read(entry) for entry in bundle.entries()}
+    assert (folder / "data/foundry_agents/desk.md").read_text("utf-8") == "Be kind.\nBe brief.\n"
+    assert (folder / "data/foundry_agents/desk.versions.jsonl").read_bytes().count(b"\n") == 2
+    assert (folder / "data/files/skillver_tea_1/tea-1.zip").read_bytes() == b"first zip"
+    assert pack_folder(folder, tmp_path / "again.tar.zst").edits.total == 0
+    with open_bundle(tmp_path / "again.tar.zst") as bundle:
+        assert {entry.path: bundle.read(entry) for entry in bundle.entries()} == before
+    (folder / "data/foundry_agents/desk.md").write_text("Be loud.\n", "utf-8")
+    pack_folder(folder, tmp_path / "edited.tar.zst")
+    with open_bundle(tmp_path / "edited.tar.zst") as bundle:
+        (agent,) = bundle.definitions(Kind.FOUNDRY_AGENT)
+    assert json.loads(agent.raw)["versions"]["latest"]["definition"]["instructions"] == "Be loud."
+
+
+def test_the_zip_of_a_version_that_is_missing_can_be_supplied(tmp_path: Path) -> None:
+    pack(tmp_path / "lacking.tar.zst", skills={"skill_tea": [b"first zip", None, None]}, templates=ALL["templates"])
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "tea-2.zip").write_bytes(skill_zip("tea"))
+    (mine / "tea-3.zip").write_bytes(skill_zip("coffee"))
+    with Originals(mine) as originals:
+        done = supply(
+            tmp_path / "lacking.tar.zst", originals, tmp_path / "more.tar.zst", force=False, progress=Silent()
+        )
+    assert (done.supplied, [one.reason for one in done.refusals]) == (1, ["tea-3.zip: no zip of the skill tea"])
+    assert verify(tmp_path / "more.tar.zst").findings == []
+    with open_bundle(tmp_path / "more.tar.zst") as bundle:
+        assert [one.id for one in bundle.versions(Kind.SKILL, "skill_tea")] == [
+            "skillver_tea_1",
+            "skillver_tea_2",
+            "skillver_tea_3",
+        ]
+        line = bundle.ledger_line("skillver_tea_2")
+        assert line
+        assert (str(line.fidelity), line.size) == ("supplied", len(skill_zip("tea")))
+
+
+def test_a_search_looks_into_the_instructions_of_a_foundry_agent(tmp_path: Path) -> None:
+    pack(tmp_path / "all.tar.zst", **{**ALL, "foundry_agents": {"desk": [{"instructions": "Be kind."}]}})
+    with open_bundle(tmp_path / "all.tar.zst") as bundle:
+        unpack(bundle, tmp_path / "folder")
+        found = {
+            pattern: [(str(one.kind), one.field) for one in BundleSearch(pattern).matches(bundle)]
+            for pattern in ("be kind", "Build", "skill_tea", "tea-1")
+        }
+        assert [one.field for one in BundleSearch("be kind").in_folder(tmp_path / "folder")] == ["instructions"]
+    assert found == {
+        "be kind": [("foundry_agent", "instructions")],
+        "Build": [("environment_template", "name")],
+        "skill_tea": [("skill", "id")],
+        "tea-1": [("file", "name")],
+    }

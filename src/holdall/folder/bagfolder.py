@@ -22,6 +22,7 @@ from holdall.bundle.names import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite
 from holdall.folder.written_records import RecordStyle
 from holdall.kinds import ASSISTANT_KINDS, KINDS
+from holdall.model import Kind
 from holdall.safe_open import open_regular
 
 RECORDS = "records.jsonl"
@@ -31,7 +32,7 @@ UNFINISHED = ".holdall-unfinished"
 ATTRIBUTES = ".gitattributes"
 NO_CONVERSION = b"# holdall checks every byte of these files: git must not convert line ends.\n* -text\n"
 MARKDOWN = ".md"
-_INSTRUCTED = tuple(KINDS[kind].folder for kind in ASSISTANT_KINDS)
+_INSTRUCTED = tuple(KINDS[kind].folder for kind in ASSISTANT_KINDS if KINDS[kind].has_model)
 _LONGEST_LINE = 2000
 # Something other than a file stands there, so it can be neither the bag's nor be replaced.
 _NO_FILE = "no regular file"
@@ -49,6 +50,12 @@ def markdown_of(path: str) -> str | None:
     """Where the instructions of the definition at ``path`` go; None for one of a kind without."""
     is_one = path.startswith(_INSTRUCTED) and path.endswith(layout.RECORD) and path.count("/") == 2
     return path.removesuffix(layout.RECORD) + MARKDOWN if is_one else None
+
+
+def level_of(path: str) -> int:
+    """In how many objects of the definition at ``path`` its instructions are: of Foundry's agents in that of the latest
+    version."""
+    return 4 if path.startswith(KINDS[Kind.FOUNDRY_AGENT].folder) else 1
 
 
 def is_markdown(path: str) -> bool:

@@ -59,7 +59,8 @@ class FolderFiles(Closing):
         self.flaws: Capped[Flaw] = Capped()
         self.contents = Sorter()
         self.definitions: list[str] = []
-        self.memberships: list[str] = []
+        self.lines_beside: list[str] = []
+        """The files of lines beside definitions: memberships and versions."""
         self._listed: dict[str, str] = {}
         self._scan()
 
@@ -101,8 +102,8 @@ class FolderFiles(Closing):
                 self.edits.added.append(path)
             if is_definition(path):
                 self.definitions.append(path)
-            elif path.endswith(layout.MEMBERSHIPS):
-                self.memberships.append(path)
+            elif layout.has_lines(path):
+                self.lines_beside.append(path)
 
     def read(self, path: str, limit: int) -> tuple[bytes, bool]:
         """A file as it was unpacked, whatever became of its line ends; and whether it was edited since. Raises

@@ -35,6 +35,7 @@ from holdall.folder.bagfolder import (
     StyledRecord,
     is_content,
     is_definition,
+    level_of,
     markdown_of,
 )
 from holdall.folder.line_ends import other_line_ends
@@ -163,7 +164,8 @@ class _Unpack(Closing):
 
     def _made_of(self, entry: IndexEntry) -> RecordFiles:
         markdown = markdown_of(entry.path)
-        return written(self._bundle.read(entry, limit=MAX_JSON), markdown and markdown.rpartition("/")[2])
+        raw, name = self._bundle.read(entry, limit=MAX_JSON), markdown and markdown.rpartition("/")[2]
+        return written(raw, name, level_of(entry.path))
 
     def _by_path(self) -> Iterator[tuple[str, dict[bytes, str]]]:
         """Each path with the sha256 that it has by the old manifest, by that of a stopped run, and by the new one."""
