@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from holdall.add_originals import supply
 from holdall.backups.search_bundle import BundleSearch
+from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import open_bundle
 from holdall.folder.pack_folder import pack as pack_folder
 from holdall.folder.write_folder import unpack
@@ -18,6 +20,7 @@ from holdall.originals import Originals
 from holdall.progress import Silent
 from holdall.verification import verify
 from tests.bundle.packing import File, pack
+from tests.cli.terminal import Terminal
 from tests.project import skill_zip
 
 ALL: dict[str, Any] = {
@@ -133,3 +136,69 @@ def test_a_search_looks_into_the_instructions_of_a_foundry_agent(tmp_path: Path)
         "skill_tea": [("skill", "id")],
         "tea-1": [("file", "name")],
     }
+
+
+BOUND: dict[str, Any] = {
+    "skills": {"skill_tea": [b"first zip", None]},
+    "foundry_agents": {
+        "desk": [
+            {"model": "old"},
+            {
+                "kind": "prompt",
+                "model": "gpt-5",
+                "tools": [
+                    {"type": "file_search", "vector_store_ids": ["vs_1", "{{store}}"]},
+                    {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}},
+                    {"type": "azure_ai_search", "azure_ai_search": {"indexes": [{"project_connection_id": "conn-a"}]}},
+                    {"type": "mcp", "server_label": "tb", "server_url": "https://x/api/projects/p/toolboxes/box/mcp"},
+                ],
+                "rai_config": {"rai_policy_name": "Strict"},
+                "container_configuration": {"image": "acr.example/desk:1"},
+            },
+        ]
+    },
+    "templates": {
+        "envtmpl_1": {
+            "name": "Build",
+            "files": [{"file_id": "file-1", "path": "/workspace/a"}, {"path": "/workspace/b.bin", "size_bytes": 12}],
+            "skills": [{"skill_id": "skill_tea"}, {"skill_id": "openai-pdf"}, {"name": "inline-one"}],
+            "plugins": [{"name": "plug"}],
+        }
+    },
+}
+
+
+def test_what_is_bound_to_the_project_or_never_returned_is_listed_by_name(tmp_path: Path) -> None:
+    pack(tmp_path / "b.tar.zst", [File(id="file-1")], **BOUND)
+    with open_bundle(tmp_path / "b.tar.zst") as bundle, MissingFromBundle(bundle) as missing:
+        assert [(str(one), [user.id for user in one.used_by]) for one in missing.outside] == [
+            ("azure_ai_search: conn-a", ["desk"]),
+            ("content filter Strict", ["desk"]),
+            ("deployment gpt-5", ["desk"]),
+            ("container image acr.example/desk:1", ["desk"]),
+            ("inline file /workspace/b.bin, 12 bytes", ["envtmpl_1"]),
+            ("inline skill inline-one", ["envtmpl_1"]),
+            ("MCP server tb, https://x/api/projects/p/toolboxes/box/mcp", ["desk"]),
+            ("plugin plug", ["envtmpl_1"]),
+            ("skill openai-pdf", ["envtmpl_1"]),
+            ("toolbox box", ["desk"]),
+        ]
+        (wanted,) = missing.wanted()
+        assert (wanted.filename, wanted.gone) == ("tea-2.zip", False)
+
+
+def test_inspect_shows_what_each_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack(tmp_path / "b.tar.zst", [File(id="file-1")], **BOUND)
+    holdall = Terminal(monkeypatch, {})
+    shown = holdall("inspect", str(tmp_path / "b.tar.zst"), "-v").out
+    for line in (
+        "  desk  desk  gpt-5\n    store Knowledge  vs_1: 1 file",
+        "    code interpreter: 1 file\n      notes.txt  file-1  original, 11 B\n    2 versions\n",
+        "  tea  skill_tea\n    2 versions, default 1\n      tea-1.zip  skillver_tea_1  original, 9 B\n",
+        "  Build  envtmpl_1\n    skill skill_tea\n    skill openai-pdf\n",
+    ):
+        assert line in shown
+    found = json.loads(holdall("inspect", str(tmp_path / "b.tar.zst"), "--json").out)["result"]
+    assert (found["counts"]["skill_versions"], found["foundry_agents"][0]["version_count"]) == (2, 2)
+    assert [one["fidelity"] for one in found["skills"][0]["versions"]] == ["original", "unavailable"]
+    assert found["environment_templates"][0]["skills"] == ["skill_tea", "openai-pdf"]
