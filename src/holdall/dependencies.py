@@ -66,7 +66,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     """One thing outside. ``kind`` is the tool's type, ``function``, ``environment``, ``vault``, ``credential``,
     ``skill``, ``plugin``, ``inline_file``, ``inline_skill``, ``deployment``, ``content_filter``, ``image``,
-    ``toolbox``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, where it
+    ``toolbox``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, if it
     says anything; names come from servers. ``used_by`` has the first ``USERS``."""
 
     kind: str

@@ -90,7 +90,7 @@ class BundleSearch:
         return found
 
     def in_folder(self, root: Path) -> Capped[Match]:
-        """What matches in an unpacked folder, as it is edited by now. Raises DamagedBundle."""
+        """What matches in an unpacked folder, hand edits included. Raises DamagedBundle."""
         found: Capped[Match] = Capped()
         folder = BagFolder(root)
         try:

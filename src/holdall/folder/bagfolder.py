@@ -1,4 +1,4 @@
-"""A bundle's folder on disk: its files by their paths, which may be somebody else's choice.
+"""A bundle's folder on disk: its files by their paths, which are untrusted.
 
 Nothing outside is read or written: paths keep the rules of a bundle's names, and links aren't followed.
 """
@@ -28,7 +28,7 @@ from holdall.safe_open import open_regular
 RECORDS = "records.jsonl"
 """The tag file that only a folder has: how each definition was written, in the order of the bundle."""
 UNFINISHED = ".holdall-unfinished"
-"""The manifest of an unpack that has not come to its end."""
+"""The manifest of an unfinished unpack."""
 ATTRIBUTES = ".gitattributes"
 NO_CONVERSION = b"# holdall checks every byte of these files: git must not convert line ends.\n* -text\n"
 MARKDOWN = ".md"
@@ -97,7 +97,7 @@ class BagFolder:
         return data
 
     def sha256(self, inside: str) -> str | None:
-        """The sha256 of a file; None where there is nothing. Of what is no regular file it is no sha256."""
+        """The sha256 of a file; None if there is none; of anything but a regular file, a value that is no sha256."""
         try:
             with self.open(inside) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """Pack: the folder of a bundle as one bundle file again.
 
-What nobody has edited comes back byte for byte, and the bundle has the digests of the one that was unpacked. What was
-edited by hand is told, and packed with checksums of its own. A content whose bytes don't match its checksum is damaged.
+Without edits, all records come back byte for byte, and the bundle has the digests of the one that was unpacked. Hand
+edits are listed and get new checksums. A content that doesn't match its checksum is damage.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """The result. ``finished`` is None, and nothing was written, where there are ``flaws``; ``edits`` is what was done
-    to the folder by hand; ``file`` is the bundle, open, where it is a temporary one."""
+    """The result. If there are ``flaws``, ``finished`` is None and nothing was written; ``edits`` are the hand edits;
+    ``file`` is the open bundle if it is a temporary one."""
 
     folder: Path
     finished: Finished | None
@@ -78,8 +78,8 @@ def pack(root: Path, target: Path, *, force: bool = False, progress: Progress | 
 
 @contextmanager
 def packed(root: Path, *, progress: Progress | None = None) -> Iterator[Packed]:
-    """The folder ``root`` as an open bundle, which nobody else can read and which is gone afterwards. It is not yet
-    verified. Raises as ``pack`` does."""
+    """The folder ``root`` as an open temporary bundle, readable only by this user and deleted afterwards. It is not
+    verified yet. Raises as ``pack`` does."""
     with tempfile.TemporaryDirectory(prefix="holdall-", ignore_cleanup_errors=True) as folder:
         with _Pack(root, progress or Silent()) as run:
             found = run.run(Path(folder, "bundle.tar.zst"), force=False, read_back=False)
