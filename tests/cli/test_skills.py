@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
+import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from holdall.sandbox.behaviour import Reset
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.bundle.packing import File, pack
@@ -233,3 +236,70 @@ def test_a_zip_that_is_no_safe_one_stays_out_and_one_without_a_folder_is_wrapped
     assert "unsafe path" in str(done["losses"])
     desk.pack(b"no zip", b"")
     assert desk.run("import", "--only", "skill:*")["result"]["complete"] is False
+
+
+SECRET = "hunter2-4711-hunter2"
+DATA = base64.b64encode(f"name,{SECRET}".encode()).decode()
+SUPPLY = {"env": {"TOKEN": SECRET}, "setup_commands": [{"command": f"login {SECRET}"}]}
+
+
+def given(desk: Desk) -> dict[str, Any]:
+    """All that the project's one template was made with, what no answer shows among it."""
+    _, (template,), _ = desk.contents()
+    with desk.box._service.database.read() as database:
+        row = database.execute("SELECT given FROM templates WHERE id = ?", (template["id"],)).fetchone()
+    found: dict[str, Any] = json.loads(row["given"])
+    return found
+
+
+def test_what_its_owner_supplies_makes_a_template_whole_and_is_nowhere_else(desk: Desk) -> None:
+    inline = [{"type": "inline", "path": "/workspace/c.csv", "size_bytes": 3}]
+    desk.pack(ONE, files=[*TEMPLATE["files"], *inline], skills=[])
+    path = desk.folder / "supply.json"
+    flag = ["--supply-template", str(path)]
+    path.write_text(json.dumps({"python": {**SUPPLY, "files": [{"path": "/workspace/c.csv", "data": DATA}]}}))
+    plan = desk("plan", str(desk.bundle), "-o", str(desk.folder / "plan.json"), *flag)
+    refused = desk("import", str(desk.bundle), "--plan", str(desk.folder / "plan.json"))
+    assert refused.code == 2
+    done = desk("import", str(desk.bundle), "--plan", str(desk.folder / "plan.json"), *flag, "-v")
+    assert done.code == 0, done.err
+    template = given(desk)
+    assert {field: template[field] for field in SUPPLY} == SUPPLY
+    assert {"type": "inline", "path": "/workspace/c.csv", "data": DATA} in template["files"]
+    before = desk.contents()
+    again = desk.run("import", *flag)
+    assert (again["exit_code"], desk.contents()) == (0, before)
+    assert desk.run("verify", "--against", "dst")["exit_code"] == 0
+    # Without the file nobody can say that it is whole.
+    assert desk.run("import")["exit_code"] == 4
+    path.write_text(json.dumps({"python": {**SUPPLY, "setup_commands": []}}))
+    assert desk("import", str(desk.bundle), "--yes", "--supply-template", str(desk.folder / "none.json")).code == 15
+    seen = [plan.out, plan.err, done.out, done.err, refused.err, str(again)]
+    seen += [one.read_bytes().decode("latin-1") for one in desk.folder.rglob("*") if one.is_file() and one != path]
+    for text in seen:
+        assert SECRET not in text
+        assert DATA not in text
+
+
+def test_what_is_supplied_later_is_sent_when_asked_for_and_no_refusal_of_it_is_repeated(desk: Desk) -> None:
+    desk.pack(ONE, skills=[])
+    path, flag = desk.folder / "supply.json", ["--supply-template", str(desk.folder / "supply.json")]
+    path.write_text(json.dumps({"envtmpl_1": SUPPLY}))
+    desk.run("import")
+    stopped = desk.run("import", *flag)
+    assert [one["field"] for one in stopped["error"]["differences"][0]["differences"]] == ["env", "setup_commands"]
+    assert desk.run("import", *flag, "--on-conflict", "update")["exit_code"] == 0
+    assert given(desk)["env"] == SUPPLY["env"]
+    assert desk.run("import", *flag)["exit_code"] == 0
+    # The server names what it refuses.
+    path.write_text(json.dumps({"envtmpl_1": {**SUPPLY, "blocked_domains": [f"*.{SECRET}"]}}))
+    desk.pack(ONE, skills=[], name="blocked", network={"access": "restricted", "allowed_domains": []})
+    refused = desk.run("import", *flag, "--on-conflict", "duplicate")
+    assert "not accepted (status 400)" in (desk.folder / "out" / "report.md").read_text()
+    desk.box.fault(Reset(), "POST", "/agents/environments/templates*", times=9)
+    lost = desk("import", str(desk.bundle), "--json", *flag, "--on-conflict", "duplicate", "--settle", "0")
+    desk.box.clear_faults()
+    for text in (str(stopped), str(refused), lost.out, lost.err):
+        assert SECRET not in text
+    seen = [one.read_bytes().decode("latin-1") for one in desk.folder.rglob("*") if one.is_file() and one != path]
+    assert not any(SECRET in text for text in seen)
