@@ -22,6 +22,7 @@ from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
 from holdall.importer.plan.requests import paths
 from holdall.importer.plan.skill_steps import SkillReferences, referred, skill_name
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
+from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
@@ -147,7 +148,8 @@ class DefinitionSteps:
         step = self._copy(root, view, refers)
         # Of what refers to nothing, the step has no such fields.
         if root.kind is Kind.TEMPLATE:
-            step.update(files=refers.files, skills=refers.skills.skills)
+            supplied = sorted(self._choices.supplied.get(root.id, ()))
+            step.update(files=refers.files, skills=refers.skills.skills, supplied=supplied)
         elif refers.stores or refers.files:
             step.update(stores=refers.stores, files=refers.files)
         if found is None:
@@ -190,7 +192,7 @@ class DefinitionSteps:
             versions={pinned: pinned[1] for pinned in refers.skills.versions},
         )
         request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
-        losses = [*request.losses]
+        losses = without_supplied(request.losses, self._choices.supplied.get(root.id, ()))
         if new is not None and new != view.model:
             text = f"{view.model} replaced by {new} (--map-model)"
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)

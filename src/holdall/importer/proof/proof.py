@@ -135,7 +135,11 @@ class _Prover:
 
     async def run(self, completeness: Completeness) -> Proof:
         choices = Choices(
-            form=self._mapping.form, limits=self._table, models=self._mapping.models, connections=self._connections
+            form=self._mapping.form,
+            limits=self._table,
+            models=self._mapping.models,
+            connections=self._connections,
+            supplied=self._mapping.supplied,
         )
         planned = plan(self._summary, self._mapping.selection, prefix=self._prefix, choices=choices)
         self._account.progress.stage(f"Comparing {self._account.endpoint.host} with {self._reader.path.name}")
