@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openai
 
 BETA = {"OpenAI-Beta": "assistants=v2"}
+AGENTS = {"OpenAI-Beta": "agents=v1"}
+
+
+def skill_zip(name: str, files: Mapping[str, bytes] | None = None, *, description: str = "What it is for.") -> bytes:
+    """The zip of a skill: a folder of its name with its SKILL.md and more files. The same zip every time."""
+    manifest = f"---\nname: {name}\ndescription: {description}\n---\n\nDo it.\n".encode()
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in {"SKILL.md": manifest, **(files or {})}.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}/{path}", (2026, 1, 2, 3, 4, 6)), content)
+    return made.getvalue()
 
 
 class Hand:
@@ -79,6 +91,56 @@ class Hand:
             tools.append({"type": "code_interpreter"})
         body = {"model": "gpt-4o", "name": name, "tools": tools, "tool_resources": resources, **fields}
         return str(self.post("/assistants", **body)["id"])
+
+    def skill(self, name: str, *versions: Mapping[str, bytes], default: int = 1, **said: str) -> str:
+        """A skill with so many versions (one without files besides SKILL.md, where none is given): its id.
+
+        ``said`` may have a ``description``.
+        """
+        first, *others = versions or ({},)
+        skill_id = self.sdk.skills.create(files=("skill.zip", skill_zip(name, first, **said))).id
+        for files in others:
+            self.skill_version(skill_id, name, files, **said)
+        if default != 1:
+            self.sdk.skills.update(skill_id, default_version=str(default))
+        return skill_id
+
+    def skill_version(
+        self, skill_id: str, name: str, files: Mapping[str, bytes] | None = None, *, default: bool = False, **said: str
+    ) -> str:
+        """One more version of a skill: its number."""
+        packed = skill_zip(name, files, **said)
+        made = self.sdk.skills.versions.create(skill_id, files=("skill.zip", packed), default=default)
+        return made.version
+
+    def without_versions(self, skill_id: str, *numbers: int) -> None:
+        """Delete versions of a skill, none of them the default: gaps remain, because no number is given twice."""
+        for number in numbers:
+            self.sdk.skills.versions.delete(str(number), skill_id=skill_id)
+
+    def template(
+        self,
+        name: str | None = None,
+        *,
+        skills: Sequence[str | Mapping[str, Any]] = (),
+        files: Sequence[str | Mapping[str, Any]] = (),
+        **fields: Any,
+    ) -> str:
+        """An environment template: its id. Skills and files that are only ids are referred to."""
+        referred: Any = {
+            "skills": [
+                {"type": "skill_reference", "skill_id": each} if isinstance(each, str) else each for each in skills
+            ],
+            "files": [
+                {"type": "file_id", "file_id": each, "path": f"/workspace/{each}"} if isinstance(each, str) else each
+                for each in files
+            ],
+        }
+        # The SDK has a method for this, but takes seconds to import what it needs for it.
+        place, options = "/agents/environments/templates", {"headers": AGENTS}
+        body = {"name": name, **referred, **fields}
+        made: Any = self.sdk.post(place, cast_to=object, body=body, options=options)  # type: ignore[arg-type]
+        return str(made["id"])
 
     def counts(self) -> dict[str, int]:
         """How many objects the project holds, by kind."""

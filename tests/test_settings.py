@@ -151,6 +151,8 @@ def test_a_token_command_comes_from_flag_or_environment_and_never_from_a_file() 
     flagged = source_settings(Lookup({"--src-token-command": "printtoken"}, {}, {})).endpoint
     assert flagged is not None
     assert flagged.token_command == ("printtoken",)
+    assert destination(environ={"OPENAI_DST_TOKEN_COMMAND": "t d"}).endpoint.token_command == ("t", "d")
+    assert destination(flags={"--dst-token-command": "printtoken"}).endpoint.token_command == ("printtoken",)
     with pytest.raises(AuthenticationFailed) as caught:
         source_settings(Lookup({}, {}, command, "/x/.env"))
     assert "OPENAI_SRC_TOKEN_COMMAND from /x/.env is ignored" in caught.value.hint

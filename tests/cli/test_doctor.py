@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 
 import pytest
 
+from holdall.sandbox.entra import token
+from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
@@ -78,3 +82,22 @@ def test_only_sides_with_a_key_are_looked_at(doctor: Terminal, box: Running) -> 
     none = doctor("doctor", "--env-file", "none")
     assert none.code == 20
     assert "neither OPENAI_SRC_API_KEY nor OPENAI_DST_API_KEY" in none.err
+
+
+def test_a_foundry_project_says_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with Running(tmp_path_factory.mktemp("foundry"), behaviour=PROFILES["foundry-new"]) as box:
+        run = Terminal(monkeypatch, {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_SRC_API_KEY": token(time.time() + 3600)})
+        done, more = (run("doctor", "--env-file", "none", *flags) for flags in ((), ("-v",)))
+        url = box.url.replace("/sandbox", "/sandbox/openai/v1")
+        command = f"{sys.executable} -m holdall.sandbox.entra"
+        keyless = Terminal(monkeypatch, {"OPENAI_DST_BASE_URL": url})
+        there = keyless("doctor", "--env-file", "none", "--dst-token-command", command).out
+    assert "  Foundry    project with new agents, 5 deployments, 2 connections" in there.splitlines()
+    assert "  Foundry    project with new agents, 5 deployments, 2 connections" in done.out.splitlines()
+    assert "0 Foundry agents" in done.out
+    lines = [line.strip() for line in more.out.splitlines()]
+    assert "deployment support-production: gpt-4.1 1" in lines
+    assert "connection search: CognitiveSearch" in lines
+    assert "foundry       project with new agents, 5 deployments, 2 connections" in lines

@@ -139,3 +139,10 @@ def test_commands_to_type_next_keep_what_says_where() -> None:
     assert again(console, command="import") == f"holdall import 'a b.zst' {where}"
     assert onward(console, "undo", "latest") == f"holdall undo latest {where}"
     assert again(console, without={"--dst-insecure-http"}).endswith("--output-dir 'o o'")
+    # What a token command is given may be a secret.
+    for typed in (["--token-command", "print s3cret"], ["--dst-token-command=print s3cret"]):
+        console.typed = ["plan", "b.zst", *typed]
+        flag = typed[0].partition("=")[0]
+        shown = f"{flag} …" if len(typed) == 2 else f"{flag}=…"
+        assert again(console, command="import").replace("'", "") == f"holdall import b.zst {shown}"
+        assert onward(console, "undo", "latest").replace("'", "") == f"holdall undo latest {shown}"

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
 from tests.contract.endpoints import Endpoint
 from tests.sandbox.wire import KEY, ask, upload
@@ -26,7 +27,7 @@ def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield one
         one.clean()
         return
-    with Running(tmp_path_factory.mktemp("contract")) as box:
+    with Running(tmp_path_factory.mktemp("contract"), behaviour=Behaviour(agents_api=True)) as box:
         files = [upload(box.url, f"{n}.txt", b"text of %d" % n).json()["id"] for n in range(3)]
         upload(box.url, "for-a-user.txt", b"text", purpose="user_data")
         for name in ("first", "second", "third"):

@@ -7,14 +7,18 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS
 from holdall.dialects.loss import Severity, Why
 from holdall.dialects.marks import CLONED_FROM, NAME, OPERATION
 from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, connections, flat, impossible, version_body
-from holdall.dialects.registry import AS_IS, definition, table
+from holdall.dialects.registry import AS_IS, definition, dispensable, table
 from holdall.dialects.tables import Form, Request, Targets
 from holdall.importer.plan.difference import differences
 from holdall.model import Kind, Record, SourceId, TargetId
+from tests.sweep import examples
 
 ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a/projects/p/connections/"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -509,6 +513,8 @@ def test_agents_that_no_definition_alone_makes(kind: str | None) -> None:
     assert impossible(record(Kind.FOUNDRY_AGENT, agent(kind=kind)))
     assert impossible(record(Kind.FOUNDRY_AGENT, agent())) == ""
     assert impossible(record(Kind.ASSISTANT, {"id": "a"})) == ""
+    assert impossible(record(Kind.AGENT, {"id": "a"})) == "no model, which is required"
+    assert impossible(record(Kind.AGENT, {"id": "a", "model": "m"})) == ""
 
 
 @pytest.mark.parametrize("odd", [{}, {"versions": []}, {"versions": {"latest": 3}}, {"definition": "x", "name": 5}])
@@ -528,6 +534,121 @@ def test_the_flat_form_of_one_version_and_the_way_back() -> None:
 def test_the_form_says_which_destination_it_is() -> None:
     assert table(Form.FOUNDRY, "https://a.services.ai.azure.com/api/projects/p") == FOUNDRY_AGENTS
     assert (FOUNDRY_AGENTS.stores, FOUNDRY_AGENTS.batch_files) == (1, 500)
+
+
+# -- anything ------------------------------------------------------------------------------------------
+
+_KEYS = [
+    "type",
+    "name",
+    "id",
+    "connection",
+    "connections",
+    "connection_id",
+    "server_label",
+    "file_ids",
+    "headers",
+    "search_configurations",
+    "security_scheme",
+    "auth",
+    "indexes",
+    "transport",
+    "json_schema",
+    "format",
+]
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "auto", "{{x}}", "vs_1", "file_1", "bing", "l"]),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(_KEYS),
+            inside,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+TYPES = [*ASSISTANT_TOOLS.kinds, *OPENAI_AGENT_TOOLS.kinds]
+_ONE = {"connection_id": "bing", "id": "bing", "instance_name": "i", "audience": "a"}
+_QUEUE = {"type": "storage_queue", "storage_queue": {"queue_service_endpoint": "q", "queue_name": "n"}}
+# What any tool may need, so that one wrong thing in it is the only one.
+_WHOLE: dict[str, Any] = {
+    "name": "f",
+    "parameters": SCHEMA,
+    "server_label": "l",
+    "server_url": "https://m",
+    "connections": [_ONE],
+    "search_configurations": [_ONE],
+    "connection": _ONE,
+    "indexes": [_ONE],
+    "spec": {},
+    "function": {"name": "f", "parameters": SCHEMA},
+    "auth": {"type": "connection", "security_scheme": _ONE},
+    "input_binding": _QUEUE,
+    "output_binding": _QUEUE,
+    "display_width": 1,
+    "display_height": 1,
+    "environment": "mac",
+    "transport": {"type": "http", "server_url": "u"},
+    "file_ids": ["file_1"],
+    "vector_store_ids": ["vs_1"],
+    "container": {"type": "auto", "file_ids": ["file_1"]},
+}
+
+
+def spoiled(kind: str, keys: list[str], value: Any) -> dict[str, Any]:
+    """A tool of that kind with ``value`` where ``keys`` lead."""
+    made: dict[str, Any] = json.loads(json.dumps({**_WHOLE, kind: _WHOLE, "type": kind}))
+    inside = made
+    for key in keys:
+        if not isinstance(inside.get(key), dict):
+            inside[key] = value
+            break
+        inside = inside[key]
+    return made
+
+
+TOOL = st.builds(spoiled, st.sampled_from(TYPES), st.lists(st.sampled_from([*_WHOLE, *TYPES]), max_size=3), ANY)
+FIELDS = st.fixed_dictionaries(
+    {"id": st.just("x"), "model": st.just("m"), "tools": st.lists(TOOL, min_size=1, max_size=4) | ANY},
+    optional={
+        "tool_resources": st.dictionaries(st.sampled_from(TYPES), ANY | st.just(_WHOLE), max_size=3) | ANY,
+        **dict.fromkeys(("name", "instructions", "text", "reasoning", "metadata", "response_format"), ANY),
+    },
+)
+
+
+@given(kind=st.sampled_from([Kind.ASSISTANT, Kind.AGENT, Kind.FOUNDRY_AGENT]), fields=FIELDS)
+@examples(200)
+def test_of_anything_a_version_is_made_whose_types_are_the_services(kind: Kind, fields: dict[str, Any]) -> None:
+    if kind is Kind.FOUNDRY_AGENT:
+        latest = {"definition": {**fields, "kind": "prompt"}, "metadata": fields.get("metadata")}
+        fields = {"id": "x", "name": "x", "versions": {"latest": latest}}
+    found = made(kind, fields)
+    body = version_body(found.body)
+    assert json.loads(json.dumps(body)) == body
+    assert all(isinstance(text, str) for text in body["metadata"].values())
+    connections(record(kind, fields))
+    for one in body["definition"].get("tools", []) if kind is not Kind.FOUNDRY_AGENT else ():
+        assert one["type"] in SERVICE
+        assert None not in one.values()
+    expected = found.body
+    assert differences(expected, flat({"name": expected["name"], **body}), kind=Kind.FOUNDRY_AGENT, **ALIKE) == []
+
+
+# What the service's tools are called: ToolType of azure-ai-projects 2.10.0, as far as anything becomes one.
+SERVICE = frozenset(
+    {"function", "file_search", "code_interpreter", "mcp", "web_search", "tool_search", "programmatic_tool_calling"}
+    | {"azure_ai_search", "azure_function", "bing_grounding", "bing_custom_search_preview", "browser_automation"}
+    | {"fabric_dataagent_preview", "sharepoint_grounding_preview", "openapi", "computer_use_preview"}
+)
+ALIKE: dict[str, Any] = {"source": SourceId("x"), "target": None, "name": None}
+
+
+def test_what_a_refused_version_can_do_without() -> None:
+    body = {"kind": "prompt", "temperature": 1, "top_p": 0.5, "reasoning": {"effort": "medium"}, "tools": []}
+    expected = {"temperature": True, "top_p": False, "reasoning": True}
+    assert dispensable(Kind.FOUNDRY_AGENT, body) == dispensable(Kind.ASSISTANT, body) == expected
 
 
 # -- comparison ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from holdall.doctor.diagnosis import EndpointState, judged
 from holdall.doctor.examination import ask
 from holdall.errors import RemoteError, Unreachable
+from holdall.kinds import Platform
 from holdall.remote import client
 from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account, endpoint
@@ -48,6 +49,8 @@ class Answers:
     """An account that answers by path; what isn't said is not found."""
 
     unknown_path: int | None = None
+
+    platform = Platform.OPENAI
 
     def __init__(self, answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str]) -> None:
         self._answers, self._otherwise = answers, otherwise

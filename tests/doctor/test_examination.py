@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 from collections.abc import Iterator
 from datetime import date
@@ -15,6 +16,7 @@ from holdall.doctor.examination import Examined, diagnose, examine
 from holdall.endpoint import Endpoint, endpoint
 from holdall.remote.client import Account
 from holdall.remote.limits import FEW, Limits
+from holdall.remote.surfaces import Surface
 from holdall.sandbox.behaviour import Behaviour, CutBody, Fail, RateLimit
 from holdall.sandbox.entra import token
 from holdall.sandbox.oddities.oddity import Oddity
@@ -70,7 +72,7 @@ def fill(url: str, key: str = SOURCE, *, assistants: bool = True) -> None:
 
 def counted(side: Side) -> dict[str, int | None]:
     found: dict[str, int | None] = msgspec.to_builtins(side.export)
-    return found
+    return {name: found[name] for name in HELD}
 
 
 def codes(found: Diagnosis) -> set[str]:
@@ -253,16 +255,15 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
     assert answers["assistants"] is profile.assistants_api
     assert answers["agents"] is profile.agents_api
     assert answers["responses"] is profile.responses_api
-    # Where there are models, nobody asks for deployments.
-    assert answers.get("deployments", False) is (name == "foundry-classic")
+    assert answers.get("deployments", False) is profile.foundry
     assert side.models
     assert side.models.there > 0
     expected = {
         "openai-2025": HELD,
         "openai-today": {**HELD, "assistants": None, "agents": 0, "vector_stores": 2, "files": 4, "bytes": 40},
         "foundry-classic": {**dict.fromkeys(HELD, 0), "agents": None},
-        "foundry-new": {**dict.fromkeys(HELD, 0), "assistants": None},
-        "foundry-both": dict.fromkeys(HELD, 0),
+        "foundry-new": {**dict.fromkeys(HELD, 0), "agents": None, "assistants": None},
+        "foundry-both": {**dict.fromkeys(HELD, 0), "agents": None},
         "look-alike": HELD,
     }
     assert counted(side) == expected[name]
@@ -272,7 +273,7 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
             "openai-2025": {"download"},
             "openai-today": {"no_assistants", "download"},
             "foundry-classic": {"empty"},
-            "foundry-new": {"no_assistants", "empty"},
+            "foundry-new": {"empty"},
             "foundry-both": {"empty"},
             "look-alike": set(),
         }[name]
@@ -284,3 +285,44 @@ def test_a_store_whose_files_cannot_be_listed(server: Running) -> None:
     server.fault(Fail(status=500), "GET", "/vector_stores/*/files", times=FEW)
     side = diagnose([look(endpoint(SOURCE, server.url))]).sides[0]
     assert counted(side) == {**HELD, "files": None, "bytes": None}
+
+
+def test_a_foundry_project(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What it is, and what is on both of its surfaces."""
+    definition = {"kind": "prompt", "model": "support-production"}
+    with Running(tmp_path_factory.mktemp("foundry"), behaviour=PROFILES["foundry-both"], clock=lambda: NOW) as box:
+        at = endpoint(token(NOW + 3600), box.url)
+
+        async def fill_both() -> None:
+            for surface in Surface:
+                async with Account(at, surfaces=(surface,)) as account:
+                    raw = (await account.upload("a.md", io.BytesIO(b"some words"), purpose="assistants")).raw
+                    file = msgspec.json.decode(raw)["id"]
+                    raw = (await account.post("/vector_stores", {"name": surface, "file_ids": [file]})).raw
+                    store = msgspec.json.decode(raw)["id"]
+                    if surface is Surface.CLASSIC:
+                        tools = {"tools": [{"type": "file_search"}]}
+                        tools["tool_resources"] = {"file_search": {"vector_store_ids": [store]}}  # type: ignore[assignment]
+                        await account.post("/assistants", {"model": "gpt-4o", "name": "Old", **tools})
+                    else:
+                        tool = {"type": "file_search", "vector_store_ids": [store]}
+                        body = {"definition": {**definition, "tools": [tool]}}
+                        await account.post("/agents/support/versions", body)
+
+        asyncio.run(fill_both())
+        found = diagnose([look(at), look(endpoint("other", box.url + "/openai/v1"), "destination")])
+        again = look(endpoint(token(NOW + 1800), box.url.replace("/sandbox", "/sandbox/openai/v1")), "destination")
+    side = found.sides[0]
+    assert counted(side) == {
+        "assistants": 1, "agents": None, "vector_stores": 2, "memberships": 2, "files": 2, "bytes": 20
+    }  # fmt: skip
+    assert side.export
+    assert side.export.foundry_agents == 1
+    project = side.foundry
+    assert project
+    assert (project.classic, project.new) == (True, True)
+    assert [each.name for each in project.connections or ()] == ["search", "bing"]
+    assert "support-production" in {each.name for each in project.deployments or ()}
+    assert codes(found) == {"download", "failure"}
+    assert again.side.foundry == project
+    assert diagnose([Examined(side=side, endpoint=at), again]).evidence == "same address"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -376,3 +378,29 @@ def test_deployments_and_connections_are_read_to_their_end(both: Seen) -> None:
     both.project.has = {(Project.OWN, "/connections"): (200, {"data": []})}
     with pytest.raises(UnexpectedAnswer):
         both.run(project_lists.connections(both.account))
+
+
+def test_a_token_is_renewed_on_both_surfaces(project: Project) -> None:
+    """It lasts an hour: the new one is for both."""
+    program = "with open(PLACE, 'a') as f: n = f.tell(); f.write('x')\nprint(f't{n}')"
+    with tempfile.NamedTemporaryFile(suffix=".count") as count, seen(project) as one:
+        command = (sys.executable, "-c", program.replace("PLACE", repr(count.name)))
+        one.run(one.account.close())
+        one.account = Account(endpoint("", project.url, token_command=command))
+        project.has = {("current", "/files/a"): (200, {"id": "a"}), ("classic", "/assistants"): page()}
+        answered, ended = project.answer, {"Bearer t0"}
+
+        def answer(method: str, target: str) -> tuple[int, Any]:
+            if project.headers[-1]["authorization"] in ended:
+                return 401, {"error": {"code": "401", "message": "Access token has expired."}}
+            return answered(method, target)
+
+        project.answer = answer  # type: ignore[method-assign]
+        one.get("/files/a")
+        one.ids("/assistants")
+        ended.add("Bearer t1")
+        one.ids("/assistants")
+        one.get("/files/a")
+    assert [head["authorization"] for head in project.headers] == [
+        "Bearer t0", "Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2", "Bearer t2"
+    ]  # fmt: skip

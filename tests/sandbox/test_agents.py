@@ -135,6 +135,38 @@ def test_defaults_update_list_and_delete(client: OpenAI) -> None:
         client.beta.agents.retrieve(bare.id)
 
 
+def test_environment_templates(client: OpenAI) -> None:
+    templates = client.beta.agents.environments.templates
+    inline: Any = {"type": "inline", "name": "n", "description": "d"}
+    source: Any = {"source": {"type": "base64", "media_type": "application/zip", "data": "eA=="}}
+    settings: Any = {
+        "name": "Desk",
+        "packages": {"python": ["a"], "system": ["b"], "npm": ["c"]},
+        "capability_directories": ["/workspace/c"],
+        "network": {"access": "restricted", "allowed_domains": ["a.example"]},
+        "files": [{"type": "file_id", "file_id": "file-1", "path": "/workspace/a"}],
+        "skills": [{"type": "skill_reference", "skill_id": "skill_1", "version": "2"}],
+    }
+    made = templates.create(**settings, plugins=[{**inline, **source}], env={"A": "b"})
+    told: dict[str, Any] = made.to_dict()
+    assert told == {**told, **settings, "plugins": [inline]}
+    file: Any = {"type": "inline", "data": "eA==", "path": "/workspace/b"}
+    changed = templates.update(made.id, name=None, files=[file], skills=[{**inline, **source}])
+    assert changed.to_dict() == {
+        **told,
+        "updated_at": changed.updated_at,
+        "name": None,
+        "files": [{"type": "inline", "path": "/workspace/b", "size_bytes": 1}],
+        "skills": [inline],
+    }
+    other = templates.create(setup_commands=[{"command": "c", "cwd": None}])
+    assert [each.id for each in templates.list(limit=1)] == [other.id, made.id]
+    assert templates.retrieve(made.id) == changed
+    assert templates.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError, match="not found"):
+        templates.retrieve(made.id)
+
+
 FUNCTION = {"type": "function", "name": "f", "description": "d", "parameters": {}}
 MCP = {"type": "mcp", "server_label": "s", "transport": {"type": "http", "server_url": "u"}}
 

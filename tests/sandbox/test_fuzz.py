@@ -20,7 +20,8 @@ from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from holdall.sandbox.service.routes import ROUTES
-from tests.sandbox.wire import KEY, ask, form, upload
+from tests.project import skill_zip
+from tests.sandbox.wire import KEY, ask, form, parts, upload
 from tests.waiting import STANDSTILL
 
 SCHEMA = {
@@ -35,6 +36,8 @@ FILTER = {
     "filters": [{"type": "in", "key": "a", "value": ["x", 1]}, {"type": "gt", "key": "b", "value": 1}],
 }
 CHUNKING = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 50}}
+SOURCE = {"type": "base64", "media_type": "application/zip", "data": "eA=="}
+INLINE = {"type": "inline", "name": "n", "description": "d", "source": SOURCE}
 BODIES: dict[str, list[dict[str, Any]]] = {
     "assistants": [
         {
@@ -68,8 +71,23 @@ BODIES: dict[str, list[dict[str, Any]]] = {
             "tools": [{"type": "function", **FUNCTION}, {"type": "web_search", "location": {"city": "x"}}],
             "multi_agent": {"enabled": True, "max_concurrent_subagents": 2},
             "text": {"format": {"type": "json_schema", "schema": SCHEMA}},
-        }
+        },
+        {
+            "name": "n",
+            "packages": {"python": ["a"]},
+            "network": {"access": "restricted", "blocked_domains": ["a.example"]},
+            "files": [
+                {"type": "file_id", "file_id": "FILE", "path": "/workspace/a"},
+                {"type": "inline", "data": "eA==", "path": "/workspace/b"},
+            ],
+            "skills": [{"type": "skill_reference", "skill_id": "SKILL", "version": "1"}, INLINE],
+            "plugins": [INLINE],
+            "env": {"A": "x"},
+            "setup_commands": [{"command": "c"}],
+            "desktop": {"enabled": True},
+        },
     ],
+    "skills": [{"default_version": "1"}],
     "vector_stores": [
         {"name": "n", "file_ids": ["FILE"], "expires_after": {"anchor": "last_active_at", "days": 1}},
         {"file_ids": ["FILE"], "chunking_strategy": CHUNKING, "attributes": {"a": "x", "b": 2}},
@@ -115,7 +133,21 @@ numbers = st.one_of(
 )
 texts = st.one_of(
     st.sampled_from(
-        ["", "FILE", "STORE", "RESPONSE", "gpt-4o", "gpt-5.5", "auto", "object", "x" * 300, "\0", "#/a/b", "json"]
+        [
+            "",
+            "FILE",
+            "STORE",
+            "RESPONSE",
+            "SKILL",
+            "gpt-4o",
+            "gpt-5.5",
+            "auto",
+            "object",
+            "x" * 300,
+            "\0",
+            "#/a/b",
+            "json",
+        ]
     ),
     st.text(max_size=20),
 )
@@ -164,6 +196,8 @@ class Fuzzed:
         ]
         answered = ask(box.url, "POST", "/responses", {"model": "gpt-4o", "input": "x"}).json()
         self.made["RESPONSE"] = answered["id"]
+        body, headers = parts([("files", "a.zip", skill_zip("fuzzed"))])
+        self.made["SKILL"] = ask(box.url, "POST", "/skills", body, headers=headers).json()["id"]
         batch = ask(box.url, "POST", f"/vector_stores/{self.made['STORE']}/file_batches", {"file_ids": [page]}).json()
         self.ids = {
             "file": self.made["FILE"],
@@ -172,6 +206,9 @@ class Fuzzed:
             "batch": batch["id"],
             "assistant": ask(box.url, "POST", "/assistants", {"model": "gpt-4o"}).json()["id"],
             "agent": self.ask("POST", "/v1/agents", {"model": "gpt-5.5"}).json()["id"],
+            "template": self.ask("POST", "/v1/agents/environments/templates", {}).json()["id"],
+            "skill": self.made["SKILL"],
+            "version": "1",
             "container": ask(box.url, "POST", "/containers", {"name": "c"}).json()["id"],
             "model": "gpt-4o",
         }
@@ -199,7 +236,13 @@ def routes() -> list[tuple[str, str]]:
 
 
 # Only those deletes that delete nothing that the others need.
-KEPT = ("DELETE /v1/files/{file}", "DELETE /v1/vector_stores/{store}", "DELETE /v1/vector_stores/{store}/files/{file}")
+KEPT = (
+    "DELETE /v1/files/{file}",
+    "DELETE /v1/vector_stores/{store}",
+    "DELETE /v1/vector_stores/{store}/files/{file}",
+    "DELETE /v1/skills/{skill}",
+    "DELETE /v1/skills/{skill}/versions/{version}",
+)
 DOOR = [("POST", f"/_sandbox/{what}") for what in ("faults", "purpose")] + [("DELETE", "/_sandbox/faults")]
 
 
@@ -242,7 +285,7 @@ def test_any_bytes_as_a_body(fuzzed: Fuzzed, data: st.DataObject) -> None:
     content=st.binary(max_size=60),
     purpose=st.sampled_from(PURPOSES),
     fields=st.dictionaries(
-        st.sampled_from(["expires_after[anchor]", "expires_after[seconds]", "file", "purpose", "x", ""]),
+        st.sampled_from(["expires_after[anchor]", "expires_after[seconds]", "default", "file", "purpose", "x", ""]),
         st.one_of(texts, st.just("9" * 5000), st.just("3600"), st.just("created_at")),
         max_size=3,
     ),
@@ -252,7 +295,10 @@ def test_any_form(
     fuzzed: Fuzzed, filename: str, content: bytes, purpose: str, fields: dict[str, str], cut: int
 ) -> None:
     body, headers = form(filename, content, **{"purpose": purpose, **fields})
-    for path in ("/v1/files", f"/v1/containers/{fuzzed.ids['container']}/files"):
+    skills = ("/v1/skills", f"/v1/skills/{fuzzed.ids['skill']}/versions")
+    for path in ("/v1/files", f"/v1/containers/{fuzzed.ids['container']}/files", *skills):
+        if path in skills:
+            body = body.replace(b'name="file"', b'name="files"')
         for sent in (body, body[:-cut]):
             answer = fuzzed.ask("POST", path, sent, **headers)
             assert answer.status < 500, answer.body

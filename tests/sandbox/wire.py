@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,16 +63,22 @@ def ask(
 
 def form(filename: str, data: bytes, **fields: str) -> tuple[bytes, dict[str, str]]:
     """A multipart body with one file, and the header that goes with it."""
+    return parts([("file", filename, data)], **fields)
+
+
+def parts(files: Iterable[tuple[str, str, bytes]], **fields: str) -> tuple[bytes, dict[str, str]]:
+    """A multipart body with files (field, filename, bytes), and the header that goes with it."""
     boundary = b"----boundary-of-the-tests"
-    parts = [
+    made = [
         b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (boundary, name.encode(), value.encode())
         for name, value in fields.items()
     ]
-    parts.append(
-        b'--%b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n%b\r\n" % (boundary, filename.encode(), data)
-    )
-    body = b"".join(parts) + b"--%b--\r\n" % boundary
+    made += [
+        b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n%b\r\n" % (boundary, field.encode(), filename.encode(), data)
+        for field, filename, data in files
+    ]
+    body = b"".join(made) + b"--%b--\r\n" % boundary
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary.decode()}"}
 
 

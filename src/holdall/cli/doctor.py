@@ -18,7 +18,16 @@ from holdall.cli.wrapping import shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 
 if TYPE_CHECKING:
-    from holdall.doctor.diagnosis import Diagnosis, DownloadCheck, EndpointCheck, Holdings, Model, Models, Side
+    from holdall.doctor.diagnosis import (
+        Diagnosis,
+        DownloadCheck,
+        EndpointCheck,
+        FoundryProject,
+        Holdings,
+        Model,
+        Models,
+        Side,
+    )
     from holdall.settings import BothSettings
 
 
@@ -94,6 +103,7 @@ def _print_side(console: Console, side: Side) -> None:
         ("endpoints", map(_endpoint, side.endpoints)),
         ("downloads", map(_download, side.downloads)),
         ("parsed text", [side.text]),
+        ("foundry", _foundry_lines(side.foundry) if side.foundry else []),
         ("models", _models(side.models) if side.models else []),
         ("an export", [side.export and _export(side.export)]),
     ):
@@ -117,6 +127,20 @@ def _endpoint(each: EndpointCheck) -> str:
 def _download(each: DownloadCheck) -> str:
     what = f"{each.purpose or '(no purpose)'}: {counted(each.files, 'file')}, {human_size(each.bytes)}"
     return f"{what}, {each.answer}" + (f": {each.message}" if each.message else "")
+
+
+def _foundry_lines(project: FoundryProject) -> Iterator[str]:
+    """What the project is, in a line; then its deployments and connections."""
+    kinds = [name for name, there in (("Agents (classic)", project.classic), ("new agents", project.new)) if there]
+    parts = [f"project with {' and '.join(kinds)}" if kinds else "project without agents"]
+    for noun, found in (("deployment", project.deployments), ("connection", project.connections)):
+        parts.append(f"{noun}s not known" if found is None else counted(len(found), noun))
+    yield ", ".join(parts)
+    for deployment in project.deployments or ():
+        model = " ".join(filter(None, (deployment.model, deployment.version)))
+        yield f"deployment {deployment.name}{f': {model}' if model else ''}"
+    for connection in project.connections or ():
+        yield f"connection {connection.name}{f': {connection.type}' if connection.type else ''}"
 
 
 def _models(models: Models) -> Iterator[str]:
@@ -143,6 +167,8 @@ def _export(held: Holdings) -> str:
     numbers = {
         "assistant": held.assistants,
         "agent": held.agents,
+        "Foundry agent": held.foundry_agents,
+        "environment template": held.environment_templates,
         "vector store": held.vector_stores,
         "membership": held.memberships,
     }
@@ -167,6 +193,8 @@ def _print_brief(console: Console, diagnosis: Diagnosis) -> None:
             rows += [("  endpoints", shortened(line, _LONGEST)) for line in islice(said, 1)]
             continue
         rows.append(("  key", f"{_VALID[side.key_valid]}, project {side.project or 'not known'}"))
+        if side.foundry:
+            rows.append(("  Foundry", next(_foundry_lines(side.foundry))))
         rows.append(("  endpoints", _endpoints(side)))
         if side.export:
             rows.append(("  holds", _export(side.export)))

@@ -215,15 +215,13 @@ def _account(side: str, *, alone: bool) -> Iterator[Callable[[Any], Any]]:
         default=None,
         help=f"Allow unencrypted http:// to another machine ({variable}_INSECURE_HTTP).",
     )
-    if side == "src":
-        short = ("--token-command",) if alone else ()
-        yield click.option(
-            "--src-token-command",
-            *short,
-            "src_token_command",
-            metavar="CMD",
-            help="Command that prints a bearer token; rerun before expiry (OPENAI_SRC_TOKEN_COMMAND).",
-        )
+    yield click.option(
+        f"--{side}-token-command",
+        *(("--token-command",) if alone else ()),
+        f"{side}_token_command",
+        metavar="CMD",
+        help=f"Command that prints a bearer token; rerun before expiry ({variable}_TOKEN_COMMAND).",
+    )
 
 
 bundle = click.argument("bundle", type=click.Path(path_type=Path))

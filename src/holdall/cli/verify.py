@@ -134,7 +134,8 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
     if against and given["rehearse"]:
         mistakes.add(UsageFault("--against and --rehearse can't be combined"))
-    for name in ("output_dir", "prefix", "dst_base_url", "dst_insecure_http", "dst_org_id", "dst_project_id"):
+    of_destination = ("base_url", "insecure_http", "org_id", "project_id", "token_command")
+    for name in ("output_dir", "prefix", *(f"dst_{name}" for name in of_destination)):
         if given[name] is not None and not against:
             mistakes.add(UsageFault(f"--{name.replace('_', '-')} needs --against dst"))
     destination = None

@@ -132,8 +132,8 @@ _AGENT: Mapping[str, Any] = {
 # The members of all tools, but for those that a server fills in by itself.
 _FOUNDRY_TOOLS: Mapping[str, Any] = {
     "type": _NOTHING,
-    **dict.fromkeys(("name", "description", "outputs", "filters", "user_location", "allowed_tools", "base_url")),
-    **dict.fromkeys(("server_label", "server_url", "require_approval", "project_connection_id", "environment")),
+    **dict.fromkeys(("name", "description", "outputs", "filters", "allowed_tools", "base_url")),
+    **dict.fromkeys(("server_label", "server_url", "project_connection_id", "environment")),
     **dict.fromkeys(("display_width", "display_height", "memory_store_name", "scope", "agent_card_path")),
     **dict.fromkeys(
         ("azure_ai_search", "azure_function", "bing_custom_search", "bing_grounding", "browser_automation")
@@ -152,6 +152,8 @@ _FOUNDRY_TOOLS: Mapping[str, Any] = {
     "ranking_options": {"ranker": ("auto", "default-2024-11-15"), "score_threshold": (0,)},
     "container": {"type": ("auto",), "file_ids": _Taken.AS_A_SET, "memory_limit": ("1g",)},
     "search_context_size": ("medium",),
+    "require_approval": ("always",),
+    "user_location": {"type": ("approximate",), **dict.fromkeys(("country", "region", "city", "timezone"))},
     "external_web_access": (True,),
 }
 _PREVIEW = "_preview"

@@ -14,6 +14,7 @@ from holdall.dialects.agents import without_nulls
 from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading
 from holdall.dialects.tables import Targets
+from holdall.errors import pasteable
 from holdall.model import SourceId, is_placeholder
 
 _TEMPLATE = re.compile(r"\{\{[^{}]{1,200}\}\}")
@@ -43,6 +44,11 @@ def connection_name(id: str) -> str:
     return id.rstrip("/").rpartition("/")[2]
 
 
+def by_name(connections: Mapping[str, str]) -> dict[str, str]:
+    """``connections`` with the name of each beside it, in which it is looked up."""
+    return {**{_key(old): new for old, new in connections.items()}, **connections}
+
+
 def connection_ids(value: Any) -> Iterator[str]:
     """The ids of connections anywhere in a tool or a list of them; ``{{…}}`` is none yet."""
     for key, item in _members(value):
@@ -50,7 +56,7 @@ def connection_ids(value: Any) -> Iterator[str]:
             if not is_placeholder(item):
                 yield item
         elif key == "connection" and isinstance(item, dict) and isinstance(item.get("id"), str):
-            yield item["id"]
+            yield from connection_ids({"connection_id": item["id"]})
         elif key not in _OWNERS:
             yield from connection_ids(item)
 
@@ -64,7 +70,7 @@ def is_bound(reading: Reading, tool: Any, where: str) -> bool:
     )
     if missing:
         said = " and ".join(missing)
-        flags = " ".join(f"--map-connection {name}=NEW" for name in missing)
+        flags = " ".join(f"--map-connection {pasteable(f'{name}=NEW')}" for name in missing)
         text = f"left out: the destination has no connection for {said}; name it with {flags}"
         reading.lose(Why.NO_CONNECTION, where, tool, text)
         return True
@@ -142,9 +148,12 @@ def _connection(id: str, connections: Mapping[str, str] | None) -> str | None:
     """What stands for a connection at the destination, by its id or by its name; None if nothing does."""
     if connections is None or is_placeholder(id):
         return id
+    return connections.get(id, connections.get(_key(id)))
+
+
+def _key(id: str) -> str:
     # Azure's ids ignore case.
-    by_name = {connection_name(old).casefold(): new for old, new in connections.items()}
-    return connections.get(id, by_name.get(connection_name(id).casefold()))
+    return connection_name(id).casefold()
 
 
 def _own_things(value: Any) -> Iterator[tuple[str, str]]:

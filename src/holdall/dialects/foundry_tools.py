@@ -32,6 +32,9 @@ from holdall.dialects.rules import (
 )
 from holdall.dialects.tool_rules import Function, Tools
 
+# Headers of a server that are named.
+_FEW = 10
+
 
 class Homeless(Rule, frozen=True, kw_only=True):
     """A tool that Foundry agents don't have; ``advice`` is what may do instead."""
@@ -166,7 +169,7 @@ def lose_secrets(reading: Reading, found: dict[str, Any], where: str) -> None:
     for key in ("headers", "authorization", "credential"):
         value = found.pop(key, None)
         if value:
-            names = f" ({', '.join(value)})" if isinstance(value, dict) else ""
+            names = f" ({', '.join(list(value)[:_FEW])})" if isinstance(value, dict) else ""
             text = f"left out{names}: it may be secret; set it at the destination, best by a connection of the project"
             reading.lose(Why.SECRET, f"{where}.{key}", None, text)
 
@@ -254,6 +257,7 @@ _MCP = Members(
     },
     needs=("server_label", "server_url"),
 )
+_IDENTITY = Members(members={"audience": Text()}, needs=("audience",))
 _OPENAPI = Members(
     members={
         "name": Text(),
@@ -263,7 +267,7 @@ _OPENAPI = Members(
             kinds={
                 "anonymous": NOTHING,
                 "connection": Members(members={"security_scheme": _SCHEME}, needs=("security_scheme",)),
-                "managed_identity": Members(members={"security_scheme": Members(members={"audience": Text()})}),
+                "managed_identity": Members(members={"security_scheme": _IDENTITY}, needs=("security_scheme",)),
             }
         ),
         "default_params": Each(Text()),
@@ -282,8 +286,14 @@ _SCREEN = Members(
     },
     needs=("display_width", "display_height", "environment"),
 )
+_QUEUE_PLACE = ("queue_service_endpoint", "queue_name")
+_QUEUE = Members(members=dict.fromkeys(_QUEUE_PLACE, Text()), needs=_QUEUE_PLACE)
+_BINDING = Members(members={"type": Text(), "storage_queue": _QUEUE}, needs=("type", "storage_queue"))
+_SIGNATURE = Members(
+    members={"name": Text(), "description": Text(), "parameters": Free()}, needs=("name", "parameters")
+)
 _FUNCTION = Members(
-    members=dict.fromkeys(("function", "input_binding", "output_binding"), Free()),
+    members={"function": _SIGNATURE, "input_binding": _BINDING, "output_binding": _BINDING},
     needs=("function", "input_binding", "output_binding"),
 )
 _ASK = "let its own code call the other agent, or add a tool a2a with the agent's address"

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from holdall.dialects import assistants
 from holdall.dialects.agents import AGENT, without_nulls
 from holdall.dialects.assistants import OPENAI, READ_ONLY, refusing
 from holdall.dialects.canonical import canonical_form
-from holdall.dialects.foundry_bindings import carried, connection_ids, connection_name, templates
+from holdall.dialects.foundry_bindings import by_name, carried, connection_ids, connection_name, templates
 from holdall.dialects.foundry_names import agent_name
 from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES
 from holdall.dialects.loss import Why
@@ -24,6 +25,7 @@ from holdall.dialects.responses import lose_unused, placed, settings
 from holdall.dialects.rules import ABSENT, Rule, Text, fields
 from holdall.dialects.tables import DEFAULTS, METADATA, Form, Request, Table, Targets, refused
 from holdall.errors import DamagedBundle
+from holdall.kinds import read
 from holdall.model import Kind, Record
 
 PROMPT = "prompt"
@@ -59,6 +61,9 @@ def version_body(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def impossible(record: Record) -> str:
     """Why no agent can be made of ``record``; empty where one can."""
+    if record.kind is Kind.AGENT:
+        # Elsewhere it may name none.
+        return "" if read(record).model else "no model, which is required"
     if record.kind is not Kind.FOUNDRY_AGENT:
         return ""
     kind = flat(read_fields(record)).get("kind")
@@ -67,6 +72,13 @@ def impossible(record: Record) -> str:
     if not isinstance(kind, str):
         return "the bundle has no definition of it"
     return f"it is a {kind} agent; only prompt agents can be made of a definition alone"
+
+
+def dispensable(flat: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields of a version that may be left out, and whether that loses nothing."""
+    default = DEFAULTS["reasoning_effort"]
+    reasoning = {"reasoning": flat["reasoning"] in (None, {"effort": default})} if "reasoning" in flat else {}
+    return {**assistants.dispensable(flat), **reasoning}
 
 
 def connections(record: Record) -> list[str]:
@@ -87,7 +99,8 @@ def build(record: Record, *, prefix: str, operation: str, targets: Targets, mode
     Of a table with another form, nothing is left out of an agent: it is compared with what its own server has.
     """
     bound = targets.connections if table.form is Form.FOUNDRY else None
-    reading = Reading(record, prefix=prefix, model=model, connections=bound)
+    known = None if bound is None else by_name(bound)
+    reading = Reading(record, prefix=prefix, model=model, connections=known)
     if record.kind is Kind.FOUNDRY_AGENT:
         body = _of_foundry(reading, targets, model)
     elif record.kind is Kind.AGENT:

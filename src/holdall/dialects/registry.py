@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects import assistants
+from holdall.dialects import assistants, prompt_agents
 from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
 from holdall.dialects.canonical import resources
 from holdall.dialects.foundry_classic import FOUNDRY
-from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, flat
-from holdall.dialects.prompt_agents import build as foundry_agent
+from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, PROMPT, flat
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
@@ -35,7 +34,7 @@ _NOWHERE = Targets()
 # Every destination that has agents and stores takes them alike.
 _RULES: Mapping[Kind, Mapping[str, Rule]] = {Kind.AGENT: AGENT, Kind.STORE: STORE}
 _AGENTS = (Kind.ASSISTANT, Kind.AGENT, Kind.FOUNDRY_AGENT)
-_BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent, Kind.FOUNDRY_AGENT: foundry_agent}
+_BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent, Kind.FOUNDRY_AGENT: prompt_agents.build}
 
 
 def table(form: Form, base_url: str = "", *, own: bool = False) -> Table:
@@ -85,4 +84,7 @@ def as_update(kind: Kind, fields: dict[str, Any], there: Mapping[str, Any]) -> d
 
 def dispensable(kind: Kind, body: Mapping[str, Any]) -> dict[str, bool]:
     """The fields of ``body`` that a create call can do without, and whether nothing is lost by that."""
+    # An assistant that becomes an agent is flat, too.
+    if kind is Kind.FOUNDRY_AGENT or body.get("kind") == PROMPT:
+        return prompt_agents.dispensable(body)
     return assistants.dispensable(body) if kind is Kind.ASSISTANT else {}

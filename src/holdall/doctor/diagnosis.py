@@ -9,6 +9,7 @@ import msgspec
 
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.model import KNOWLEDGE
+from holdall.remote.project_lists import Connection, Deployment
 from holdall.remote.refusals import missing_scopes
 
 SOON = 60
@@ -109,10 +110,23 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
 
     assistants: int | None = None
     agents: int | None = None
+    foundry_agents: int | None = None
+    skills: int | None = None
+    environment_templates: int | None = None
     vector_stores: int | None = None
     memberships: int | None = None
     files: int | None = None
     bytes: int | None = None
+
+
+class FoundryProject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a project of Azure AI Foundry has besides: whether Agents (classic) and new agents answer, and the
+    deployments and connections, None where they can't be listed."""
+
+    classic: bool
+    new: bool
+    deployments: list[Deployment] | None = None
+    connections: list[Connection] | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +141,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     """One account. ``key_valid`` is None where no answer tells; ``proxy`` is what requests go through, without its
     password; ``in_clear`` says that they go to another machine unencrypted.
 
-    ``text`` is whether the parsed text of a file in a store can be had, None where there was none to try. ``doubts``
+    ``text`` is whether the parsed text of a file in a store can be had, None where there was none to try. ``foundry``
+    is None for any other server. ``doubts``
     are the lists that may lack something, with why. ``requests`` counts what was sent, by method and route.
     """
 
@@ -142,6 +157,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: list[EndpointCheck] = []
     downloads: list[DownloadCheck] = []
     text: EndpointState | None = None
+    foundry: FoundryProject | None = None
     models: Models | None = None
     export: Holdings | None = None
     doubts: dict[str, str] = {}
@@ -217,7 +233,7 @@ def _endpoints(side: Side) -> Iterator[tuple[str, str]]:
 
 
 def _source(side: Side) -> Iterator[tuple[str, str]]:
-    if side.answer("assistants") is EndpointState.ABSENT:
+    if side.answer("assistants") is EndpointState.ABSENT and not (side.foundry and side.foundry.new):
         yield (
             "no_assistants",
             "no Assistants API: only vector stores and files are exported. "
@@ -227,7 +243,8 @@ def _source(side: Side) -> Iterator[tuple[str, str]]:
         if each.purpose in KNOWLEDGE and each.answer is not EndpointState.YES:
             yield "download", _download(each, side.text)
     held = side.export
-    if held and not any((held.assistants, held.agents, held.vector_stores, held.files)) and not side.doubts:
+    definitions = held and (held.assistants, held.agents, held.foundry_agents, held.skills, held.environment_templates)
+    if held and not any((*(definitions or ()), held.vector_stores, held.files)) and not side.doubts:
         yield "empty", "nothing to export"
 
 

@@ -7,6 +7,7 @@ First it probes which endpoints exist and are permitted, by listing one item of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -19,6 +20,7 @@ from holdall.doctor.diagnosis import (
     EndpointCheck,
     EndpointState,
     Failure,
+    FoundryProject,
     Model,
     Models,
     Side,
@@ -27,9 +29,11 @@ from holdall.doctor.diagnosis import (
 )
 from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
+from holdall.kinds import Platform
 from holdall.progress import Progress, Silent
-from holdall.remote import probing
+from holdall.remote import probing, project_lists
 from holdall.remote.client import Account
+from holdall.remote.surfaces import Surface
 
 _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
 
@@ -53,6 +57,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
     )
     ids: frozenset[str] = frozenset()
     progress.stage(f"Checking the {account.side}, {account.endpoint.host}")
+    account.surfaces = tuple(Surface)
     try:
         side = replace(side, endpoints=await ask(account))
         _require_an_answer(account, side.endpoints)
@@ -62,9 +67,9 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
     else:
         progress.stage(f"Counting objects in the {account.side}, {account.endpoint.host}")
         look = holdings.Look(account, side.endpoints)
+        side = replace(side, key_valid=True, foundry=await _project(account, side))
         side = replace(
             side,
-            key_valid=True,
             export=await look.holdings(),
             downloads=await look.downloads(),
             text=await look.text(),
@@ -95,7 +100,9 @@ async def ask(account: Account) -> list[EndpointCheck]:
     found.append(await _responses(account))
     models = await _listed(account, "models", None)
     found.append(models)
-    if models.answer is EndpointState.ABSENT:
+    if account.platform is Platform.FOUNDRY:
+        found += [await _listed(account, name, None) for name in ("deployments", "connections")]
+    elif models.answer is EndpointState.ABSENT:
         # Azure's models are deployments, under names that their owner gave them.
         deployments = await _listed(account, "deployments", None)
         if deployments.answer is not EndpointState.ABSENT:
@@ -173,13 +180,29 @@ def _variable(account: Account) -> str:
     return "OPENAI_DST" if account.side == "destination" else "OPENAI_SRC"
 
 
+async def _project(account: Account, side: Side) -> FoundryProject | None:
+    """What a Foundry project has besides; None for any other server."""
+    if account.platform is not Platform.FOUNDRY:
+        return None
+    there = (EndpointState.YES, EndpointState.DENIED)
+    found = FoundryProject(classic=side.answer("assistants") in there, new=side.answer("agents") in there)
+    with suppress(RemoteError):
+        found = replace(found, deployments=await project_lists.deployments(account))
+    with suppress(RemoteError):
+        found = replace(found, connections=await project_lists.connections(account))
+    return found
+
+
 async def _models(account: Account, side: Side, users: Mapping[str, list[str]], today: date) -> Models | None:
     """The models; None if they can't be listed."""
     name = next((name for name in ("models", "deployments") if side.answer(name) is EndpointState.YES), None)
     if name is None:
         return None
     try:
-        catalog = probing.read_models((await account.get(f"/{name}")).raw)
+        if side.foundry:
+            catalog = await probing.models(account)
+        else:
+            catalog = probing.read_models((await account.get(f"/{name}")).raw)
     except (RemoteError, msgspec.DecodeError):
         return None
     ending = sorted((ends, model) for model, ends in catalog.items() if ends is not None)
@@ -206,7 +229,7 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     if left.failure or right.failure:
         return None, "one of them could not be checked"
     if one.endpoint.is_same(other.endpoint):
-        return True, "same key and address"
+        return True, "same address" if one.endpoint.is_foundry else "same key and address"
     if one.ids & other.ids:
         return True, "both list the same ids"
     if left.base_url == right.base_url and left.project and right.project:

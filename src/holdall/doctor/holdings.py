@@ -10,8 +10,18 @@ import msgspec
 
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings, judged
 from holdall.errors import NotFound, RemoteError
-from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import KNOWLEDGE, AssistantView, FileView, Kind, MembershipView, SourceId, StoreView, epoch_seconds
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
+from holdall.model import (
+    KNOWLEDGE,
+    DefinitionView,
+    FileView,
+    Kind,
+    MembershipView,
+    Record,
+    SourceId,
+    StoreView,
+    epoch_seconds,
+)
 from holdall.parsedtext import require_page
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
@@ -51,22 +61,22 @@ class Look:
 
     async def holdings(self) -> Holdings:
         """Count what an export takes in."""
-        assistants = await self._users(Kind.ASSISTANT)
-        agents = await self._users(Kind.AGENT)
+        found = {kind: await self._users(kind) for kind in ASSISTANT_KINDS}
+        # What an export begins with; where there are none of these, it takes everything.
+        firsts = [found[kind] for kind in (Kind.ASSISTANT, Kind.FOUNDRY_AGENT) if found[kind] is not None]
         stores = await self._all_stores()
         wanted: set[str] = set()
-        if assistants is not None:
-            used = self._surveyor.users(assistants)
+        if firsts:
+            used = self._surveyor.users([view for views in firsts for view in views or ()])
             stores = None if stores is None else [store for store in stores if store.id in used.stores]
             wanted.update(used.files)
         total = None if stores is None else await self._memberships(stores, wanted)
         is_known = stores is not None and self._knows(stores)
-        sizes = await self._files(wanted, knowledge=assistants is None)
+        sizes = await self._files(wanted, knowledge=not firsts)
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
-        counted = sizes if is_known or assistants is None else None
+        counted = sizes if is_known or not firsts else None
         return Holdings(
-            assistants=_number(assistants),
-            agents=_number(agents),
+            **{KINDS[kind].count: _number(views) for kind, views in found.items()},
             vector_stores=_number(stores),
             memberships=total,
             files=_number(counted),
@@ -98,16 +108,16 @@ class Look:
         """Whether the lists of all ``stores`` were read."""
         return self._listed.keys() >= {store.id for store in stores}
 
-    async def _users(self, kind: Kind) -> list[AssistantView] | None:
-        """All assistants, or all agents; None if they can't be listed."""
-        where = KINDS[kind].endpoint
-        if where in self._there:
-            with self._noting(where):
-                return [self._user(record.raw) for record in await self._surveyor.definitions(kind)]
+    async def _users(self, kind: Kind) -> list[DefinitionView] | None:
+        """All definitions of a kind; None if they can't be listed."""
+        row = KINDS[kind]
+        if row.endpoint in self._there and self._account.platform in row.platforms:
+            with self._noting(row.endpoint):
+                return [self._user(record) for record in await self._surveyor.definitions(kind)]
         return None
 
-    def _user(self, raw: bytes) -> AssistantView:
-        view = msgspec.json.decode(raw, type=AssistantView)
+    def _user(self, record: Record) -> DefinitionView:
+        view = read(record)
         self._remember(view.id)
         if view.model:
             self.users.setdefault(view.model, []).append(view.name or view.id)

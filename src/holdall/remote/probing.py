@@ -196,14 +196,13 @@ class _Models(msgspec.Struct, frozen=True, kw_only=True):
 
 async def models(account: Account) -> Mapping[str, date | None]:
     """The models that an assistant of the account may have, with the days on which they end. Those of a Foundry project
-    are its deployments; where it has no list of those, or an empty one, what any other server lists.
+    are its deployments; where it has no list of those, what any other server lists.
 
     Raises as ``Account.get``, and msgspec.DecodeError for what can't be read.
     """
     if account.endpoint.is_foundry:
         with suppress(NotFound):
-            if found := await deployments(account):
-                return dict.fromkeys((one.name for one in found), None)
+            return dict.fromkeys((one.name for one in await deployments(account)), None)
     return read_models((await account.get("/models", patient=False)).raw)
 
 

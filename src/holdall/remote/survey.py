@@ -86,7 +86,8 @@ class Surveyor:
 
     async def definitions(self, kind: Kind) -> list[Record]:
         """All definitions of a kind, oldest first, each with the server's own JSON. Assistants are requested only if
-        there is an Assistants API, so a missing list of them is an error."""
+        there is an Assistants API, so a missing list of them is an error, but in a Foundry project, which may have
+        new agents only."""
         where = KINDS[kind].endpoint
         if self._account.platform not in KINDS[kind].platforms:
             return []
@@ -94,7 +95,7 @@ class Surveyor:
         def read(id: SourceId, raw: bytes) -> Record:
             return Record(kind=kind, id=id, raw=raw)
 
-        if kind is Kind.ASSISTANT:
+        if kind is Kind.ASSISTANT and self._account.platform is Platform.OPENAI:
             return [read(id, raw) async for id, raw in self._list(where)]
         return await self._present(where, read)
 

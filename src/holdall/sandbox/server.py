@@ -41,7 +41,7 @@ try:
     from holdall.sandbox.app import application
     from holdall.sandbox.connections import Connection, Connections
     from holdall.sandbox.faults.fault_rules import Faults
-    from holdall.sandbox.service import serve_files
+    from holdall.sandbox.service import serve_files, serve_templates
     from holdall.sandbox.service.service import Logged, Service
 
     if importlib.util.find_spec("pypdf") is None:
@@ -379,3 +379,10 @@ class Running:
         """Give a file a purpose that only the service gives, such as ``assistants_output``."""
         if not serve_files.give_purpose(self._service, file_id, purpose):
             raise KeyError(file_id)
+
+    def stored_template(self, template_id: str) -> dict[str, Any]:
+        """All that was sent for an environment template, also what the API never returns, such as ``env``."""
+        found = serve_templates.stored(self._service, template_id)
+        if found is None:
+            raise KeyError(template_id)
+        return found

@@ -73,7 +73,7 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     """Probes the endpoints that ``planned`` needs; ``choose`` has probed that of assistants.
 
     Raises PermissionDenied or DestinationUnfit if a needed endpoint doesn't answer. A missing list of models is no
-    error: deployments and look-alikes have none, and a restricted key may not see it.
+    error: look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
     places = {kind: KINDS[kind].endpoint for kind in (*DEFINITIONS, Kind.FILE)}
@@ -122,8 +122,7 @@ async def _responses(account: Account) -> tuple[Answers, list[str]]:
 
 async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     try:
-        where = "/deployments" if account.platform is Platform.FOUNDRY else "/models"
-        models = probing.read_models((await account.get(where, patient=False)).raw)
+        models = await probing.models(account)
     except PermissionDenied:
         return ModelCatalog(reason="the key can't list models"), Answers.DENIED
     except (NotFound, RequestRefused):

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from holdall.sandbox.behaviour import Behaviour, FaultRule
 from holdall.sandbox.faults.fault_rules import Faults
-from holdall.sandbox.service import serve_files
+from holdall.sandbox.service import serve_files, serve_templates
 from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.body_shapes import decoded
 from holdall.sandbox.service.service import Service
@@ -77,12 +77,17 @@ def routes(service: Service, rules: Faults) -> list[Route]:
         done = await service.writing(serve_files.give_purpose, service, asked.file_id, asked.purpose)
         return _json({}, 200 if done else 404)
 
+    async def template(request: Request) -> Response:
+        found = await service.reading(serve_templates.stored, service, request.path_params["template"])
+        return _json(found or {}, 200 if found else 404)
+
     return [
         Route("/_sandbox/requests", requests, methods=["GET", "DELETE"]),
         Route("/_sandbox/faults", faults, methods=["POST", "DELETE"]),
         Route("/_sandbox/behaviour", behaviour, methods=["GET", "POST"]),
         Route("/_sandbox/revoke", revoke, methods=["POST"]),
         Route("/_sandbox/purpose", purpose, methods=["POST"]),
+        Route("/_sandbox/templates/{template}", template, methods=["GET"]),
     ]
 
 

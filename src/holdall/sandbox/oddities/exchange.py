@@ -18,7 +18,7 @@ class Memory(msgspec.Struct, kw_only=True):
     broken_lists: set[str] = set()
 
 
-_LISTS = ("agents", "assistants", "containers", "files", "vector_stores", "versions")
+_LISTS = ("agents", "assistants", "containers", "files", "skills", "templates", "vector_stores", "versions")
 
 
 class Exchange(msgspec.Struct, kw_only=True):

@@ -36,7 +36,7 @@ class Incoming:
 
 
 class Blobs:
-    """The folder. A name is 32 hex digits; ``texts`` keeps what was read out of documents, under the same names."""
+    """The folder. A name is 32 hex digits; what was made of a blob (text, a zip packed anew) is beside it."""
 
     def __init__(self, folder: Path) -> None:
         self._kept = folder / "blobs"
@@ -77,16 +77,16 @@ class Blobs:
     def path(self, name: str) -> Path:
         return self._kept / name[:2] / name
 
-    def text_path(self, name: str) -> Path:
-        """Where the text read out of a document is kept."""
+    def made_path(self, name: str) -> Path:
+        """Where what was made of a blob is kept."""
         return self._kept / name[:2] / f"{name}.txt"
 
-    def keep_text(self, name: str, passing: Path) -> None:
-        """Give the text read out of a document, which is at ``passing``, its place."""
-        os.replace(passing, self.text_path(name))
+    def keep_made(self, name: str, passing: Path) -> None:
+        """Give what was made of a blob, which is at ``passing``, its place."""
+        os.replace(passing, self.made_path(name))
 
     def remove(self, name: str) -> None:
         """Take a blob away. One that is being downloaded on a system that forbids it stays, unnamed."""
-        for path in (self.path(name), self.text_path(name)):
+        for path in (self.path(name), self.made_path(name)):
             with contextlib.suppress(OSError):
                 path.unlink()

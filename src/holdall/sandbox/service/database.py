@@ -83,6 +83,30 @@ CREATE TABLE IF NOT EXISTS container_files (
 );
 CREATE INDEX IF NOT EXISTS container_files_listed ON container_files (container, seq);
 
+-- number is never given again, so the last one given is kept. Skills of no project are OpenAI's own, which have no zip.
+CREATE TABLE IF NOT EXISTS skills (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL,
+    default_version INTEGER NOT NULL, last_number INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS skills_listed ON skills (project, seq);
+CREATE TABLE IF NOT EXISTS skill_versions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, skill INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, number INTEGER NOT NULL,
+    name TEXT NOT NULL, description TEXT NOT NULL, created_at INTEGER NOT NULL, blob TEXT NOT NULL,
+    UNIQUE (skill, number)
+);
+CREATE INDEX IF NOT EXISTS skill_versions_listed ON skill_versions (skill, seq);
+INSERT OR IGNORE INTO skills VALUES (-1, '', 'openai-spreadsheets', 1767225600, 1, 1);
+INSERT OR IGNORE INTO skill_versions VALUES (
+    -1, -1, 'skillver_openai_spreadsheets_1', 1, 'spreadsheets', 'Read and write spreadsheets.', 1767225600, ''
+);
+
+-- given is all that was sent, secrets included; body what is shown of it.
+CREATE TABLE IF NOT EXISTS templates (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, name TEXT,
+    body BLOB NOT NULL, given BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS templates_listed ON templates (project, seq);
+
 -- items is all that the answer was made of and the answer's own items, for the response that comes next.
 CREATE TABLE IF NOT EXISTS responses (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL,

@@ -53,7 +53,7 @@ def examine(blobs: Blobs, name: str, filename: str, extractor: Extractor) -> Che
         answered = extractor.extract(path, kind, passing)
         outcome, size = answered.outcome, answered.text_bytes
         if outcome is ReadOutcome.READ:
-            blobs.keep_text(name, passing)
+            blobs.keep_made(name, passing)
     else:
         try:
             outcome, size = _measured(path)
@@ -71,7 +71,7 @@ def examine(blobs: Blobs, name: str, filename: str, extractor: Extractor) -> Che
 def text_of(blobs: Blobs, name: str, filename: str) -> str:
     """The text of a blob that was examined without an error."""
     if extension(filename) in EXTRACTED:
-        return blobs.text_path(name).read_bytes().decode()
+        return blobs.made_path(name).read_bytes().decode()
     return decoded(blobs.path(name).read_bytes())
 
 

@@ -16,8 +16,10 @@ from holdall.sandbox.service.service import Service
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 
-# Bytes of JSON.
+# Bytes of JSON; those of an environment template may hold a zip of 50 MiB in base64.
 _JSON = 8 << 20
+_TEMPLATE = 80 << 20
+_TEMPLATES = "/v1/agents/environments/templates"
 
 # Bytes of a form besides its file.
 _FORM = 1 << 20
@@ -33,7 +35,9 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").startswith("multipart/")
-        limit = self._service.behaviour.max_file_bytes + _FORM if is_form else _JSON
+        limit = _TEMPLATE if scope["path"].startswith(_TEMPLATES) else _JSON
+        if is_form:
+            limit = self._service.behaviour.max_file_bytes + _FORM
         size = 0
 
         async def bounded() -> Message:

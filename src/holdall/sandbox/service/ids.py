@@ -54,6 +54,15 @@ class Ids:
     def container_file(self) -> str:
         return "cfile_" + self._tail(_HEX, 32)
 
+    def skill(self) -> str:
+        return self._made("skill_", _HEX, 48)
+
+    def skill_version(self) -> str:
+        return self._made("skillver_", _HEX, 48)
+
+    def template(self) -> str:
+        return self._made("envtmpl_", _HEX, 32)
+
     def response(self) -> str:
         return self._made("resp_", _HEX, 48)
 

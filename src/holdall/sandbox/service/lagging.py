@@ -11,7 +11,7 @@ from holdall.sandbox.service.api_errors import not_found
 from holdall.sandbox.service.service import Service
 
 _JSON = b"application/json"
-_OBJECTS = ("/v1/files", "/v1/vector_stores", "/v1/assistants", "/v1/agents")
+_OBJECTS = ("/v1/files", "/v1/vector_stores", "/v1/assistants", "/v1/agents", "/v1/skills")
 
 
 class Lagging:

@@ -22,7 +22,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def window(
-    query: Mapping[str, str], *, default: int = 20, maximum: int = 100, before: bool = True, order: str = "desc"
+    query: Mapping[str, str],
+    *,
+    default: int = 20,
+    minimum: int = 1,
+    maximum: int = 100,
+    before: bool = True,
+    order: str = "desc",
 ) -> Window:
     """The window that a query string asks for; raises the refusal for values out of range."""
     try:
@@ -32,7 +38,7 @@ def window(
             "Invalid type for 'limit': expected an integer, but got a string instead.", "limit", "invalid_type"
         ) from None
     return Window(
-        limit=integer(1, maximum)(limit, "limit"),
+        limit=integer(minimum, maximum)(limit, "limit"),
         order=choice("asc", "desc")(query.get("order", order), "order"),
         after=query.get("after") or None,
         before=(query.get("before") or None) if before else None,

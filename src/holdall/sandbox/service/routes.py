@@ -25,6 +25,9 @@ from holdall.sandbox.service import (
     serve_files,
     serve_models,
     serve_responses,
+    serve_skills,
+    serve_templates,
+    skill_uploads,
     store_files,
     stores,
     transfers,
@@ -95,14 +98,9 @@ def _silent(handler: Handler) -> Endpoint:
     return endpoint
 
 
-async def _upload(service: Service, request: Request) -> Response:
-    return _json(msgspec.json.encode(await transfers.upload(request, await _call(service, request, body=False))))
-
-
 async def _add_to_container(service: Service, request: Request) -> Response:
     if request.headers.get("content-type", "").startswith("multipart/"):
-        made = await transfers.upload_to_container(request, await _call(service, request, body=False))
-        return _json(msgspec.json.encode(made))
+        return await _streams(transfers.upload_to_container)(service, request)
     return await _writes(container_files.copy)(service, request)
 
 
@@ -112,6 +110,19 @@ async def _download_from_container(service: Service, request: Request) -> Respon
 
 async def _download(service: Service, request: Request) -> Response:
     return await transfers.download(request, await _call(service, request))
+
+
+def _streams(endpoint: Callable[[Request, Call], Awaitable[dict[str, Any]]]) -> Endpoint:
+    """Of what reads its request itself, in pieces."""
+
+    async def streamed(service: Service, request: Request) -> Response:
+        return _json(msgspec.json.encode(await endpoint(request, await _call(service, request, body=False))))
+
+    return streamed
+
+
+async def _download_skill(service: Service, request: Request) -> Response:
+    return await skill_uploads.download(request, await _call(service, request))
 
 
 async def _respond(service: Service, request: Request) -> Response:
@@ -137,6 +148,9 @@ async def _indexed(service: Service, call: Call) -> None:
 _STORE = "/v1/vector_stores/{store}"
 _BATCH = f"{_STORE}/file_batches/{{batch}}"
 _CONTAINER = "/v1/containers/{container}"
+_SKILL = "/v1/skills/{skill}"
+_SKILL_VERSION = f"{_SKILL}/versions/{{version}}"
+_TEMPLATES = "/v1/agents/environments/templates"
 
 ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", f"{_STORE}/files", _reads(store_files.list_all)),
@@ -150,7 +164,7 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("POST", f"{_BATCH}/cancel", _writes(batches.cancel)),
     ("GET", f"{_BATCH}/files", _reads(batches.list_files)),
     ("GET", "/v1/files", _reads(serve_files.list_all)),
-    ("POST", "/v1/files", _upload),
+    ("POST", "/v1/files", _streams(transfers.upload)),
     ("GET", "/v1/files/{file}", _reads(serve_files.retrieve)),
     ("DELETE", "/v1/files/{file}", _writes(serve_files.delete)),
     ("GET", "/v1/files/{file}/content", _download),
@@ -173,6 +187,22 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "/v1/agents/{agent}", _reads(serve_agents.retrieve)),
     ("POST", "/v1/agents/{agent}", _writes(serve_agents.update)),
     ("DELETE", "/v1/agents/{agent}", _writes(serve_agents.delete)),
+    ("GET", _TEMPLATES, _reads(serve_templates.list_all)),
+    ("POST", _TEMPLATES, _writes(serve_templates.create)),
+    ("GET", f"{_TEMPLATES}/{{template}}", _reads(serve_templates.retrieve)),
+    ("POST", f"{_TEMPLATES}/{{template}}", _writes(serve_templates.update)),
+    ("DELETE", f"{_TEMPLATES}/{{template}}", _writes(serve_templates.delete)),
+    ("GET", "/v1/skills", _reads(serve_skills.list_all)),
+    ("POST", "/v1/skills", _streams(skill_uploads.create)),
+    ("GET", _SKILL, _reads(serve_skills.retrieve)),
+    ("POST", _SKILL, _writes(serve_skills.update)),
+    ("DELETE", _SKILL, _writes(serve_skills.delete)),
+    ("GET", f"{_SKILL}/content", _download_skill),
+    ("GET", f"{_SKILL}/versions", _reads(serve_skills.list_versions)),
+    ("POST", f"{_SKILL}/versions", _streams(skill_uploads.create_version)),
+    ("GET", _SKILL_VERSION, _reads(serve_skills.retrieve_version)),
+    ("DELETE", _SKILL_VERSION, _writes(serve_skills.delete_version)),
+    ("GET", f"{_SKILL_VERSION}/content", _download_skill),
     ("GET", "/v1/containers", _reads(serve_containers.list_all)),
     ("POST", "/v1/containers", _writes(serve_containers.create)),
     ("GET", _CONTAINER, _writes(serve_containers.retrieve)),
@@ -247,6 +277,7 @@ def _is_there(behaviour: Switches, family: str) -> bool:
         "agents": behaviour.agents_api,
         "assistants": behaviour.assistants_api,
         "responses": behaviour.responses_api,
+        "skills": behaviour.agents_api,
     }
     return there.get(family, True) and family not in behaviour.absent
 

@@ -49,6 +49,24 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     agents_api: bool = False
     """Whether there is an ``/agents``, which OpenAI has only had since the Assistants API ended."""
 
+    skill_zips_repacked: bool = False
+    """Whether the zip of a skill's version comes back packed anew, and not byte for byte as it was sent."""
+
+    skill_named_by: Literal["default", "latest"] = "default"
+    """Of which of its versions a skill shows the name and description."""
+
+    new_skill_version_is_default: bool = False
+    """Whether a new version becomes its skill's default where the request doesn't say."""
+
+    unique_names: bool = False
+    """Whether a skill or template of a name that is there already is refused (400)."""
+
+    openai_skills_listed: bool = False
+    """Whether lists show OpenAI's own skills, ``openai-spreadsheets`` for example. By id they are always there."""
+
+    template_network: Literal["enabled", "disabled"] = "enabled"
+    """What an environment template gets that says nothing of its network."""
+
     absent: tuple[str, ...] = ()
     """First parts of the paths for which this server has nothing at all (404): ``vector_stores``, ``files``, …"""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-import sqlite3
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from python_multipart.exceptions import FormParserError
@@ -26,26 +27,27 @@ if TYPE_CHECKING:
 # Bytes that are handed to the disk at once.
 _PIECE = 1024 * 1024
 
-_BYTES = "application/octet-stream"
-
 # The longest form field other than the file, and all that a form has besides it.
 _FIELD = 64 * 1024
 _BESIDES = 1024 * 1024
 
 
 class UploadForm:
-    """A multipart form with one file, taken apart as it arrives.
+    """A multipart form with one file or several, taken apart as it arrives.
 
-    ``feed`` gives back the file's bytes of that piece; all other fields are collected.
+    ``feed`` gives back the files' bytes of that piece, one after the other; all other fields are collected.
     """
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, files: tuple[str, ...] = ("file",)) -> None:
+        """``files`` are the names of the fields that are files."""
         kind, options = parse_options_header(content_type.encode("latin-1"))
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not boundary:
-            raise invalid("Invalid 'file': expected a multipart/form-data upload.", "file")
+            raise invalid(f"Invalid '{files[0]}': expected a multipart/form-data upload.", files[0])
         self.fields: dict[str, str] = {}
-        self.filename: str | None = None
+        self.parts: list[tuple[str, int]] = []
+        """Filename and size of each file, in the order in which they came."""
+        self.files = files
         self._name = ""
         self._is_file = False
         self._header_name = b""
@@ -68,8 +70,13 @@ class UploadForm:
         except FormParserError:
             raise invalid("Could not parse multipart form", None) from None
 
+    @property
+    def filename(self) -> str | None:
+        """The name of the file; of several, of the last."""
+        return self.parts[-1][0] if self.parts else None
+
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the file that are in ``data``. Raises the refusal of a form that can't be read."""
+        """The pieces of the files that are in ``data``. Raises the refusal of a form that can't be read."""
         try:
             self._parser.write(data)
         except FormParserError:
@@ -95,13 +102,16 @@ class UploadForm:
             value = self._header_value.decode("utf-8", "replace")
             self._name = _parameter(value, "name") or ""
             filename = _parameter(value, "filename")
-            if self._name == "file" and filename is not None:
-                self._is_file, self.filename = True, filename
+            if self._name in self.files and filename is not None:
+                self._is_file = True
+                self.parts.append((filename, 0))
         self._header_name = self._header_value = b""
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
             self._found.append(data[start:end])
+            filename, size = self.parts[-1]
+            self.parts[-1] = filename, size + end - start
             return
         self._value += data[start:end]
         if len(self._value) > _FIELD:
@@ -130,7 +140,7 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
     form = UploadForm(request.headers.get("content-type", ""))
     incoming = service.blobs.incoming()
     try:
-        rest = await _receive(request, call, form, incoming)
+        rest = await receive(request, call, form, incoming, limit=call.service.behaviour.max_file_bytes)
         checked = serve_files.check_upload(form.fields, form.filename, call.service.behaviour.oddities)
         run = service.extracting if extension(checked.filename) in EXTRACTED else service.reading
         blob, examined = await run(_kept, call, incoming, rest, checked.filename)
@@ -146,7 +156,7 @@ async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
     form = UploadForm(request.headers.get("content-type", ""))
     incoming = service.blobs.incoming()
     try:
-        incoming.write(await _receive(request, call, form, incoming))
+        incoming.write(await receive(request, call, form, incoming, limit=call.service.behaviour.max_file_bytes))
         if form.filename is None:
             raise missing_parameter("file")
         blob = await service.reading(service.blobs.keep, incoming)
@@ -160,11 +170,10 @@ async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
         raise
 
 
-async def _receive(request: Request, call: Call, form: UploadForm, incoming: Incoming) -> bytes:
-    """Write what arrives but for the last piece, which is given back."""
+async def receive(request: Request, call: Call, form: UploadForm, incoming: Incoming, *, limit: int) -> bytes:
+    """Write what arrives but for the last piece, which is given back; refuse files of more than ``limit`` bytes."""
     service = call.service
     waiting = bytearray()
-    limit = service.behaviour.max_file_bytes
     received = 0
     async for piece in request.stream():
         for data in form.feed(piece):
@@ -174,7 +183,7 @@ async def _receive(request: Request, call: Call, form: UploadForm, incoming: Inc
             raise ApiError(
                 413,
                 f"File is too large. Maximum file size is {limit // (1024 * 1024)} MB.",
-                param="file",
+                param=form.files[0],
                 code="file_too_large",
             )
         if len(waiting) >= _PIECE:
@@ -195,31 +204,35 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[s
 async def download(request: Request, call: Call) -> Response:
     """The bytes of a file as they were uploaded."""
     row = await call.service.reading(serve_files.downloadable, call)
-    return await _bytes_of(request, call, row, row["filename"])
+    return await bytes_of(request, call, call.service.blobs.path(row["blob"]), row["filename"])
 
 
 async def download_from_container(request: Request, call: Call) -> Response:
     """The bytes of a container's file."""
     row = await call.service.writing(container_files.downloadable, call)
-    return await _bytes_of(request, call, row, row["path"].rpartition("/")[2])
+    return await bytes_of(request, call, call.service.blobs.path(row["blob"]), row["path"].rpartition("/")[2])
 
 
-async def _bytes_of(request: Request, call: Call, row: sqlite3.Row, filename: str) -> Response:
+async def bytes_of(
+    request: Request, call: Call, path: Path, filename: str, *, media_type: str = "application/octet-stream"
+) -> Response:
+    """The bytes of a blob, or from where they were asked for; ``filename`` is what the client may call them."""
     service = call.service
     headers = {"content-disposition": f'attachment; filename="{_plain(filename)}"'}
-    path, size, start, status = service.blobs.path(row["blob"]), row["bytes"], 0, 200
+    source: BinaryIO = await service.reading(open, path, "rb")
+    size, start, status = os.fstat(source.fileno()).st_size, 0, 200
     if service.behaviour.serve_ranges:
-        headers |= {"accept-ranges": "bytes", "etag": f'"{row["blob"]}"'}
+        headers |= {"accept-ranges": "bytes", "etag": f'"{path.name}"'}
         start = _start(request, headers["etag"])
         if start >= size > 0 or start > size:
+            source.close()
             return Response(status_code=416, headers={"content-range": f"bytes */{size}"})
         if start:
             status, headers["content-range"] = 206, f"bytes {start}-{size - 1}/{size}"
-    source: BinaryIO = await service.reading(open, path, "rb")
     source.seek(start)
     if size - start <= _PIECE:
         with source:
-            return Response(await service.reading(source.read), status, headers=headers, media_type=_BYTES)
+            return Response(await service.reading(source.read), status, headers=headers, media_type=media_type)
 
     async def pieces() -> AsyncIterator[bytes]:
         try:
@@ -229,7 +242,7 @@ async def _bytes_of(request: Request, call: Call, row: sqlite3.Row, filename: st
             source.close()
 
     headers["content-length"] = str(size - start)
-    return StreamingResponse(pieces(), status, headers=headers, media_type=_BYTES)
+    return StreamingResponse(pieces(), status, headers=headers, media_type=media_type)
 
 
 def _start(request: Request, etag: str) -> int:
