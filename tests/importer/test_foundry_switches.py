@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.clock import Clock
-from tests.importer.foundry_rig import FULL, Project, assistants, bundled, good, help_desks, mapped
+from tests.importer.foundry_rig import FULL, Project, assistants, bundled, good, help_desks
 from tests.sweep import sweep
 
 STRICT = PROFILES["foundry-new"]
@@ -51,6 +50,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     with assistants(folder) as hand:
         help_desks(hand)
+        hand.assistant("Notes", metadata={"team": "b"})
         hand.assistant("Full", metadata=FULL, description="All keys are the owner's.")
         hand.assistant("Thinker", model="o3", reasoning_effort="low")
         return bundled(hand, folder)
@@ -63,10 +63,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Running]:
-    ticks = itertools.count(1_700_000_000)
-    with Running(
-        tmp_path_factory.mktemp("new"), behaviour=STRICT, clock=lambda: clock.now + 1_700_000_000
-    ) as running:
+    with Running(tmp_path_factory.mktemp("new"), behaviour=STRICT, clock=lambda: clock.now + 1_700_000_000) as running:
         yield running
 
 
@@ -83,23 +80,24 @@ def holdall(project: Project, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp
     return project.terminal(monkeypatch, tmp_path)
 
 
-def wrote(box: Running) -> list[str]:
-    """What was asked since the log was cleared that isn't a read."""
-    made = [f"{one.method} {one.path}" for one in box.requests() if one.method not in ("GET", "HEAD")]
-    box.forget_requests()
-    return made
+Run = Callable[..., str]
 
 
-@sweep("row", ROWS)
-def test_whatever_is_unknown(
-    row: str, bundle: Path, box: Running, project: Project, holdall: Terminal, clock: Clock
-) -> None:
-    def run(*argv: str, code: int = 0) -> str:
+@pytest.fixture
+def run(holdall: Terminal, clock: Clock, bundle: Path) -> Run:
+    """A command, a minute after what was before it."""
+
+    def running(*argv: str, code: int = 0) -> str:
         clock.now += 60
         done = good(holdall(*argv), code)
         clock.now += 60
         return done.err + done.out
 
+    return running
+
+
+@sweep("row", ROWS)
+def test_whatever_is_unknown(row: str, bundle: Path, project: Project, run: Run, clock: Clock) -> None:
     update = ("import", str(bundle), "--as", "foundry", "--on-conflict", "update", "--yes")
     with project.behaving(**ROWS[row]):
         project.agent("Thinker", instructions="Somebody's own.")
@@ -111,7 +109,7 @@ def test_whatever_is_unknown(
         run(*update)
         first = project.state()
         assert {name: len(versions) for name, versions in first["versions"].items()} == {
-            "Help-desk": 1, "help-desk-2": 1, "Full": 1, "Thinker": 3,
+            "Help-desk": 1, "help-desk-2": 1, "Full": 1, "Notes": 1, "Thinker": 3,
         }  # fmt: skip
         assert first["agents"]["Full"]["metadata"] == FULL
         assert project.served("Thinker") == first["agents"]["Thinker"]["version"] == "3"
@@ -123,7 +121,10 @@ def test_whatever_is_unknown(
         project.pin("Help-desk", "2")
         run(*update, code=33)
         assert project.served("Help-desk") == "2"
-        run(*update, "--even-if-changed")
+        assert "not live: pinned to another version are Help-desk (version 2)" in run(
+            *update, "--even-if-changed", "-v"
+        )
+        assert project.served("Help-desk") == "2"
         second = project.state()
         assert second["versions"]["Help-desk"] == ["1", "2", "3"]
         assert second["agents"]["Help-desk"]["definition"] == first["agents"]["Help-desk"]["definition"]
@@ -139,3 +140,41 @@ def test_whatever_is_unknown(
         assert project.versions("Thinker") == before["versions"]["Thinker"]
         run("undo", one, "--yes", "--even-if-changed")
         assert project.state() == before
+
+
+def only(bundle: Path, name: str) -> tuple[str, ...]:
+    return ("import", str(bundle), "--as", "foundry", "--only", name)
+
+
+UPDATE = ("--on-conflict", "update", "--yes")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_version_that_others_have_pinned_is_served_after_an_undo(
+    keeps: bool, bundle: Path, project: Project, run: Run
+) -> None:
+    with project.behaving(deletes_pinned_version=keeps):
+        project.agent("Notes", instructions="Theirs.")
+        assert "live at once: the new version of Notes" in run(*only(bundle, "Notes"), *UPDATE, "-v")
+        project.pin("Notes", "2")
+        assert "PARTLY UNDONE" in run("undo", "latest", "--yes", code=3)
+        assert project.served("Notes") == "2"
+        run("undo", "latest", "--yes", "--even-if-changed", code=0 if keeps else 3)
+        assert project.served("Notes") == ("1" if keeps else "2")
+
+
+@pytest.mark.parametrize("changes", [{}, {"keeps_equal_versions": False, "metadata_makes_versions": False}])
+def test_metadata_that_alone_makes_no_version_is_told_once(
+    changes: dict[str, bool], bundle: Path, project: Project, run: Run
+) -> None:
+    project.agent("Notes", metadata={"team": "theirs"})
+    with project.behaving(**changes):
+        said = run(*only(bundle, "Notes"), *UPDATE, code=3 if changes else 0)
+        assert ("changed by the destination: team" in said) == bool(changes)
+        assert project.versions("Notes") == ["1"] if changes else ["1", "2"]
+        again = run(*only(bundle, "Notes"), "-v", code=3 if changes else 0)
+        assert "Nothing" in again
+        run("verify", str(bundle), "--against", "dst", code=3 if changes else 0)
+        run("undo", "latest", "--yes")
+        assert project.agents()["Notes"]["metadata"] == {"team": "theirs"}
+        assert project.versions("Notes") == ["1"]

@@ -68,12 +68,15 @@ def _whereto(prepared: Prepared, output: Path, *, verbose: bool) -> Iterator[str
         yield "This is the project that the bundle came from"
     if verbose and party["organization"]:
         yield f"Organisation {party['organization']}"
-    if prepared.plan.form is Form.ASSISTANTS:
-        if verbose:
-            yield "Mode: assistants"
-    else:
-        why = " (the destination has no Assistants API)" if there.endpoints["/assistants"] == "absent" else ""
-        yield f"Mode: requests for the Responses API, written to {output / FOLDER}{why}"
+    why = " (the destination has no Assistants API)" if there.endpoints["/assistants"] == "absent" else ""
+    match prepared.plan.form:
+        case Form.ASSISTANTS:
+            if verbose:
+                yield "Mode: assistants"
+        case Form.FOUNDRY:
+            yield f"Mode: Foundry agents{why}"
+        case Form.RESPONSES:
+            yield f"Mode: requests for the Responses API, written to {output / FOLDER}{why}"
 
 
 def _shutdowns(prepared: Prepared, *, verbose: bool) -> Iterator[str]:

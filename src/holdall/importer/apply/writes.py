@@ -285,7 +285,7 @@ class Writes:
             done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, runlines.Create) and intent.kind is not Kind.FILE and not intent.unmarked:
+        if isinstance(intent, runlines.Create) and not (done.there or intent.kind is Kind.FILE or intent.unmarked):
             await self._probe_marks(intent, target, answer)
         return target
 

@@ -197,9 +197,10 @@ class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent
 
 
 class UpdateFoundryAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_foundry_agent"):
-    """Make another version, which is served at once."""
+    """Make another version, which is served at once, unless the agent's settings have ``pinned`` another one."""
 
     kind = Kind.FOUNDRY_AGENT
+    pinned: str | None = None
     stores: list[SourceId] = []
     files: list[SourceId] = []
 

@@ -83,6 +83,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     written: list[WrittenFile] = []
     earlier: dict[TargetId, list[TargetId]] = {}
     """By agent of which the run made a version: what the newest other version uses; not for one that has no other."""
+    pinned: dict[TargetId, str] = {}
+    """By agent, the version that its settings say is served."""
 
 
 async def observe(
@@ -210,6 +212,8 @@ class _Looker:
         elif isinstance(view, DefinitionView):
             uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
             self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses))
+            if isinstance(view, FoundryAgentView) and view.pinned is not None:
+                self.seen.pinned[target] = view.pinned
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
         if kind is not Kind.FILE:

@@ -121,13 +121,18 @@ class _Decision:
         one = UndoAction(
             act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None
         )
-        return self._unless(one, self._changed_since(made) or self._stays.get(made.target, ""))
+        pinned = self._after.pinned.get(made.target)
+        since = f"others have pinned its version {pinned} since" if pinned else self._changed_since(made)
+        return self._unless(one, since or self._stays.get(made.target, ""))
 
     def _version_deleted(self, made: Made, agent: UndoAction | None) -> UndoAction:
         """A version goes with an agent that the run made. The only one that an agent has stays: the agent would go."""
         one = self._deleted(made)
+        name, _, version = made.target.rpartition(":")
         if agent is not None and agent.due:
             return msgspec.structs.replace(one, needless=True)
+        if not one.needless and self._after.pinned.get(TargetId(name)) == version:
+            return self._unless(one, "others have pinned it since: its agent serves this version")
         if not one.needless and agent_of(made.target) not in self._after.earlier:
             return self._unless(one, "it is the only version that its agent has")
         return one
