@@ -14,6 +14,15 @@ class SkillReference(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
+def is_builtin_skill(id: str) -> bool:
+    """Whether it is one of OpenAI's own skills, which everybody can refer to and nobody can export.
+
+    >>> is_builtin_skill("openai-spreadsheets"), is_builtin_skill("skill_1")
+    (True, False)
+    """
+    return id.startswith("openai-")
+
+
 class AgentTool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool of a Foundry agent, as far as it refers to anything. An id may be a template, ``{{name}}``."""
 
@@ -95,6 +104,7 @@ class VersionView(View, frozen=True, kw_only=True):
     """A version of a skill or of a Foundry agent; ``version`` is its number, a string. Source: GET …/versions."""
 
     id: str
+    skill_id: str | None = None
     version: str | None = None
     name: str | None = None
     created_at: Moment = None

@@ -16,7 +16,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -260,14 +260,14 @@ def require_record(raw: bytes) -> Measured:
     record = msgspec.convert(read_json(raw), dict[str, Any])
     id = msgspec.convert(record.get("id"), str)
     require_id(id)
-    for key in ("filename", "name", "model"):
-        if isinstance(name := record.get(key), str):
+    parts = list(_definitions(record))
+    for part, key in product(parts, ("filename", "name", "model")):
+        if isinstance(name := part.get(key), str):
             require_filename(name)
-    tools = record.get("tools")
-    uses = len(tools) if isinstance(tools, list) else 0
+    uses = sum(len(part["tools"]) for part in parts if isinstance(part.get("tools"), list))
     if uses > MAX_TOOLS:
         raise ValueError(f"{uses} tools, more than {MAX_TOOLS}")
-    for references, one in enumerate(_references(record), 1):
+    for references, one in enumerate(_references(parts), 1):
         if references > MAX_REFERENCES:
             raise ValueError(f"refers to more than {MAX_REFERENCES} files, stores and assistants")
         require_id(one)
@@ -275,18 +275,24 @@ def require_record(raw: bytes) -> Measured:
     return Measured(id=id, uses=uses, values=count_values(raw))
 
 
-def _references(record: dict[str, Any]) -> Iterator[str]:
+def _definitions(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The record, and the definition in it: of a version of a Foundry agent, or of an agent with its latest version."""
+    yield record
+    versions = record.get("versions")
+    latest = versions.get("latest") if isinstance(versions, dict) else record
+    if isinstance(latest, dict) and isinstance(definition := latest.get("definition"), dict):
+        yield definition
+
+
+def _references(parts: list[dict[str, Any]]) -> Iterator[str]:
     """The ids that a record refers to: the words of each list ``…_ids``, wherever a tool keeps it, and single ids."""
-    found: list[Any] = [
-        {key: record.get(key) for key in ("file_ids", "vector_store_id")},
-        record.get("tools"),
-        record.get("tool_resources"),
-    ]
+    found: list[Any] = [{key: part.get(key) for key in ("file_ids", "vector_store_id")} for part in parts]
+    found += [part.get(key) for part in parts for key in ("tools", "tool_resources", "files", "skills")]
     while found:
         value = found.pop()
         if isinstance(value, dict):
             for key, item in value.items():
-                if isinstance(item, str) and key in ("id", "file_id", "vector_store_id"):
+                if isinstance(item, str) and key in ("id", "file_id", "vector_store_id", "skill_id"):
                     yield item
                 elif isinstance(item, list) and key.endswith("_ids"):
                     yield from (one for one in item if isinstance(one, str))

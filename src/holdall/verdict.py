@@ -47,6 +47,18 @@ class Reason(StrEnum):
     """A list that the server may not have given to its end."""
     REFERENCES = "references", "reference not followed", "references not followed"
     """An id in a field that nobody reads: what it names was not looked for."""
+    TEMPLATES = (
+        "templates",
+        "environment template possibly incomplete",
+        "environment templates possibly incomplete",
+    )
+    """A template, of which no server gives its variables, set-up commands, blocked domains and the bytes in it."""
+    VARIABLES = (
+        "variables",
+        "agent without the values of its variables",
+        "agents without the values of their variables",
+    )
+    """A hosted agent: the values of its environment variables are never in a bundle."""
     KEYS = "keys", "record with your key removed", "records with your key removed"
     """A record that the server gave with the key in it, which was taken out."""
     SETTINGS = "settings", "setting missing", "settings missing"

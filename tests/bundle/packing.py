@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,15 @@ def add_all(
     assistants: Mapping[str, Mapping[str, Any]] | None = None,
     stores: Mapping[str, Mapping[str, Any]] | None = None,
     agents: Mapping[str, Mapping[str, Any]] | None = None,
+    foundry_agents: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    skills: Mapping[str, Sequence[bytes | None]] | None = None,
+    templates: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Everything an export would add: each file is a member of each store, each store used by each assistant."""
+    """Everything an export would add: each file is a member of each store, each store used by each assistant.
+
+    ``foundry_agents`` have the definitions of their versions, the latest last; one alone is in no file of versions.
+    ``skills`` have the zips of theirs, None for one that can't be had.
+    """
     files = list(files)
     stores = {"vs_1": {"name": "Knowledge"}} if stores is None else stores
     assistants = {"asst_1": {"name": "Helper", "model": "gpt-4o"}} if assistants is None else assistants
@@ -71,6 +78,7 @@ def add_all(
     for id, fields in (agents or {}).items():
         raw = {"id": id, "object": "agent", "created_at": STARTED - 9, **fields}
         writer.add_record(Record(kind=Kind.AGENT, id=SourceId(id), raw=json.dumps(raw).encode()))
+    _add_later_kinds(writer, foundry_agents or {}, skills or {}, templates or {})
     for id, fields in stores.items():
         raw = {"id": id, "created_at": STARTED - 8, **fields}
         writer.add_record(Record(kind=Kind.STORE, id=SourceId(id), raw=json.dumps(raw).encode()))
@@ -89,19 +97,58 @@ def add_all(
         lines.commit()
 
 
+def _add_later_kinds(
+    writer: BundleWriter,
+    agents: Mapping[str, Sequence[Mapping[str, Any]]],
+    skills: Mapping[str, Sequence[bytes | None]],
+    templates: Mapping[str, Mapping[str, Any]],
+) -> None:
+    def add(kind: Kind, id: str, **fields: Any) -> None:
+        writer.add_record(Record(kind=kind, id=SourceId(id), raw=json.dumps({"id": id, **fields}).encode()))
+
+    for name, definitions in agents.items():
+        about = {"object": "agent.version", "name": name, "metadata": {}}
+        versions = [
+            {"id": f"{name}:{number}", "version": str(number), "created_at": STARTED - 9, **about, "definition": one}
+            for number, one in enumerate(definitions, 1)
+        ]
+        add(Kind.FOUNDRY_AGENT, name, object="agent", name=name, versions={"latest": versions[-1]})
+        if len(versions) > 1:
+            with writer.open_members(Kind.FOUNDRY_AGENT, name) as lines:
+                lines.write(b"".join(json.dumps(one).encode() + b"\n" for one in versions))
+                lines.commit()
+    for id, zips in skills.items():
+        last, name = str(len(zips)), id.removeprefix("skill_")
+        add(Kind.SKILL, id, object="skill", name=name, default_version="1", latest_version=last)
+        with writer.open_members(Kind.SKILL, id) as lines:
+            for number, data in enumerate(zips, 1):
+                file = File(id=f"skillver_{name}_{number}", filename=f"{name}-{number}.zip", data=data)
+                version = {"id": file.id, "object": "skill.version", "skill_id": id, "version": str(number)}
+                lines.write(json.dumps({**version, "name": name}).encode() + b"\n")
+                route = f"/skills/{id}/versions/{number}/content"
+                _add_content(writer, file, ledger_line(file, route=route, expected=None), None)
+            lines.commit()
+    for id, fields in templates.items():
+        add(Kind.TEMPLATE, id, object="agent.environment.template", **fields)
+
+
 def _add_file(writer: BundleWriter, file: File, store_id: str) -> None:
     if writer.content(file.id) is not None:
         writer.keep(file.id)
-    elif file.data is None:
-        writer.add_ledger(ledger_line(file))
     else:
-        with writer.open_content(text=file.text) as sink:
-            view = memoryview(file.data)
-            for start in range(0, len(view), 100_000):
-                sink.write(view[start : start + 100_000])
-            sink.commit()
-        store = store_id if file.text else None
-        writer.add_content(sink, ledger_line(file), created_at=STARTED - 7, store=store)
+        _add_content(writer, file, ledger_line(file), store_id if file.text else None)
+
+
+def _add_content(writer: BundleWriter, file: File, line: LedgerLine, store: str | None) -> None:
+    if file.data is None:
+        writer.add_ledger(line)
+        return
+    with writer.open_content(text=file.text) as sink:
+        view = memoryview(file.data)
+        for start in range(0, len(view), 100_000):
+            sink.write(view[start : start + 100_000])
+        sink.commit()
+    writer.add_content(sink, line, created_at=STARTED - 7, store=store)
 
 
 def pack(target: Path, files: Iterable[File] = (), *, ended: int = STARTED + 60, **definitions: Any) -> Finished:

@@ -14,7 +14,7 @@ from holdall.bundle import layout, reader
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FrameTable, compress, decompress, encode_seal, encode_table, read_table
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
-from holdall.model import Fidelity
+from holdall.model import Fidelity, Kind
 from tests.bundle.packing import File, pack
 from tests.sweep import examples
 
@@ -44,7 +44,7 @@ def test_records_are_the_bytes_that_went_in(path: Path) -> None:
             assert [member.id for member in bundle.memberships(store)] == [file.id for file in FILES]
         assert [file.id for file in bundle.files()] == [file.id for file in FILES]
         assert list(bundle.memberships("vs_none")) == []
-        entry = bundle.memberships_entry("vs/2")
+        entry = bundle.members_entry(Kind.STORE, "vs/2")
         assert entry is not None
         assert entry.records == len(FILES)
 

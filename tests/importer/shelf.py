@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from holdall.bundle.layout import CONTENTS, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, Source
+from holdall.bundle.layout import CONTENTS, Digests, HoldallInfo, IndexEntry, LedgerLine, Part, Source
+from holdall.bundle.loss_lines import LossLine
 from holdall.model import Fidelity, Kind, Record, SourceId
 
 PART = Part(offset=0, size=0, sha256="")

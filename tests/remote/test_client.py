@@ -259,6 +259,16 @@ def test_a_rate_limited_write_is_repeated(script: Script) -> None:
     assert [b"bytes" in body for _, _, _, body in script.seen] == [True, True]
 
 
+def test_a_zip_goes_up_as_the_one_file_of_a_form_and_again_from_its_start(script: Script) -> None:
+    answers = iter([(429, {"retry-after": "0"}, b"{}"), (200, {}, b'{"id": "skill_1"}')])
+    script.answer = lambda method, target: next(answers)
+    use(script, lambda account: account.upload_zip("/skills/skill_1/versions", "s.zip", io.BytesIO(b"PK-bytes")))
+    assert [(method, target) for method, target, *_ in script.seen] == [("POST", "/v1/skills/skill_1/versions")] * 2
+    for _, _, headers, body in script.seen:
+        assert headers["content-type"].startswith("multipart/form-data; boundary=")
+        assert body.count(b"PK-bytes") == body.count(b'name="files"; filename="s.zip"') == 1
+
+
 def test_an_upload_is_read_in_a_thread_and_in_pieces(script: Script) -> None:
     class Watched(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

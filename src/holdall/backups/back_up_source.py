@@ -192,6 +192,7 @@ class BackUpSource:
                 code_interpreter=source.code_interpreter,
                 assistants=source.assistants,
                 unused=source.unused,
+                all_versions=source.versions == "all",
                 dump=read_dumps(dumps) if dumps else None,
             ),
             label=source.name,

@@ -47,6 +47,7 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
     exclude: list[str] = []
     assistants: bool = True
     unused: bool = False
+    versions: Literal["latest", "all"] = "latest"
     file_search: bool = True
     code_interpreter: bool = True
     from_dump: list[str] = []

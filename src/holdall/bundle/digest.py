@@ -1,4 +1,4 @@
-"""The two digests of a bundle: equal where the state of the project is equal (docs/format.md, "Digests")."""
+"""The digests of a bundle: equal where the state of the project is equal (docs/format.md, "Digests")."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
-def definition_line(kind: Kind, id: str, sha256: str, store: str | None = None) -> bytes:
-    """The line that a record adds to the definitions digest; a membership's names its store too."""
-    return _encoder.encode([kind, id, sha256] if store is None else [kind, store, id, sha256])
+def definition_line(kind: Kind, id: str, sha256: str, owner: str | None = None) -> bytes:
+    """The line that a record adds to its kind's digest; that of a membership or a version names what it is of, too."""
+    return _encoder.encode([kind, id, sha256] if owner is None else [kind, owner, id, sha256])
 
 
 def content_line(id: str, fidelity: Fidelity, sha256: str) -> bytes:

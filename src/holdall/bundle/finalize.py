@@ -13,7 +13,8 @@ from holdall.bundle.bag import END_OF_TAR, NO_TIME, closing_info, header, manife
 from holdall.bundle.digest import record_hash
 from holdall.bundle.fullscan import Inventory
 from holdall.bundle.journal import Entry, Ledger, Stored
-from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
+from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, Part
+from holdall.bundle.loss_lines import LossLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
 from holdall.bundle.seekable import FrameError
@@ -65,7 +66,7 @@ class Finalizer:
         for sink in self._line_sinks:
             entry = self._write(sink.path, self._records(sink))
             sink.remove()
-            self._list(msgspec.structs.replace(entry, id=sink.store_id))
+            self._list(msgspec.structs.replace(entry, id=sink.owner))
         self._list(self._write(layout.LEDGER, (_encode(line) + b"\n" for line in self._ledger)))
         info = self._write_tags(ended)
         size, sha256 = self._stream.seal()
@@ -104,7 +105,7 @@ class Finalizer:
             if sink.kind is None:
                 self._totals.loss(_loss_line(raw).reason)
             else:
-                self._totals.record(sink.kind, read_as(raw, _Id).id, record_hash(sink.kind, raw), sink.store_id)
+                self._totals.record(sink.kind, read_as(raw, _Id).id, record_hash(sink.kind, raw), sink.owner)
             yield line
 
     def _write(self, path: str, lines: Iterable[bytes]) -> IndexEntry:

@@ -1,4 +1,4 @@
-"""Paths, versions and structs of format 1.1, as in docs/format.md.
+"""Paths, versions and structs of format 1.2, as in docs/format.md.
 
 The structs are what we write. Unknown fields of a newer minor version are ignored; a newer major version is refused
 first.
@@ -44,7 +44,7 @@ LEDGER = "data/ledger.jsonl"
 LOSSES = "data/losses.jsonl"
 RECORD = ".json"
 LINES = ".jsonl"
-MEMBERSHIPS = ".files.jsonl"
+MEMBERSHIPS = KINDS[Kind.STORE].lines
 
 BAGIT = "bagit.txt"
 README = "README.txt"
@@ -218,27 +218,19 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
     doubt: Message | msgspec.UnsetType = msgspec.UNSET
 
 
-class LossLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of ``data/losses.jsonl``: something that the source had and the bundle hasn't, and no ledger line says.
-
-    ``reason`` is a ``verdict.Reason``, or that of a newer writer; ``id`` the id or path of what it is about, ``kind``
-    what that is, where it is an object.
-    """
-
-    reason: str
-    kind: Kind | None = None
-    id: str | None = None
-    message: Message = ""
-
-
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``h1:`` and 64 hex digits each: equal where the project's state is equal. ``agents`` is None where there are
-    none. They have a digest of their own, so that a reader of format 1.0, which doesn't know them, can check the rest.
+    """``h1:`` and 64 hex digits each: equal where the project's state is equal. A kind that came after format 1.0 has
+    a digest of its own, None where there are none of it: so a reader that doesn't know the kind can check the rest.
     """
 
     definitions: str
     contents: str
     agents: str | None = None
+    foundry_agents: str | None = None
+    agent_versions: str | None = None
+    skills: str | None = None
+    skill_versions: str | None = None
+    environment_templates: str | None = None
 
 
 class FidelityCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,9 +252,9 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
     """``holdall.json``. Times are whole seconds since 1970, UTC.
 
     ``counts`` has ``assistants``, ``vector_stores``, ``memberships``, ``files`` (file objects), ``entries`` (payload
-    files) and ``bytes`` (their size); ``agents`` only where there are any. ``losses`` has how much the bundle lacks of
-    what the source had, by ``verdict.Reason``, where each content should have ``min_fidelity``; None in a bundle that
-    doesn't say.
+    files) and ``bytes`` (their size); those of later kinds only where there are any. ``losses`` has how much the bundle
+    lacks of what the source had, by ``verdict.Reason``, where each content should have ``min_fidelity``; None in a
+    bundle that doesn't say.
     """
 
     format: str
@@ -287,12 +279,24 @@ def format_of(counts: Mapping[str, int]) -> str:
 
 
 def kind_of(path: str) -> Kind:
-    """The kind of the record at ``path``, which is one of an assistant, an agent or a vector store."""
+    """The kind of the record at ``path``, or of the one beside which the lines at ``path`` are."""
     return next((kind for kind in DEFINITIONS if path.startswith(KINDS[kind].folder)), Kind.ASSISTANT)
 
 
+def has_lines(path: str) -> bool:
+    """Whether ``path`` is that of the lines beside a record: the memberships of a store, the versions of a skill."""
+    lines = KINDS[kind_of(path)].lines
+    return bool(lines) and path.endswith(lines) and path.count("/") == 2
+
+
+def beside(path: str) -> str:
+    """The path of a record, or of the lines beside it, without the ending: the same of both."""
+    lines = KINDS[kind_of(path)].lines
+    return path.removesuffix(lines) if lines and path.endswith(lines) else path.removesuffix(RECORD)
+
+
 class Place(NamedTuple):
-    """A place of format 1.1, and what the index says of an entry there."""
+    """A place of format 1.2, and what the index says of an entry there."""
 
     has_id: bool = False
     fidelities: frozenset[Fidelity] = frozenset()
@@ -310,10 +314,10 @@ _FOLDERS = {
 
 
 def place_of(path: str) -> Place | None:
-    """The place that an entry of that path has; None where format 1.1 has no such place."""
+    """The place that an entry of that path has; None where format 1.2 has no such place."""
     if path in (FILES, LEDGER, LOSSES):
         return _LINES
-    if path.startswith(STORES) and path.endswith(MEMBERSHIPS) and path.count("/") == 2:
+    if has_lines(path):
         return Place(has_id=True, has_records=True)
     folder = "/".join(path.split("/", 2)[:2]) + "/"
     suffix, place = _FOLDERS.get((folder, path.count("/") - 2), ("", None))

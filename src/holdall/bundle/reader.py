@@ -21,8 +21,10 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, padding, parse_header
 from holdall.bundle.durable import reading
-from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
+from holdall.bundle.entry_stream import EntryStream, wrong_hash
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.lookup import FrameFile, SortedLines
+from holdall.bundle.loss_lines import LossLine, loss_line
 from holdall.bundle.seekable import (
     FRAME_MAGIC,
     MAX_FRAME,
@@ -32,7 +34,7 @@ from holdall.bundle.seekable import (
     read_table,
     require_expansion,
 )
-from holdall.bundle.validation import ledger_line, loss_line, payload_line
+from holdall.bundle.validation import ledger_line, payload_line
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind, Record, SourceId
@@ -84,6 +86,7 @@ class BundleReader(Closing):
             raise
         self._index = self._sorted(self.info.index, lambda line: _path.decode(line).path.encode())
         self._measured: set[int] = set()
+        self._members: dict[Kind, dict[str, str]] = {}
         self._uses = self._values = self._record_bytes = 0
 
     def close(self) -> None:
@@ -94,7 +97,7 @@ class BundleReader(Closing):
     def entries(self, folder: str = "data/") -> Iterator[IndexEntry]:
         """The payload's entries below ``folder``, by ascending path."""
         size = lines = 0
-        with self._guarding(layout.INDEX):
+        with self.guarding(layout.INDEX):
             for line in self._index.starting_at(folder.encode()):
                 entry = payload_line(line)
                 if not entry.path.startswith(folder):
@@ -110,7 +113,7 @@ class BundleReader(Closing):
 
     def find(self, path: str) -> IndexEntry | None:
         """The entry of that path (``data/…``)."""
-        with self._guarding(layout.INDEX):
+        with self.guarding(layout.INDEX):
             line = self._index.find(path.encode(errors="replace"))
             return payload_line(line) if line is not None else None
 
@@ -124,7 +127,7 @@ class BundleReader(Closing):
 
         Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index.
         """
-        return cast(BinaryIO, io.BufferedReader(_EntryStream(self, entry), buffer_size=128 << 10))
+        return cast(BinaryIO, io.BufferedReader(EntryStream(self, entry), buffer_size=128 << 10))
 
     def own_frames(self, entry: IndexEntry, size: int) -> Iterator[tuple[bytes, bytes]] | None:
         """The frames of an entry that has frames of ``size`` bytes for itself: compressed, and what is in each.
@@ -135,7 +138,7 @@ class BundleReader(Closing):
         return self._raw_frames(entry.path, numbers) if numbers else None
 
     def _raw_frames(self, path: str, numbers: range) -> Iterator[tuple[bytes, bytes]]:
-        with self._guarding(path):
+        with self.guarding(path):
             for number in numbers:
                 frame, length = self.frames.raw(number)
                 yield frame, decompress(frame, length)
@@ -146,7 +149,7 @@ class BundleReader(Closing):
             raise DamagedBundle(
                 f"can't read {entry.path}: it declares {entry.size} bytes, which is too large", entry=entry.path
             )
-        with self._guarding(entry.path):
+        with self.guarding(entry.path):
             data = self.frames.read(entry.offset, entry.size)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise wrong_hash(self.path, entry.path)
@@ -181,22 +184,32 @@ class BundleReader(Closing):
 
     def memberships(self, store_id: str) -> Iterator[Record]:
         """The memberships of one store; none if the bundle has none."""
-        entry = self.memberships_entry(store_id)
-        return self.records(Kind.MEMBERSHIP, entry) if entry else iter(())
+        return self.members(Kind.STORE, store_id)
 
-    def memberships_entry(self, store_id: str) -> IndexEntry | None:
-        """The entry with a store's memberships; ``records`` is their number."""
-        path = self._member_paths.get(store_id)
+    def versions(self, kind: Kind, id: str) -> Iterator[Record]:
+        """The versions of a skill or a Foundry agent, in the order in which the bundle has them; none if it has none:
+        of an agent that was exported with its latest version only."""
+        return self.members(kind, id)
+
+    def members(self, kind: Kind, id: str) -> Iterator[Record]:
+        """The records of the lines beside a definition, of ``Row.member``."""
+        member, entry = KINDS[kind].member, self.members_entry(kind, id)
+        return self.records(member, entry) if member and entry else iter(())
+
+    def members_entry(self, kind: Kind, id: str) -> IndexEntry | None:
+        """The entry with these lines; ``records`` is their number."""
+        path = self._member_paths(kind).get(id)
         return self.find(path) if path else None
 
-    @cached_property
-    def _member_paths(self) -> dict[str, str]:
-        """The path of each store's memberships, read once: an import asks for store after store."""
-        return {
-            entry.id: entry.path
-            for entry in self.entries(layout.STORES)
-            if entry.id is not None and entry.path.endswith(layout.MEMBERSHIPS)
-        }
+    def _member_paths(self, kind: Kind) -> dict[str, str]:
+        """The path of the lines beside each definition, read once: an import asks for store after store."""
+        if kind not in self._members:
+            self._members[kind] = {
+                entry.id: entry.path
+                for entry in self.entries(KINDS[kind].folder)
+                if entry.id is not None and layout.has_lines(entry.path)
+            }
+        return self._members[kind]
 
     def ledger(self) -> Iterator[LedgerLine]:
         """What became of each file, by ascending id."""
@@ -204,7 +217,7 @@ class BundleReader(Closing):
 
     def ledger_line(self, file_id: str) -> LedgerLine | None:
         """What became of one file."""
-        with self._guarding(layout.LEDGER):
+        with self.guarding(layout.LEDGER):
             line = self._ledger.find(file_id.encode(errors="replace")) if self._ledger else None
             return ledger_line(line) if line is not None else None
 
@@ -221,7 +234,7 @@ class BundleReader(Closing):
         """Each line at ``path``, raw and decoded. The sha256 is checked at the end."""
         if entry := self.find(path):
             for raw in self._raw_lines(entry):
-                with self._guarding(path):
+                with self.guarding(path):
                     line = decode(raw)
                 yield raw, line
 
@@ -248,7 +261,7 @@ class BundleReader(Closing):
     def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
         """The lines of a ``.jsonl`` entry, without their newlines."""
         most, count = entry.records or 0, 0
-        with self.open(entry) as stream, self._guarding(entry.path):
+        with self.open(entry) as stream, self.guarding(entry.path):
             while line := stream.readline(MAX_JSON + 1):
                 count += 1
                 if not line.endswith(b"\n"):
@@ -259,7 +272,7 @@ class BundleReader(Closing):
 
     def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:
         """A record that anybody may decode."""
-        with self._guarding(entry.path):
+        with self.guarding(entry.path):
             found = require_record(raw)
             if measuring:
                 self._values += found.values
@@ -282,7 +295,7 @@ class BundleReader(Closing):
         return new
 
     @contextmanager
-    def _guarding(self, path: str) -> Iterator[None]:
+    def guarding(self, path: str) -> Iterator[None]:
         """Name the entry where reading it fails."""
         try:
             yield
@@ -297,7 +310,7 @@ class BundleReader(Closing):
     def _read_info(self) -> tuple[str, HoldallInfo, bytes]:
         """The bag's name and ``holdall.json``, both from the last frame."""
         frames = self.frames.frames
-        with self._guarding(layout.INFO):
+        with self.guarding(layout.INFO):
             if not len(frames):
                 raise FrameError("no intact frame")
             # Before the first frame is decoded.
@@ -312,64 +325,14 @@ class BundleReader(Closing):
             require_format(self.path, msgspec.json.decode(raw, type=Formatted).format)
             self.info_offset = frames[len(frames) - 1][2] + found.length
             info = msgspec.json.decode(raw, type=HoldallInfo)
-            lines = 2 * info.counts.get("entries", 0) + info.counts.get("memberships", 0) + info.counts.get("files", 0)
+            lines = 2 * info.counts.get("entries", 0)
+            lines += sum(info.counts.get(row.count, 0) for row in KINDS.values() if not row.folder)
             lines += sum(fidelity.files for fidelity in info.fidelities.values())
             if lines > self._most_lines:
                 raise ValueError(
                     f"it declares {lines} lines, more than {self._most_lines}, the limit for a bundle of this size"
                 )
             return bag, info, raw
-
-
-class _EntryStream(io.RawIOBase):
-    """The raw half of ``BundleReader.open``."""
-
-    def __init__(self, reader: BundleReader, entry: IndexEntry) -> None:
-        self._reader, self._entry = reader, entry
-        self._position = 0
-        self._hash = hashlib.sha256()
-        self._hashed = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        base = (0, self._position, self._entry.size)[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def readinto(self, buffer: object, /) -> int:
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        entry = self._entry
-        size = min(len(view), entry.size - self._position)
-        if size <= 0:
-            return 0
-        with self._reader._guarding(entry.path):
-            frames = self._reader.frames
-            piece = next(frames.chunks(entry.offset + self._position, size))
-        view[: len(piece)] = piece
-        # An upload that is repeated reads it again from the start.
-        if self._position == 0:
-            self._hash, self._hashed = hashlib.sha256(), 0
-        if self._position == self._hashed:
-            self._hash.update(piece)
-            self._hashed += len(piece)
-            if self._hashed == entry.size and self._hash.hexdigest() != entry.sha256:
-                raise wrong_hash(self._reader.path, entry.path)
-        self._position += len(piece)
-        return len(piece)
-
-
-def wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
-    """The error for an entry whose bytes have another sha256 than the index says."""
-    return DamagedBundle(
-        f"can't read {entry} in {bundle}: sha256 mismatch",
-        hint=f"holdall verify {pasteable(bundle)} lists the damage",
-        entry=entry,
-    )
 
 
 def _frames(path: Path, file: BinaryIO) -> FrameTable:

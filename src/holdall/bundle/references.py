@@ -7,20 +7,27 @@ longer had. Memory is flat: per-file data is sorted on disk.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 
 import msgspec
 
+from holdall.agent_views import VersionView
 from holdall.bundle import layout
 from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
+from holdall.bundle.layout import IndexEntry, LedgerLine
+from holdall.bundle.loss_lines import GONE, HELD, LossLine, loss_faults, loss_line, told
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
-from holdall.bundle.totals import BundleTotals, declared_verdict, known_reason, minimum_of, verdict_of
-from holdall.bundle.validation import ledger_line, ledger_line_faults, loss_faults, loss_line, parse_route
+from holdall.bundle.totals import BundleTotals, declared_verdict, minimum_of, verdict_of
+from holdall.bundle.validation import (
+    ledger_line,
+    ledger_line_faults,
+    parse_route,
+    parse_version_route,
+)
 from holdall.capped import Capped
-from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read, with_article
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
 from holdall.verdict import Reason, Verdict
 
@@ -42,8 +49,9 @@ class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Use(msgspec.Struct, frozen=True, kw_only=True):
-    """One mention of a file id. ``by`` is ``ledger``, ``content``, ``membership``, ``file``, ``assistant`` or ``loss``;
-    of a content ``cut`` says that it is a text which stops short; of a loss ``path`` is its reason."""
+    """One mention of a file id, or of the id of a skill's version, whose zip is a content like a file's. ``by`` is
+    ``ledger``, ``content``, ``membership``, ``version``, ``file``, ``assistant`` or ``loss``; of a content ``cut`` says
+    that it is a text which stops short; of a loss ``path`` is its reason."""
 
     by: str
     path: str
@@ -53,6 +61,8 @@ class _Use(msgspec.Struct, frozen=True, kw_only=True):
     filename: str | None = None
     size: int | None = None
     kind: Kind | None = None
+    skill: str | None = None
+    number: str | None = None
 
 
 class References:
@@ -70,8 +80,9 @@ class References:
 
     def check(self) -> None:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
-        self._read_stores()
-        self._read_definitions()
+        # Stores first: what uses them is checked against them.
+        for kind in sorted(DEFINITIONS, key=lambda kind: kind is not Kind.STORE):
+            self._read_kind(kind)
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
             said = FileView.of(file)
@@ -117,23 +128,24 @@ class References:
             previous = raw
             self._totals.loss(line.reason)
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
-                self._lose(line.reason, line.id, None, _told(line))
+                self._lose(line.why, line.id, None, told(line))
 
     def _account(self, line: LossLine) -> None:
         """Check what a loss says of its object."""
         if line.id is None:
             return
-        if line.reason == Reason.LISTS:
+        why, kind = line.why, line.about
+        if why == Reason.LISTS:
             self._lacking.discard(line.id)
-        elif line.reason == Reason.RECORDS and line.kind is Kind.MEMBERSHIP:
+        elif why == Reason.RECORDS and kind is Kind.MEMBERSHIP:
             self._lacking.clear()
-        if line.kind in self._there:
-            self._check_lost(line.reason, line.kind, line.id, there=line.id in self._there[line.kind])
-        elif line.kind is not None or line.reason == Reason.COUNTS:
-            self._uses.add(line.id, _Use(by="loss", path=line.reason, kind=line.kind))
+        if kind in self._there:
+            self._check_lost(why, kind, line.id, there=line.id in self._there[kind])
+        elif kind is not None or why == Reason.COUNTS:
+            self._uses.add(line.id, _Use(by="loss", path=why, kind=kind))
 
     def _check_lost(self, reason: str, kind: Kind, id: str, *, there: bool) -> None:
-        if reason in (_HELD if not there else _GONE):
+        if reason in (HELD if not there else GONE):
             how = "in the bundle" if there else "not in the bundle"
             self._report("reference", layout.LOSSES, f"loss of {reason} declared, but {kind} {id} is {how}")
 
@@ -157,55 +169,73 @@ class References:
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         self._totals.record(kind, id, record_hash(kind, raw), store)
 
-    def _read_stores(self) -> None:
-        totals: dict[str, int] = {}
-        for store in self._records(Kind.STORE):
-            totals[store.id] = StoreView.of(store).total or 0
-        found = self._there[Kind.STORE]
-        listed: set[str] = set()
-        for entry in self._bundle.entries(layout.STORES):
-            if not entry.path.endswith(layout.MEMBERSHIPS):
-                continue
-            self._once(f"memberships of {entry.id}", listed)
-            listed.add(f"memberships of {entry.id}")
-            beside = entry.path.removesuffix(layout.MEMBERSHIPS)
-            if entry.id not in found:
-                self._report(
-                    "reference", entry.path, f"memberships of {entry.id}, a vector store that is not in the bundle"
-                )
-            elif found[entry.id] != beside:
-                self._report(
-                    "reference", entry.path, f"memberships of {entry.id} in the folder of another vector store"
-                )
-            self._read_members(entry)
-            # An old bundle has no losses to say so.
-            if (entry.records or 0) < totals.get(entry.id or "", 0) and self._bundle.info.losses is not None:
-                self._lacking.add(entry.id or "")
-        for id in sorted(id for id in found if f"memberships of {id}" not in listed):
-            self._report("reference", None, f"memberships of vector store {id} missing")
+    def _read_kind(self, kind: Kind) -> None:
+        """The records of a kind, and the lines beside them."""
+        counted: dict[str, int] = {}
+        for record in self._records(kind):
+            if kind is Kind.STORE:
+                counted[record.id] = StoreView.of(record).total or 0
+            elif kind in ASSISTANT_KINDS:
+                self._note_uses(record)
+        if KINDS[kind].lines:
+            self._read_lines(kind, counted)
 
-    def _read_members(self, entry: IndexEntry) -> None:
-        for member in self._bundle.records(Kind.MEMBERSHIP, entry):
-            self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
-            self._uses.add(member.id, _Use(by="membership", path=entry.path))
-            if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
+    def _note_uses(self, record: Record) -> None:
+        view = read(record)
+        for id in view.store_ids:
+            if id not in self._there[Kind.STORE]:
+                self._lose("no-store", id, None, f"{record.id} uses vector store {id}, which is not in the bundle")
+        for id in dict.fromkeys(view.file_ids):
+            self._uses.add(id, _Use(by="assistant", path=str(record.id)))
+
+    def _read_lines(self, kind: Kind, counted: Mapping[str, int]) -> None:
+        found, member = self._there[kind], KINDS[kind].member
+        assert member is not None
+        listed: set[str] = set()
+        for entry in self._bundle.entries(KINDS[kind].folder):
+            if not layout.has_lines(entry.path):
+                continue
+            what = f"{noun(member)}s of {entry.id}"
+            self._once(what, listed)
+            listed.add(what)
+            if entry.id not in found:
+                self._report("reference", entry.path, f"{what}, {with_article(kind)} that is not in the bundle")
+            elif found[entry.id] != layout.beside(entry.path):
+                self._report("reference", entry.path, f"{what} in the folder of another {noun(kind)}")
+            self._read_members(kind, member, entry)
+            # An old bundle has no losses to say so.
+            if (entry.records or 0) < counted.get(entry.id or "", 0) and self._bundle.info.losses is not None:
+                self._lacking.add(entry.id or "")
+        # Of a Foundry agent, all versions are in a bundle or none but the latest, in its record.
+        for id in sorted(found) if kind is not Kind.FOUNDRY_AGENT else ():
+            if f"{noun(member)}s of {id}" not in listed:
+                self._report("reference", None, f"{noun(member)}s of {noun(kind)} {id} missing")
+
+    def _read_members(self, kind: Kind, member: Kind, entry: IndexEntry) -> None:
+        numbers: set[str] = set()
+        for record in self._bundle.records(member, entry):
+            self._count(member, record.id, record.raw, entry.id)
+            if member is Kind.MEMBERSHIP:
+                self._uses.add(record.id, _Use(by="membership", path=entry.path))
+                owner = MembershipView.of(record).vector_store_id
+            else:
+                view = VersionView.of(record)
+                for name in {record.id, view.version or record.id}:
+                    self._once(f"{name} of {entry.id}", numbers)
+                    numbers.add(f"{name} of {entry.id}")
+                if member is Kind.SKILL_VERSION:
+                    use = _Use(by="version", path=entry.path, skill=entry.id, number=view.version or record.id)
+                    self._uses.add(record.id, use)
+                owner = view.skill_id
+            if (owner or entry.id) != entry.id:
                 self._report(
-                    "reference", entry.path, f"{entry.path}: membership of {member.id} in another vector store"
+                    "reference", entry.path, f"{entry.path}: {noun(member)} of {record.id} in another {noun(kind)}"
                 )
 
     def _once(self, id: str, seen: Container[str]) -> None:
         """Ids must be unique: readers go by them."""
         if id in seen:
             self._report("index", None, f"{id}: duplicate")
-
-    def _read_definitions(self) -> None:
-        for record in (record for kind in ASSISTANT_KINDS for record in self._records(kind)):
-            view = read(record)
-            for id in view.store_ids:
-                if id not in self._there[Kind.STORE]:
-                    self._lose("no-store", id, None, f"{record.id} uses vector store {id}, which is not in the bundle")
-            for id in dict.fromkeys(view.file_ids):
-                self._uses.add(id, _Use(by="assistant", path=str(record.id)))
 
     def _read_index(self) -> None:
         cuts = iter(()) if self._cut is None else self._cut.keys()
@@ -230,6 +260,7 @@ class References:
                 self._check_line(line, {use.path: use for use in uses["content"]})
                 self._check_place(line, {use.path for use in uses["membership"]})
                 self._check_size(line, {use.path for use in uses["loss"]})
+                self._check_version(line, uses["version"])
                 if uses["file"]:
                     self._check_said(line, uses["file"][0])
             else:
@@ -239,6 +270,8 @@ class References:
         for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
             if len(uses[by]) > 1:
                 self._report("reference", path, f"file {id}: {len(uses[by])} entries instead of one: {by}")
+        if len(uses["version"]) > 1:
+            self._report("index", uses["version"][1].path, f"{id}: duplicate")
         for store, count in Counter(use.path for use in uses["membership"]).items():
             if count > 1:
                 self._report("reference", store, f"{store}: file {id} listed {count} times")
@@ -249,11 +282,21 @@ class References:
             if loss.kind is Kind.MEMBERSHIP:
                 # One that is lost may be that of another store than those which are there.
                 everywhere = len(uses["membership"]) >= len(self._there[Kind.STORE])
-                there = bool(uses["membership"]) and (everywhere or loss.path not in _GONE)
+                there = bool(uses["membership"]) and (everywhere or loss.path not in GONE)
                 self._check_lost(loss.path, loss.kind, id, there=there)
             elif loss.kind is Kind.FILE:
                 there = bool(uses["ledger" if loss.path == Reason.FILES else "file"])
                 self._check_lost(loss.path, loss.kind, id, there=there)
+            elif loss.kind is Kind.SKILL_VERSION:
+                self._check_lost(loss.path, loss.kind, id, there=bool(uses["version"]))
+
+    def _check_version(self, line: LedgerLine, versions: list[_Use]) -> None:
+        """A skill's version has its own bytes or none, and its route is its own."""
+        if versions and line.fidelity in (Fidelity.CONTAINER, Fidelity.TEXT):
+            self._report("reference", layout.LEDGER, f"{line.id}: a skill version of fidelity {line.fidelity}")
+        route = parse_version_route(line.route)
+        if route and route not in [(use.skill, use.number) for use in versions]:
+            self._report("reference", layout.LEDGER, f"{line.id}: route of another skill version")
 
     def _check_size(self, line: LedgerLine, losses: set[str]) -> None:
         """Bytes of another size than was declared are a loss, where the bundle lists losses."""
@@ -316,7 +359,7 @@ class References:
 
     def _unlisted(self, id: str, uses: dict[str, list[_Use]]) -> None:
         """A file without a line in the ledger."""
-        paths = sorted({use.path for by in ("content", "membership", "file") for use in uses[by]})
+        paths = sorted({use.path for by in ("content", "membership", "version", "file") for use in uses[by]})
         for path in paths:
             self._report("reference", path, f"file {id} is not in the ledger")
         for use in uses["assistant"] if not paths else ():
@@ -344,24 +387,9 @@ class References:
                 self._report("digest", layout.INFO, f"the {name} don't match their digest")
 
 
-def _told(line: LossLine) -> str:
-    """What is lost, and why. A server's message alone may not name it."""
-    what = " ".join(part for part in (line.kind and noun(line.kind), line.id) if part)
-    if not what or (line.id and line.id in line.message):
-        return line.message or f"{line.reason}"
-    if line.kind and known_reason(line.reason) in (Reason.FILES, Reason.RECORDS):
-        what = f"{what} missing"
-    return f"{what}: {line.message}" if line.message else what
-
-
 def _read_whole(faults: Iterator[str]) -> Iterator[str]:
     """``faults``, and a line that can't be read in one way only as one of them."""
     try:
         yield from faults
     except ValueError as error:
         yield str(error)
-
-
-# Losses of these reasons name what is not in the bundle, those of the others what is.
-_GONE = frozenset({Reason.FILES, Reason.STORES, Reason.RECORDS})
-_HELD = frozenset({Reason.KEYS, Reason.REFERENCES, Reason.CHANGED})

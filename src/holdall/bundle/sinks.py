@@ -216,10 +216,10 @@ class LineSink(Closing):
     """Takes records, a line of JSON each. They are spooled, because records follow the contents."""
 
     def __init__(
-        self, new_path: Callable[[], Path], path: str, kind: Kind | None, store_id: str | None, *, target: Path
+        self, new_path: Callable[[], Path], path: str, kind: Kind | None, owner: str | None, *, target: Path
     ) -> None:
         """``new_path`` gives the path of the spool file, once there is a line: a server may list many empty stores."""
-        self.path, self.kind, self.store_id = path, kind, store_id
+        self.path, self.kind, self.owner = path, kind, owner
         self._new_path, self._target = new_path, target
         self.size = 0
         self.committed = False

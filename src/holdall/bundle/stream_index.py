@@ -22,7 +22,8 @@ class StreamIndex:
         self._journal = journal
         self._lock = threading.Lock()
         self._taken = Taken()
-        self._store_names: dict[str, str] = {}
+        # Of the kinds that have lines beside their records, and of stores that are only named by a text.
+        self._names: dict[tuple[Kind, str], str] = {}
         self.tags: set[str] = set()
         self.records: dict[tuple[Kind, str], tuple[str, int | None]] = {}
         self.unseen_records: set[tuple[Kind, str]] = set()
@@ -44,7 +45,7 @@ class StreamIndex:
         path, key = line.entry.path, hash(line.ledger.id)
         self._taken.add(path if line.store is not None else path.rsplit("/", 1)[0])
         if line.store is not None:
-            self._name_store(line.store, path.split("/")[2])
+            self._set_name(Kind.STORE, line.store, path.split("/")[2])
         self.superseded |= key in self._positions
         self._positions[key] = position
 
@@ -55,34 +56,38 @@ class StreamIndex:
         elif entry.id is not None and line.hash is not None:
             kind = layout.kind_of(entry.path)
             self.records[kind, entry.id] = line.hash, line.files
-            if kind is Kind.STORE:
-                self._name_store(entry.id, entry.path.removeprefix(layout.STORES).removesuffix(layout.RECORD))
+            if KINDS[kind].lines:
+                self._set_name(kind, entry.id, layout.beside(entry.path).removeprefix(KINDS[kind].folder))
             else:
                 self._taken.add(entry.path)
 
-    def _name_store(self, store_id: str, name: str) -> None:
-        self._store_names[store_id] = name
-        self._taken.add(f"{layout.STORES}{name}{layout.MEMBERSHIPS}")
+    def _set_name(self, kind: Kind, id: str, name: str) -> None:
+        self._names[kind, id] = name
+        self._taken.add(f"{KINDS[kind].folder}{name}{KINDS[kind].lines}")
 
-    def store_name(self, store_id: str) -> str:
-        """The folder name of a store, assigned once."""
-        name = self._store_names.get(store_id)
+    def _name(self, kind: Kind, id: str) -> str:
+        """The name of a record and of the lines beside it, assigned once."""
+        name = self._names.get((kind, id))
         if name is None:
-            path = self._free(layout.STORES, store_id, layout.MEMBERSHIPS)
-            name = path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS)
-            self._store_names[store_id] = name
+            folder, lines = KINDS[kind].folder, KINDS[kind].lines
+            name = self._free(folder, id, lines).removeprefix(folder).removesuffix(lines)
+            self._names[kind, id] = name
         return name
 
     def path(self, kind: Kind, id: str) -> str:
         """The path of a definition."""
-        if kind is Kind.STORE:
-            return f"{layout.STORES}{self.store_name(id)}{layout.RECORD}"
+        if KINDS[kind].lines:
+            return f"{KINDS[kind].folder}{self._name(kind, id)}{layout.RECORD}"
         return self._free(KINDS[kind].folder, id, layout.RECORD)
+
+    def lines_path(self, kind: Kind, id: str) -> str:
+        """The path of the lines beside a definition."""
+        return f"{KINDS[kind].folder}{self._name(kind, id)}{KINDS[kind].lines}"
 
     def content_path(self, file_id: str, filename: str | None, store_id: str | None) -> str:
         """The path of a content; a parsed text is under the store it was read from."""
         if store_id is not None:
-            return self._free(f"{layout.TEXTS}{self.store_name(store_id)}/", file_id, layout.RECORD)
+            return self._free(f"{layout.TEXTS}{self._name(Kind.STORE, store_id)}/", file_id, layout.RECORD)
         return f"{self._free(layout.CONTENTS, file_id, '')}/{safe_name(filename or _UNNAMED)}"
 
     def _free(self, folder: str, id: str, suffix: str) -> str:

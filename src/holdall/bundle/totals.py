@@ -36,11 +36,11 @@ class BundleTotals(Closing):
         for lines in self._lines.values():
             lines.close()
 
-    def record(self, kind: Kind, id: str, sha256: str, store: str | None = None) -> None:
-        """A record, by its hash (``record_hash``); a membership with the store that it is in."""
+    def record(self, kind: Kind, id: str, sha256: str, owner: str | None = None) -> None:
+        """A record, by its hash (``record_hash``); a membership or a version with what it is of."""
         row = KINDS[kind]
         self._counts[row.count] += 1
-        self._lines.setdefault(row.digest, Sorter()).add(definition_line(kind, id, sha256, store))
+        self._lines.setdefault(row.digest, Sorter()).add(definition_line(kind, id, sha256, owner))
 
     def content(self, id: str, fidelity: Fidelity, sha256: str) -> None:
         self._lines["contents"].add(content_line(id, fidelity, sha256))
@@ -114,7 +114,7 @@ def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason 
 def known_reason(reason: str) -> Reason:
     """The reason of that name; an unknown one, of a newer writer, counts as a missing record."""
     try:
-        return Reason(reason)
+        return Reason(reason.partition(":")[0])
     except ValueError:
         return Reason.RECORDS
 

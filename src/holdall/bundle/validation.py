@@ -16,35 +16,23 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import parse_bag_info, repeated_fields
-from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine
 from holdall.bundle.names import is_safe
-from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import Fidelity, Kind
+from holdall.kinds import KINDS
+from holdall.model import Fidelity
 from holdall.untrusted import read_unique, require_filename, require_id, require_plain
-from holdall.verdict import Reason
 
 # Members and elements, those of members included (docs/format.md, "Limits").
-_LINE_VALUES = 100
+LINE_VALUES = 100
 _INFO_VALUES = 100_000
 _index_decoder = msgspec.json.Decoder(IndexEntry)
 _ledger_decoder = msgspec.json.Decoder(LedgerLine)
-_loss_decoder = msgspec.json.Decoder(LossLine)
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Fidelity.ORIGINAL, Fidelity.CONTAINER, Fidelity.TEXT, Fidelity.UNAVAILABLE})
 _COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - layout.LATER
-_IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
 _OXUM = "payload-oxum"
-_DEFINITIONS = frozenset(DEFINITIONS)
-# The kinds of objects that a loss of each reason is about.
-_KINDS: dict[str, frozenset[Kind]] = {
-    Reason.FILES: frozenset({Kind.FILE}),
-    Reason.STORES: frozenset({Kind.STORE}),
-    Reason.CHANGED: _DEFINITIONS,
-    Reason.RECORDS: frozenset(Kind),
-    Reason.KEYS: frozenset(Kind),
-    Reason.REFERENCES: frozenset(Kind),
-}
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+")
+_VERSION_ROUTE = re.compile("/skills/([^/ ]+)/versions/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 _ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 
 
@@ -55,12 +43,6 @@ def ledger_line(raw: bytes) -> LedgerLine:
     require_id(line.id)
     require_filename(line.filename or "")
     return line
-
-
-def loss_line(raw: bytes) -> LossLine:
-    """A line of the losses; ValueError where it is over a limit."""
-    require_plain(raw)
-    return _loss_decoder.decode(raw)
 
 
 def index_line(raw: bytes) -> IndexEntry:
@@ -92,7 +74,7 @@ def _of_payload(entry: IndexEntry) -> IndexEntry:
 def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
     # As in ledger_line_faults, the rules of docs/format.md one after another.
-    fields = read_unique(raw, values=_LINE_VALUES)
+    fields = read_unique(raw, values=LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"
     if not _SHA256.fullmatch(entry.sha256):
@@ -119,7 +101,7 @@ def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_unique`` does."""
     # The rules of docs/format.md one after another: more functions would hide them.
-    fields = read_unique(raw, values=_LINE_VALUES)
+    fields = read_unique(raw, values=LINE_VALUES)
     if "truncated" not in fields:
         yield "no truncated field"
     _, arrow, origin = (line.route or "").partition(" -> ")
@@ -163,22 +145,18 @@ def parse_route(route: str | None) -> Route | None:
     return Route(store=found[1] and unquote(found[1]), file=unquote(found[2])) if found else None
 
 
+def parse_version_route(route: str | None) -> tuple[str, str] | None:
+    """The skill and the number in the path of a request for the zip of a skill's version; None for another path.
+
+    >>> parse_version_route("/skills/skill_1/versions/2/content")
+    ('skill_1', '2')
+    """
+    found = _VERSION_ROUTE.fullmatch(route or "")
+    return (unquote(found[1]), unquote(found[2])) if found else None
+
+
 def _is_inside(path: str | None) -> bool:
     return bool(path) and not str(path).startswith("/") and ".." not in str(path).split("/")
-
-
-def loss_faults(raw: bytes, line: LossLine) -> Iterator[str]:
-    """A line of the losses. Raises ValueError as ``read_unique`` does."""
-    fields = read_unique(raw, values=_LINE_VALUES)
-    if not line.reason:
-        yield "no reason"
-    if "kind" in fields and fields["kind"] is None:
-        yield "kind is null; it must be left out instead"
-    if line.reason in _IN_LEDGER:
-        yield f"reason {line.reason} belongs in the ledger"
-    kinds = _KINDS.get(line.reason)  # of what a newer writer knows, none
-    if kinds and (line.kind not in kinds or line.id is None):
-        yield f"reason {line.reason} without a matching object"
 
 
 def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:

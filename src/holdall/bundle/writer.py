@@ -29,7 +29,7 @@ from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import OldStream, Stream, Unrecoverable
 from holdall.errors import AlreadyExists, CannotWrite
-from holdall.kinds import DEFINITIONS
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
 from holdall.untrusted import require_record
 
@@ -144,12 +144,12 @@ class BundleWriter:
     # -- what goes in --------------------------------------------------------------------------------
 
     def add_record(self, record: Record) -> None:
-        """Add one assistant, agent or vector store. A resume doesn't write an unchanged one again.
+        """Add one definition. A resume doesn't write an unchanged one again.
 
         Raises ValueError where the record is over a limit (``untrusted.require_record``).
         """
         if record.kind not in DEFINITIONS:
-            raise ValueError(f"a {record.kind} goes through open_memberships or open_files")
+            raise ValueError(f"a {record.kind} goes through open_members or open_files")
         uses = require_record(record.raw).uses
         key, sha256 = (record.kind, record.id), record_hash(record.kind, record.raw)
         files = StoreView.of(record).total if record.kind is Kind.STORE else None
@@ -210,11 +210,16 @@ class BundleWriter:
             self._stream.add(sink)
             return stored
 
-    def open_memberships(self, store_id: str) -> LineSink:
-        """A sink for the memberships of one store, a line of JSON each; goes behind the contents in ``finish``."""
+    def open_members(self, kind: Kind, id: str) -> LineSink:
+        """A sink for the memberships of a store, or the versions of an agent or a skill, a line of JSON each; goes
+        behind the contents in ``finish``."""
         with self._lock:
-            path = f"{layout.STORES}{self._stream.index.store_name(store_id)}{layout.MEMBERSHIPS}"
-        return self._line_sink(path, Kind.MEMBERSHIP, store_id)
+            path = self._stream.index.lines_path(kind, id)
+        return self._line_sink(path, KINDS[kind].member, id)
+
+    def open_memberships(self, store_id: str) -> LineSink:
+        """A sink for the memberships of one store."""
+        return self.open_members(Kind.STORE, store_id)
 
     def open_files(self) -> LineSink:
         """A sink for the file objects, a line of JSON each; goes behind the contents in ``finish``."""
@@ -334,8 +339,8 @@ class BundleWriter:
             overlap=line.overlap,
         )
 
-    def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
-        sink = LineSink(self._partial.new_spool, path, kind, store_id, target=self.target)
+    def _line_sink(self, path: str, kind: Kind | None, owner: str | None) -> LineSink:
+        sink = LineSink(self._partial.new_spool, path, kind, owner, target=self.target)
         with self._lock:
             self._line_sinks.append(sink)
         return sink

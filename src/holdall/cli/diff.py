@@ -28,7 +28,7 @@ _Settings = SourceSettings | DestinationSettings
 
 LIVE = {"src:": "src", "dst:": "dst"}
 # What an export was asked for, as bundles and ``Roots`` name it.
-_FLAGS = ("file_search", "code_interpreter", "assistants", "unused")
+_FLAGS = ("file_search", "code_interpreter", "assistants", "unused", "all_versions")
 
 
 @click.command(

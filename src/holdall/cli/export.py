@@ -214,6 +214,7 @@ def export_options(settings: SourceSettings, given: Mapping[str, Any], dump: Dum
             code_interpreter=settings.code_interpreter,
             assistants=not given["no_assistants"],
             unused=given["unused"],
+            all_versions=given["versions"] == "all",
             dump=dump,
         ),
         label=settings.label,

@@ -186,7 +186,7 @@ class _Tree:
         if id not in self._stores:
             self._seen[id] = {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
             return self._seen[id]
-        entry = self._bundle.memberships_entry(id)
+        entry = self._bundle.members_entry(Kind.STORE, id)
         members = (member.id for member in self._bundle.memberships(id))
         files = self._files(members, (entry.records or 0) if entry else 0)
         found = {"id": id, "name": self._stores[id], "in_bundle": True, **files}

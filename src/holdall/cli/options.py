@@ -251,6 +251,13 @@ what_to_export = together(
     ),
     click.option("--unused", is_flag=True, help="Also vector stores and files that no assistant uses."),
     click.option(
+        "--versions",
+        type=click.Choice(["latest", "all"]),
+        default="latest",
+        show_default=True,
+        help="Versions of Foundry agents to export.",
+    ),
+    click.option(
         "--from-dump",
         multiple=True,
         metavar="FILE",

@@ -89,6 +89,8 @@ class Why(StrEnum):
     """The parts of the parsed text may overlap otherwise than they were joined."""
     LEFT_OUT = "left_out", Severity.MAJOR
     """Not in the bundle, of no use where it stood, or more than the destination takes: it is gone from the copy."""
+    NEVER_SHOWN = "never_shown", Severity.MAJOR
+    """The API takes it and never returns it, so no bundle has it."""
     MERGED = "merged", Severity.MINOR
     """The server took the file for another one with the same bytes; the two have one id there, and one name."""
     NOT_KEPT = "not_kept", Severity.MAJOR

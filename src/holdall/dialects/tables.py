@@ -52,6 +52,7 @@ class Form(StrEnum):
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
     """What a definition refers to, by the ids at the destination; an assistant that isn't there is None.
 
+    ``versions`` has the numbers of skills' versions at the destination, by the skill's id and number in the source.
     ``connections`` of a Foundry project, by the source's ids or names; None where source and destination are one
     project, so that everything bound to it is there. ``names`` are those that agents are given, by the source's ids.
     """
@@ -59,6 +60,8 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     stores: Mapping[SourceId, TargetId] = _NONE
     files: Mapping[SourceId, TargetId] = _NONE
     assistants: Mapping[SourceId, TargetId | None] = _NONE
+    skills: Mapping[SourceId, TargetId] = _NONE
+    versions: Mapping[tuple[SourceId, str], str] = _NONE
     connections: Mapping[str, str] | None = _NONE
     names: Mapping[SourceId, str] = _NONE
 

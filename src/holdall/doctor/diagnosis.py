@@ -9,7 +9,7 @@ import msgspec
 
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.model import KNOWLEDGE
-from holdall.remote.project_lists import Connection, Deployment
+from holdall.remote.project_lists import Deployment, ProjectConnection
 from holdall.remote.refusals import missing_scopes
 
 SOON = 60
@@ -126,7 +126,7 @@ class FoundryProject(msgspec.Struct, frozen=True, kw_only=True):
     classic: bool
     new: bool
     deployments: list[Deployment] | None = None
-    connections: list[Connection] | None = None
+    connections: list[ProjectConnection] | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,15 +17,17 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.digest import record_hash
+from holdall.bundle.entry_stream import wrong_hash
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
-from holdall.bundle.reader import BundleReader, open_bundle, wrong_hash
+from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import KeyedValues
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
-from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
+from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, epoch_seconds
 from holdall.progress import Progress
 from holdall.safe_open import Closing
 
@@ -72,6 +74,12 @@ class Parent(Closing):
         files = map(FileView.of, old.files())
         self._known.put("file", ((file.id, (file.size, epoch_seconds(file.created_at))) for file in files))
         self._known.put("overlap", self._read_overlaps())
+        self._known.put("version", self._read_versions())
+
+    def _read_versions(self) -> Iterator[tuple[str, str]]:
+        for skill in self._reader.definitions(Kind.SKILL):
+            for record in self._reader.versions(Kind.SKILL, skill.id):
+                yield record.id, record_hash(record.kind, record.raw)
 
     def _read_overlaps(self) -> Iterator[tuple[str, int]]:
         for store in self._reader.stores():
@@ -98,6 +106,14 @@ class Parent(Closing):
         return ReusedContent(
             entry=entry, line=line, store=store, overlap=DEFAULT_OVERLAP if overlap is None else overlap
         )
+
+    def find_zip(self, version: str, hash: str | None) -> ReusedContent | None:
+        """The parent's zip of a skill's version: a version never changes, and its record has this ``hash``."""
+        line = self._known.get("line", version, LedgerLine)
+        entry = self._known.get("entry", line.path, IndexEntry) if line and line.path else None
+        if line is None or entry is None or self._known.get("version", version, str) != hash:
+            return None
+        return ReusedContent(entry=entry, line=line)
 
     def knew(self, finding: Finding) -> bool:
         """Whether the parent had this loss already, or a worse one."""

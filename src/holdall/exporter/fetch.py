@@ -7,65 +7,36 @@ listing order (``turns``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from holdall.agent_views import VersionView
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
-from holdall.bundle.layout import LedgerLine
-from holdall.bundle.sinks import Sink
-from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError
+from holdall.exporter.content_sinks import ContentSinks
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
 from holdall.exporter.turns import Put, Queue, in_turn
+from holdall.exporter.withheld import CannotWithhold, without_values
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
-from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
+from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.client import Account
-from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder
+from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
+# Characters of a skill's name in that of its zip; names are at most 64 long.
+_LONGEST_NAME = 200
 
 T = TypeVar("T")
-
-
-class _Sinks:
-    """The sinks of one file, by fidelity; the content that was committed goes into the bundle with its line."""
-
-    def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder]) -> None:
-        self._writer, self._file = writer, file
-        self._overlaps = {holder.store: holder.overlap for holder in holders}
-        self._opened: list[tuple[Sink, SourceId | None]] = []
-
-    def content(self, fidelity: Fidelity) -> Sink:
-        size = self._file.size
-        return self._open(self._writer.open_content(size if size and size > 0 else None), None)
-
-    def text(self, store_id: SourceId) -> Sink:
-        return self._open(self._writer.open_content(text=True), store_id)
-
-    def _open(self, sink: Sink, store_id: SourceId | None) -> Sink:
-        self._opened = [*(one for one in self._opened if one[0].is_open), (sink, store_id)]
-        return sink
-
-    def add(self, line: LedgerLine) -> Stored:
-        sink, store = next(one for one in self._opened if one[0].sha256)
-        return self._writer.add_content(
-            sink,
-            line,
-            created_at=epoch_seconds(self._file.view.created_at) if self._file.view else 0,
-            record=self._file.record,
-            store=store,
-            overlap=self._overlaps.get(store, DEFAULT_OVERLAP) if store is not None else None,
-        )
 
 
 class Fetch:
@@ -95,8 +66,8 @@ class Fetch:
         with self._writer.open_files() as files:
             async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
-                async def one(file_id: SourceId) -> Put:
-                    file, line = await self._file(file_id, records)
+                async def one(found: File) -> Put:
+                    file, line = (found, b"") if found.zip else await self._file(found.id, records)
                     put = await self._first_look(file)
 
                     async def put_both() -> None:
@@ -125,15 +96,19 @@ class Fetch:
 
     # -- listing ---------------------------------------------------------------------------------------
 
-    async def _list(self, queue: Queue[SourceId]) -> None:
+    async def _list(self, queue: Queue[File]) -> None:
         for store in self._definitions.store_views:
             await self._list_store(store, queue)
+        for agent, name in self._definitions.all_versions.items():
+            await self._list_versions(Kind.FOUNDRY_AGENT, agent, name, queue)
+        for skill in self._definitions.skill_views:
+            await self._list_versions(Kind.SKILL, SourceId(skill.id), skill.name, queue)
         # After the stores, because a file of both tools may have its text in one of them.
         for file_id in (*self._surveyor.users(self._definitions.views).files, *self._definitions.files):
             await self._found(queue, file_id)
         self._progress.expect(last=True)
 
-    async def _list_store(self, store: StoreView, queue: Queue[SourceId]) -> None:
+    async def _list_store(self, store: StoreView, queue: Queue[File]) -> None:
         store_id = SourceId(store.id)
         with self._writer.open_memberships(store_id) as lines:
             count = 0
@@ -146,6 +121,26 @@ class Fetch:
         if store_id not in self._definitions.memberships:
             self._ledger.store(store_id, store.total, count)
 
+    async def _list_versions(self, kind: Kind, ident: SourceId, name: str | None, queue: Queue[File]) -> None:
+        """The versions of a skill, whose zips are contents, or of a Foundry agent of that ``name``."""
+        member = Kind.SKILL_VERSION if kind is Kind.SKILL else Kind.AGENT_VERSION
+        with self._writer.open_members(kind, ident) as lines:
+            asked = SourceId(name or ident) if kind is Kind.FOUNDRY_AGENT else ident
+            async for version, raw in self._surveyor.members(kind, asked, VersionView, required=False):
+                id = SourceId(version.id)
+                try:
+                    line = without_values(Record(kind=member, id=id, raw=raw)).raw
+                except CannotWithhold as error:
+                    self._ledger.unfit(member, id, str(error))
+                    continue
+                if not self._ledger.takes(member, id, line, ident):
+                    continue
+                lines.write(line + b"\n")
+                if kind is Kind.SKILL:
+                    self._progress.expect(files=1)
+                    await queue.put(_zip_of(ident, name, version, record_hash(member, line)))
+            lines.commit()
+
     async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
         """Each membership's file, its record, and how many tokens the parts of the file's text share."""
         if store_id in self._definitions.memberships:
@@ -155,7 +150,7 @@ class Fetch:
         async for membership, line in self._surveyor.memberships(store_id, required=False):
             yield SourceId(membership.id), line, overlap_of(membership.chunking_strategy)
 
-    async def _found(self, queue: Queue[SourceId], file_id: SourceId, holder: Holder | None = None) -> None:
+    async def _found(self, queue: Queue[File], file_id: SourceId, holder: Holder | None = None) -> None:
         """Note that a store holds the file; queue it the first time."""
         if self._index.want(file_id, holder):
             try:
@@ -164,7 +159,7 @@ class Fetch:
                 self._ledger.unfit(Kind.FILE, file_id, f"exceeds the limits of a bundle: {error}")
                 return
             self._progress.expect(files=1)
-            await queue.put(file_id)
+            await queue.put(File(id=file_id, view=None))
 
     async def _look_elsewhere(self) -> None:
         """Look in the project's other stores for files still missing and in no store of the definitions.
@@ -319,8 +314,11 @@ class Fetch:
     async def _fetch(self, file: File, holders: Sequence[Holder], *, text: bool = True) -> Put | FetchedContent:
         """Fetch a file's content, its text from one of ``holders``. Returns the answer if nothing was fetched."""
         holders = [one for one in holders if one.store not in self._definitions.memberships]
-        sinks = _Sinks(self._writer, file, holders)
-        content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
+        sinks = ContentSinks(self._writer, file, holders)
+        content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text, zip=file.zip)
+        if sinks.fault:
+            content = replace(content, message=sinks.fault)
+            self._progress.note(f"{file.id} ({file.filename}): {sinks.fault}", kind="zip not valid")
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
 
@@ -339,6 +337,8 @@ class Fetch:
 
     def _unchanged(self, file: File) -> ReusedContent | None:
         """The parent's content of a file, if unchanged."""
+        if self._parent and file.zip:
+            return self._parent.find_zip(file.id, file.record)
         reused = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
         return reused if reused and self._is_cut_alike(file, reused) else None
 
@@ -354,7 +354,7 @@ class Fetch:
         # Meanwhile a store may have been listed that says otherwise.
         if not self._is_cut_alike(file, reused):
             return None
-        sinks = _Sinks(self._writer, file, self._holders(file.id))
+        sinks = ContentSinks(self._writer, file, self._holders(file.id))
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
@@ -377,6 +377,14 @@ class Fetch:
             self._index.wait(Waiting(file=file, listed=listed))
         else:
             await _do(await self._first_look(file, listed=listed))
+
+
+def _zip_of(skill: SourceId, name: str | None, version: VersionView, record: str) -> File:
+    """The zip of a skill's version, as a file."""
+    number = version.version or version.id
+    filename = f"{(version.name or name or skill)[:_LONGEST_NAME]}-{number[:_LONGEST_NAME]}.zip"
+    view = FileView(id=version.id, filename=filename, created_at=version.created_at)
+    return File(id=SourceId(version.id), view=view, record=record, zip=ZipOf(skill=skill, number=number))
 
 
 async def _do(put: Put | None) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from holdall.errors import CannotWrite
 from holdall.model import FileView, Kind, Record, SourceId
-from holdall.remote.contents import REFUSED, FetchedContent, Holder
+from holdall.remote.contents import REFUSED, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Missing, Surveyor
 from holdall.safe_open import Closing
 
@@ -43,12 +43,16 @@ _PAGE_COST = 20
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the run: its record and the record's hash, None if there is none, and who says that it is gone."""
+    """One file of the run: its record and the record's hash, None if there is none, and who says that it is gone.
+
+    ``zip`` says which version of a skill it is the zip of: its record is that version's.
+    """
 
     id: SourceId
     view: FileView | None
     record: str | None = None
     gone: Missing | None = None
+    zip: ZipOf | None = None
 
     @property
     def filename(self) -> str | None:
@@ -187,9 +191,10 @@ class FileIndex(_Temporary):
         )
 
     def lacking(self) -> set[SourceId]:
-        """The waiting files without any content."""
+        """The waiting files without any content. Zips of skills aren't among them: no vector store has them."""
         rows = self._database.execute("SELECT what FROM waiting WHERE has_content = 1 ORDER BY place")
-        return {msgspec.json.decode(what, type=Waiting).file.id for (what,) in rows}
+        files = (msgspec.json.decode(what, type=Waiting).file for (what,) in rows)
+        return {file.id for file in files if not file.zip}
 
     def waiting(self, *, content: bool) -> Iterator[Waiting]:
         """All that waits with or without a content, in the order in which it came; what is handed out waits no more."""

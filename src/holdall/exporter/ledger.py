@@ -20,7 +20,7 @@ from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import BundleTotals
 from holdall.bundle.writer import BundleWriter
 from holdall.capped import KEPT
-from holdall.exporter import report
+from holdall.exporter import report, withheld
 from holdall.exporter.file_index import File, FileIndex
 from holdall.exporter.unread import unread_references
 from holdall.graph import users_of
@@ -106,6 +106,9 @@ class LedgerWriter:
         """How many contents came out of the parent."""
         for loss in losses_of(definitions):
             losses.add(loss)
+        for record in definitions.all():
+            for loss in withheld.findings(record):
+                losses.add(loss)
 
     def missing(self, file: File, content: FetchedContent) -> None:
         """A file whose content is missing."""
@@ -142,23 +145,24 @@ class LedgerWriter:
         digests, self._totals = self._totals.digests() if self._totals else None, None
         return digests
 
-    def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
-        """A record that goes into the bundle; a membership with its store."""
-        for field, refers in unread_references(kind, id, raw, store).items():
+    def record(self, kind: Kind, id: str, raw: bytes, owner: str | None = None) -> None:
+        """A record that goes into the bundle; a membership or a version with what it is of."""
+        for field, refers in unread_references(kind, id, raw, owner).items():
             message = "unknown field; what it refers to was not exported"
             self.losses.add(report.UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         # Only where the wire has put a mark there: a record may have the same word of its own.
         if self._account and self._account.sent_keys and MARK.encode() in raw:
-            self.losses.add(report.Replaced(kind=kind, id=id, store=store))
+            self.losses.add(report.Replaced(kind=kind, id=id, store=owner))
         if self._totals:
-            self._totals.record(kind, id, record_hash(kind, raw), store)
+            self._totals.record(kind, id, record_hash(kind, raw), owner)
 
-    def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
-        """Whether a bundle can hold a record (a membership's, if ``store`` is given); if not, notes a loss."""
-        if why := report.unfit(raw, store):
+    def takes(self, kind: Kind, id: str, raw: bytes, owner: str | None = None) -> bool:
+        """Whether a bundle can hold a record (of a membership or a version, if ``owner`` is given); if not, notes a
+        loss."""
+        if why := report.unfit(raw, owner):
             self.unfit(kind, id, why)
             return False
-        self.record(kind, id, raw, store)
+        self.record(kind, id, raw, owner)
         return True
 
     def unfit(self, kind: Kind, id: str, why: str) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.layout import Digests, LossLine
+from holdall.agent_views import VersionView
+from holdall.bundle.layout import Digests
+from holdall.bundle.loss_lines import LossLine
 from holdall.bundle.totals import reason_of
 from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
 from holdall.untrusted import MAX_ID, NotJson, require_record
@@ -129,6 +131,14 @@ class Replaced(Finding, frozen=True, kw_only=True, tag="replaced"):
     store: str | None = None
 
 
+class Withheld(Finding, frozen=True, kw_only=True, tag="withheld"):
+    """An object that is in the bundle without something that its server doesn't return, or that is never written."""
+
+    kind: Kind
+    id: str
+    message: str
+
+
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of an export. Without losses everything is in the bundle byte for byte.
 
@@ -184,6 +194,8 @@ def describe(finding: Finding) -> str:
         case Replaced():
             where = f" in {finding.store}" if finding.store else ""
             return f"key  {finding.kind} {finding.id}{where}: the record contained your key; replaced by [key]"
+        case Withheld():
+            return f"withheld  {finding.kind} {finding.id}: {finding.message}"
         case UnfinishedList():
             return f"list  {finding.list} may be incomplete: {finding.message}"
         case Changed():
@@ -193,7 +205,7 @@ def describe(finding: Finding) -> str:
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """``min_fidelity`` is the lowest that a content may have, UNAVAILABLE for any; ``allow_missing`` are the ids of
-    files and stores that may be lost in any way.
+    files, stores, templates and the like that may be lost in any way.
 
     ``known`` tells the losses that are no news: those that an earlier bundle of the same project had already.
     """
@@ -211,7 +223,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         match finding:
             case LeftOut():
                 return True
-            case ContentLoss() | Absent() | Doubtful() if finding.id in self.allow_missing:
+            case ContentLoss() | Absent() | Doubtful() | Withheld() if finding.id in self.allow_missing:
                 return True
             case ContentLoss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_fidelity is Fidelity.UNAVAILABLE:
                 return True
@@ -247,6 +259,8 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
             return Reason.LISTS  # its files are those that the dump names
         case Absent(kind=Kind.STORE) | LeftOut():
             return Reason.STORES
+        case Withheld(kind=kind):
+            return Reason.TEMPLATES if kind is Kind.TEMPLATE else Reason.VARIABLES
         case Changed(how=how) if how != "added":
             return Reason.CHANGED
         case Miscount(counted=counted, found=found, what=what):
@@ -258,18 +272,19 @@ def line_of(finding: Finding, why: Reason) -> LossLine:
     """The finding as the bundle has it."""
     kind = getattr(finding, "kind", None)
     about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
-    message = finding.message if isinstance(finding, Absent | LeftOut) else describe(finding)
-    return LossLine(reason=why.value, kind=kind, id=about and about[:_LONGEST], message=message[:_LONGEST])
+    message = finding.message if isinstance(finding, Absent | LeftOut | Withheld) else describe(finding)
+    return LossLine.of(why.value, kind, about and about[:_LONGEST], message[:_LONGEST])
 
 
 def same_loss(line: LossLine) -> bytes:
     """A key that two lines of the same loss share, however a server words it; another number is another loss."""
-    said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
+    said = line.message if line.why in (Reason.COUNTS, Reason.LISTS) else ""
     return _encode((line.reason, line.kind, line.id, said))
 
 
-def unfit(raw: bytes, store: str | None = None) -> str:
-    """Why no bundle can hold a record, of a membership in ``store``; ``""`` where one can."""
+def unfit(raw: bytes, owner: str | None = None) -> str:
+    """Why no bundle can hold a record, of a membership in the store ``owner`` or a version of the skill ``owner``;
+    ``""`` where one can."""
     try:
         id = require_record(raw).id
     except NotJson as error:
@@ -278,10 +293,12 @@ def unfit(raw: bytes, store: str | None = None) -> str:
         return f"its record has an unexpected format ({error})"
     except ValueError as error:
         return f"its record exceeds the limits of a bundle: {error}"
-    if store is not None:
-        other = MembershipView.of(Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)).vector_store_id
-        if other and other != store:
+    if owner is not None:
+        record = Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)
+        if (other := MembershipView.of(record).vector_store_id) and other != owner:
             return f"its record belongs to another vector store, {other}"
+        if (other := VersionView.of(record).skill_id) and other != owner:
+            return f"its record belongs to another skill, {other}"
     return ""
 
 

@@ -8,20 +8,22 @@ if it is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec.structs import replace
 
+from holdall.agent_views import AgentVersions, FoundryAgentView, is_builtin_skill
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
+from holdall.exporter.withheld import CannotWithhold, without_values
 from holdall.graph import called, callee_names, users_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import KNOWLEDGE, AssistantView, DefinitionView, FileView, Kind, Record, SourceId, is_invented
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
-from holdall.untrusted import read_as
+from holdall.untrusted import read_as, require_record
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5
@@ -32,7 +34,8 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True):
 
     ``file_search`` and ``code_interpreter`` say which knowledge of the assistants is followed. ``assistants`` False
     leaves the assistants out and takes all stores and files. ``unused`` adds the stores and files that nothing refers
-    to. With a ``dump`` the assistants are those of the dump.
+    to. ``all_versions`` takes all versions of Foundry agents, not the latest alone. With a ``dump`` the assistants are
+    those of the dump.
     """
 
     selection: Selection = Selection()
@@ -40,6 +43,7 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True):
     code_interpreter: bool = True
     assistants: bool = True
     unused: bool = False
+    all_versions: bool = False
     dump: Dump | None = None
 
     @property
@@ -81,23 +85,27 @@ class _Gathering:
         for store_id in _ids(chosen, Kind.STORE):
             wanted.setdefault(store_id, [])
         missing, from_dump = await self._find_stores(wanted)
+        skills, no_skills = await self._find_skills(_ids(chosen, Kind.SKILL), picked[Kind.TEMPLATE])
         store_views = {id: self._views[Kind.STORE][id] for id in wanted if id in self._views[Kind.STORE]}
         kept = {kind: [SourceId(view.id) for view in picked[kind]] for kind in ASSISTANT_KINDS} | {
-            Kind.STORE: list(store_views)
+            Kind.SKILL: skills,
+            Kind.STORE: list(store_views),
         }
         return Definitions(
             records={kind: [self._records[kind][id] for id in ids] for kind, ids in kept.items()},
             views=views,
             store_views=list(store_views.values()),
+            skill_views=[self._views[Kind.SKILL][id] for id in skills],
+            all_versions=self._all_versions(kept[Kind.FOUNDRY_AGENT]) if start.all_versions else {},
             unreadable=list(self._unreadable.values()),
-            missing=[*missing, *_uncalled(self._records[Kind.ASSISTANT], picked[Kind.ASSISTANT])],
+            missing=[*missing, *no_skills, *_uncalled(self._records[Kind.ASSISTANT], picked[Kind.ASSISTANT])],
             files=_ids(chosen, Kind.FILE),
             memberships={id: self._dump.memberships.get(id, []) for id in from_dump},
             file_records={record.id: record for record in self._dump.files},
         )
 
     async def _choose(self) -> list[Root]:
-        default = [root for kind in ASSISTANT_KINDS for root in self._roots(kind)]
+        default = [root for kind in DEFINITIONS if kind is not Kind.STORE for root in self._roots(kind)]
         if self._start.takes_unused:
             default += await self._unused()
         others = [*self._roots(Kind.STORE), *map(_file_root, self._files)]
@@ -112,7 +120,8 @@ class _Gathering:
             return
         for kind in filter(self._is_listed, DEFINITIONS):
             for record in await self._surveyor.definitions(kind):
-                self._add(record)
+                if kind is not Kind.SKILL or not is_builtin_skill(record.id):
+                    self._add(record)
         if start.takes_unused or Kind.FILE in start.selection.kinds():
             self._files = await self._surveyor.files()
 
@@ -126,13 +135,19 @@ class _Gathering:
 
     def _add(self, record: Record) -> None:
         """Keep a record and what is acted upon in it; note one that can't be read, or that no bundle can hold."""
-        key = record.kind, record.id
-        self._records[record.kind][record.id] = record
+        key, view = (record.kind, record.id), cast(Any, None)
         try:
+            record = without_values(record)
             why = unfit(record.raw)
-            view: Any = None if why else read_as(record.raw, KINDS[record.kind].view)
+            if KINDS[record.kind].is_named and not why:  # in a bundle it has the id that its record says
+                record = replace(record, id=SourceId(require_record(record.raw).id))
+            view = None if why else read_as(record.raw, KINDS[record.kind].view)
         except ValueError as error:
             why = f"its record has an unexpected format ({error})"
+            if isinstance(error, CannotWithhold):
+                record = replace(record, raw=b"")
+        # An agent of Foundry goes by its name, which is that of its view.
+        self._records[record.kind][SourceId(view.id) if view else record.id] = record
         if why:
             self._unreadable.setdefault(key, Missing(kind=record.kind, id=record.id, message=why))
             return
@@ -141,7 +156,11 @@ class _Gathering:
             view = replace(view, metadata=None)
         if isinstance(view, AssistantView):
             view = replace(view, instructions=None)
-        self._views[record.kind].setdefault(record.id, view)
+        if isinstance(view, FoundryAgentView):
+            latest = view.versions.latest
+            latest = replace(latest, metadata=None, definition=replace(latest.definition, instructions=None))
+            view = replace(view, versions=AgentVersions(latest=latest))
+        self._views[record.kind].setdefault(SourceId(view.id), view)
 
     def _roots(self, kind: Kind) -> list[Root]:
         return [Root(kind=kind, id=id, name=view.name) for id, view in self._views[kind].items()]
@@ -191,6 +210,28 @@ class _Gathering:
             if found and store_id not in self._records[Kind.STORE]:
                 self._add(found)
         return missing, from_dump
+
+    def _all_versions(self, agents: Iterable[SourceId]) -> dict[SourceId, str]:
+        return {self._records[Kind.FOUNDRY_AGENT][name].id: name for name in agents}
+
+    async def _find_skills(
+        self, chosen: Iterable[SourceId], templates: Iterable[DefinitionView]
+    ) -> tuple[list[SourceId], list[Missing]]:
+        """The chosen skills and those that the templates name, read where they weren't yet; and those not found."""
+        users: dict[SourceId, list[str]] = {id: [] for id in chosen}
+        for view in templates:
+            for id in view.skill_ids:
+                if not is_builtin_skill(id):
+                    users.setdefault(id, []).append(view.id)
+        missing = []
+        for id, by in users.items():
+            if id not in self._records[Kind.SKILL] and self._surveyor:
+                found = await self._surveyor.one(Kind.SKILL, id, by)
+                if isinstance(found, Missing):
+                    missing.append(found)
+                else:
+                    self._add(found)
+        return [id for id in users if id in self._views[Kind.SKILL]], missing
 
 
 def _file_root(file: FileView) -> Root:

@@ -39,7 +39,7 @@ from holdall.exporter.report import (
 )
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
-from holdall.kinds import DEFINITIONS, KINDS
+from holdall.kinds import DEFINITIONS, KINDS, Platform
 from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress
@@ -172,10 +172,15 @@ class _Export:
             self._progress.note(note)
         # Asked only where the answer decides something: it costs a request.
         if account and surveyor and self._start.assistants and dump is None and (absent := await probe(account)):
-            self._progress.note(_SUNSET)
-            self._start = replace(self._start, assistants=False)
             if doubt := may_be_there(absent):
                 surveyor.doubts["/assistants"] = doubt
+            if account.platform is Platform.FOUNDRY:
+                # Its agents are what stores and files are for.
+                self._progress.note("this project has no classic agents; exporting agents with their stores and files")
+                surveyor.absent.append("/assistants")
+            else:
+                self._progress.note(_SUNSET)
+                self._start = replace(self._start, assistants=False)
         self._definitions = await gather(surveyor, self._start)
         if account and surveyor:
             await self._say_absent(account, surveyor.absent)
@@ -195,7 +200,7 @@ class _Export:
     async def _say_absent(self, account: Account, absent: Iterable[str]) -> None:
         """Name the endpoints that the server hasn't, but for those that few have. Raises NotFound where it has none."""
         rare = {row.endpoint for row in KINDS.values() if row.rare}
-        told = [where for where in absent if where not in rare]
+        told = [where for where in absent if where not in rare and where != KINDS[Kind.ASSISTANT].endpoint]
         for where in told:
             self._progress.note(f"the server has no {where}; nothing to export there")
         # A server without any of these lists may be a wrong address, and its empty bundle would pass for a backup.
@@ -222,6 +227,8 @@ class _Export:
                 "originals": options.fallbacks.originals is not None,
                 "via_container": options.fallbacks.containers is not None,
                 "dump": start.dump.digest if start.dump else None,
+                # Only where it is asked for: bundles without such agents stay as they were.
+                **({"all_versions": True} if start.all_versions else {}),
             },
             min_fidelity=options.policy.min_fidelity,
         )

@@ -27,6 +27,9 @@ _SURE = 16  # so many letters after the prefix are an id without a digit in them
 _COMMON = frozenset({"id", "object", "created_at", "metadata"})
 _READ = {
     **{kind: _COMMON | {"model", *UNSET[kind], *KINDS[kind].volatile} for kind in ASSISTANT_KINDS},
+    Kind.SKILL: _COMMON | {"name", "description", "default_version", "latest_version"},
+    Kind.SKILL_VERSION: _COMMON | {"name", "description", "skill_id", "version"},
+    Kind.AGENT_VERSION: _COMMON,
     Kind.STORE: _COMMON | {*STORE, *assistants.STORE_READ_ONLY},
     Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
     Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
@@ -36,14 +39,14 @@ _OWNERS = frozenset(
 )
 
 
-def unread_references(kind: Kind, id: str, raw: bytes, store: str | None = None) -> dict[str, list[str]]:
-    """The ids by the fields that hold them; ``store`` is that of a membership.
+def unread_references(kind: Kind, id: str, raw: bytes, owner: str | None = None) -> dict[str, list[str]]:
+    """The ids by the fields that hold them; ``owner`` is what a membership or a version is of.
 
     >>> raw = b'{"id": "asst_1234567a", "parent": "asst_7654321a", "metadata": {"seen": "file-1234567a"}}'
     >>> unread_references(Kind.ASSISTANT, "asst_1234567a", raw)
     {'parent': ['asst_7654321a']}
     """
-    own = {id, store}
+    own = {id, owner}
     if {found.decode() for found in _MAYBE.findall(raw)} <= own:
         return {}
     try:
@@ -63,7 +66,7 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The parts of a record that nothing reads, by name."""
     for field, value in fields.items():
         if field not in _READ[kind]:
-            yield field, value
+            yield field, value if kind is not Kind.FOUNDRY_AGENT else _unfollowed(value)
     if kind in ASSISTANT_KINDS:
         yield "tools", fields.get("tools")
     resources = fields.get("tool_resources") if kind is Kind.ASSISTANT else None
@@ -71,6 +74,24 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if isinstance(resource, dict):
             resource = {key: value for key, value in resource.items() if key != USES.get(tool)}
         yield f"tool_resources.{tool}", resource
+
+
+def _unfollowed(value: Any) -> Any:
+    """What belongs to a Foundry agent without the ids that its latest version's tools name: those are followed."""
+    versions = value if isinstance(value, dict) else {}
+    latest = versions.get("latest")
+    definition = latest.get("definition") if isinstance(latest, dict) else None
+    tools = definition.get("tools") if isinstance(definition, dict) else None
+    if not isinstance(latest, dict) or not isinstance(definition, dict) or not isinstance(tools, list):
+        return value
+    left = []
+    for tool in tools:
+        if isinstance(tool, dict):
+            tool = {key: item for key, item in tool.items() if key != "vector_store_ids"}
+            if isinstance(held := tool.get("container"), dict):
+                tool["container"] = {key: item for key, item in held.items() if key != "file_ids"}
+        left.append(tool)
+    return {**versions, "latest": {**latest, "definition": {**definition, "tools": left}}}
 
 
 def _ids(value: Any) -> Iterator[str]:

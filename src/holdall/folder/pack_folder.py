@@ -21,12 +21,13 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import HoldallInfo, LedgerLine
+from holdall.bundle.loss_lines import loss_line
 from holdall.bundle.reader import Formatted, require_format
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import capture_of
-from holdall.bundle.validation import ledger_line, loss_line, parse_route
+from holdall.bundle.validation import ledger_line, parse_route
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle

@@ -246,29 +246,36 @@ class Account(Wire):
 
     @asynccontextmanager
     async def download(
-        self, file_id: str, *, container: str | None = None, rest: Rest | None = None, size: int | None = None
+        self,
+        file_id: str,
+        *,
+        container: str | None = None,
+        skill: str | None = None,
+        rest: Rest | None = None,
+        size: int | None = None,
     ) -> AsyncIterator[Download]:
         """A file's bytes, or those of its copy in a container; with ``rest`` only the remaining ones, if the server
-        can.
+        can. With ``skill`` it is the zip of that skill's version of the number ``file_id``.
 
         ``size`` is how many there are in all, as far as is known: a redirect to another origin brings no more.
         Errors before the first byte are retried, later ones are raised. A slot is held until the block is left.
         """
 
+        what, where = f"can't download file {file_id}", path("/files/{}", file_id)
+        if container:
+            where = path("/containers/{}", container)
+        elif skill:
+            what, where = f"can't download version {file_id} of skill {skill}", path("/skills/{}", skill)
         async with AsyncExitStack() as held:
 
             def ask(surface: Surface) -> Awaitable[Download]:
                 def once(stack: AsyncExitStack) -> Awaitable[Download]:
-                    opening = self.open_content(
-                        f"can't download file {file_id}", file_id, container, rest, size, surface
-                    )
+                    opening = self.open_content(what, file_id, container, skill, rest, size, surface)
                     return stack.enter_async_context(opening)
 
                 return self._repeat("GET content", once, repeatable=True, held=held)
 
-            yield await self.routes.first(
-                path("/containers/{}", container) if container else path("/files/{}", file_id), ask
-            )
+            yield await self.routes.first(where, ask)
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -285,6 +292,12 @@ class Account(Wire):
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
         return await self._repeat(
             "POST /files", lambda _: self.send_file(filename, stream, purpose=purpose), repeatable=False
+        )
+
+    async def upload_zip(self, where: str, filename: str, stream: BinaryIO) -> Answer:
+        """POST a version of a skill, from ``stream`` as in ``upload``. Repeated as ``post``."""
+        return await self._repeat(
+            f"POST {route(where)}", lambda _: self.send_zip(where, filename, stream), repeatable=False
         )
 
     async def delete(self, where: str) -> Answer:

@@ -26,11 +26,15 @@ from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.surfaces import Surface
-from holdall.remote.transfer import ContentSink, Unsized, transfer
+from holdall.remote.transfer import Begin, ContentSink, Unsized, transfer
 from holdall.word_match import WordMatcher
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 """What the server refuses for one file; everything else stops the run."""
+
+
+MAX_ZIP = 64 << 20
+"""Bytes of a skill's version that another origin may send; OpenAI takes 50 MB."""
 
 
 class Sinks(Protocol):
@@ -40,12 +44,25 @@ class Sinks(Protocol):
 
     def text(self, store_id: SourceId) -> ContentSink: ...
 
+    def zip(self) -> ContentSink: ...
+
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """A store that holds a file, and how many tokens neighbouring parts of the file's text share in it."""
 
     store: SourceId
     overlap: int = DEFAULT_OVERLAP
+
+
+class ZipOf(msgspec.Struct, frozen=True, kw_only=True):
+    """Which version of a skill a zip is of, by its number: its content is had from the skill alone."""
+
+    skill: SourceId
+    number: str
+
+    @property
+    def route(self) -> str:
+        return path("/skills/{}/versions/{}/content", self.skill, self.number)
 
 
 class FetchedContent(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +88,23 @@ class FetchedContent(msgspec.Struct, frozen=True, kw_only=True):
 class _File:
     """One file while its content is fetched."""
 
-    def __init__(self, file_id: SourceId, view: FileView | None, stores: Sequence[Holder], sinks: Sinks) -> None:
-        self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
+    def __init__(
+        self, file_id: SourceId, view: FileView | None, stores: Sequence[Holder], sinks: Sinks, zip: ZipOf | None
+    ) -> None:
+        self.id, self.view, self.stores, self.sinks, self.zip = file_id, view, stores, sinks, zip
         self.size = view.size if view else None
-        self.route = path("/files/{}/content", file_id)
+        self.route = zip.route if zip else path("/files/{}/content", file_id)
         self.error: RemoteError | None = None
         self.notes: list[str] = []
         self.text: tuple[ContentSink, FetchedContent] | None = None
         """A parsed text that lies in a sink, and is used if no better fidelity can be had."""
-        self.no_text = "no parsed text: not in any vector store"
+        self.no_text = "" if zip else "no parsed text: not in any vector store"
+
+    def begin(self, account: Account) -> Begin:
+        """What opens the download of its own bytes."""
+        if zip := self.zip:
+            return lambda rest: account.download(zip.number, skill=zip.skill, rest=rest, size=MAX_ZIP)
+        return lambda rest: account.download(self.id, rest=rest, size=self.size)
 
 
 class ContentFetcher:
@@ -104,14 +129,16 @@ class ContentFetcher:
         sinks: Sinks,
         *,
         text: bool = True,
+        zip: ZipOf | None = None,
     ) -> FetchedContent:
-        """One file's content by the best fidelity there is.
+        """One file's content by the best fidelity there is; with ``zip`` that of a skill's version, which the server
+        gives or nobody.
 
         ``file`` is None where its file object is gone; ``stores`` are those known to hold it. Without ``text`` a text
         is not taken, only compared with an original. Raises what stops a run (authentication, quota, an unreachable
         server, a full disk); what the server refuses for this file alone ends in a lower fidelity.
         """
-        work = _File(file_id, file, stores, sinks)
+        work = _File(file_id, file, stores, sinks, zip)
         try:
             found = (
                 await self._original(work)
@@ -131,7 +158,7 @@ class ContentFetcher:
             found,
             status=error.status if error else None,
             code=error.code if error else None,
-            message="; ".join([*said, *work.notes]) or None,
+            message="; ".join(filter(None, [*said, *work.notes])) or None,
         )
 
     async def _original(self, work: _File) -> FetchedContent | None:
@@ -143,9 +170,9 @@ class ContentFetcher:
             return None
         try:
             got = await transfer(
-                lambda rest: self._account.download(work.id, rest=rest, size=work.size),
-                lambda: work.sinks.content(Fidelity.ORIGINAL),
-                what=f"can't download file {work.id}",
+                work.begin(self._account),
+                work.sinks.zip if work.zip else lambda: work.sinks.content(Fidelity.ORIGINAL),
+                what=f"can't download {'skill version' if work.zip else 'file'} {work.id}",
                 limits=self._account.limits,
                 progress=self._account.progress,
                 declared=work.size,
@@ -182,7 +209,7 @@ class ContentFetcher:
         return FetchedContent(fidelity=Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
     async def _container(self, work: _File) -> FetchedContent | None:
-        if self._containers is None or work.view is None:
+        if self._containers is None or work.view is None or work.zip:
             return None
         if work.size is None:
             work.notes.append("not through a container: the file's size is unknown, so a copy can't be checked")

@@ -24,7 +24,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
+class ProjectConnection(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the project may use. ``id`` is its ARM id, ``type`` the kind of service."""
 
     name: str
@@ -49,9 +49,9 @@ async def deployments(account: Account) -> list[Deployment]:
     return [Deployment(name=one.name, model=one.model_name, version=one.model_version) for one in found]
 
 
-async def connections(account: Account) -> list[Connection]:
+async def connections(account: Account) -> list[ProjectConnection]:
     """All connections of a project. Raises as ``deployments``."""
-    return await _values(account, "/connections", Connection)
+    return await _values(account, "/connections", ProjectConnection)
 
 
 async def _values(account: Account, where: str, of: type[T]) -> list[T]:

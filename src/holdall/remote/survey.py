@@ -11,16 +11,18 @@ from typing import TypeVar
 
 import msgspec
 
+from holdall.agent_views import SkillView
 from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.graph import Users, users_of
-from holdall.kinds import DEFINITIONS, KINDS, Platform, is_named
-from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
+from holdall.kinds import DEFINITIONS, KINDS, Platform, is_named, with_article
+from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView, View
 from holdall.remote import probing
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.limits import HOPELESS
 from holdall.remote.lists import identity
 
 T = TypeVar("T")
+V = TypeVar("V", bound=View)
 
 FILES_PAGE = 10_000
 """The longest page of GET /files; servers may give shorter ones."""
@@ -54,6 +56,12 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     store_views: list[StoreView] = []
     """One for each of the stores, in the same order."""
 
+    skill_views: list[SkillView] = []
+    """One for each of the skills, in the same order."""
+
+    all_versions: dict[SourceId, str] = {}
+    """The names of Foundry agents of which all versions are wanted, by their ids."""
+
     unreadable: list[Missing] = []
     """Definitions that the server has in a form that can't be read: they are in none of the lists."""
 
@@ -82,7 +90,7 @@ class Surveyor:
         self.absent: list[str] = []
         """The lists that were asked for and that the server hasn't, by their paths."""
         self._code_interpreter = code_interpreter
-        self._failed_in_a_row = 0  # stores whose files could not be listed
+        self._failed_in_a_row = 0  # stores whose files could not be listed, skills whose versions could not
 
     async def definitions(self, kind: Kind) -> list[Record]:
         """All definitions of a kind, oldest first, each with the server's own JSON. Assistants are requested only if
@@ -180,23 +188,31 @@ class Surveyor:
         """Who uses which stores and files, as far as they are followed."""
         return users_of(views, stores=self._file_search, files=self._code_interpreter)
 
-    async def memberships(
-        self, store_id: SourceId, *, required: bool = True
-    ) -> AsyncIterator[tuple[MembershipView, bytes]]:
-        """The files of one store, oldest first: what they say, and their JSON on one line.
+    def memberships(self, store_id: SourceId, *, required: bool = True) -> AsyncIterator[tuple[MembershipView, bytes]]:
+        """The files of one store, oldest first: what they say, and their JSON on one line; ``required`` as in
+        ``members``."""
+        return self.members(Kind.STORE, store_id, MembershipView, required=required)
+
+    async def members(
+        self, kind: Kind, ident: SourceId, of: type[V], *, required: bool = True
+    ) -> AsyncIterator[tuple[V, bytes]]:
+        """The files of one store, or the versions of one skill or agent, oldest first: what they say, and their JSON on
+        one line.
 
         Where it isn't ``required``, a list that the server can't give, or not to its end, is doubted, and after
         ``HOPELESS`` of those in a row each further one, without a request.
         """
-        where = path("/vector_stores/{}/files", store_id)
+        member = KINDS[kind].member
+        assert member is not None
+        where = path(KINDS[member].endpoint, ident)
         # A server may claim 50,000 stores that it doesn't have.
         if not required and self._failed_in_a_row >= HOPELESS:
-            self.doubts[where] = f"not requested, because the lists of {HOPELESS} other stores failed"
+            self.doubts[where] = f"not requested, because the lists of {HOPELESS} other {KINDS[kind].noun}s failed"
             return
         try:
             async for _, raw in self._list(where):
                 line = _one_line(raw)
-                yield viewed(line, MembershipView, f"a file of store {store_id}"), line
+                yield viewed(line, of, f"{with_article(member)} of {ident}"), line
             self._failed_in_a_row = 0
         except REQUEST_ERRORS as error:
             if required:

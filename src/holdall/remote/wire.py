@@ -227,27 +227,45 @@ class Wire:
             )
             return self._answer(what, raw.http_response)
 
+    async def send_zip(self, where: str, filename: str, stream: BinaryIO) -> Answer:
+        """POST a form with the bytes of ``stream``, from its start, as its one file: a version of a skill."""
+        what = f"can't upload {filename} to {where[:_LONGEST_PATH]}"
+        self.requests[f"POST {route(where)}"] += 1
+        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
+        stream.seek(0)
+        options: Any = {"headers": {"Content-Type": "multipart/form-data"}, "timeout": self._upload_timeout}
+        async with self._guarded(what, self._whole + slowest):
+            files = [("files", (filename, stream, "application/zip"))]
+            response = await self._sdk.post(where, cast_to=httpx2.Response, files=files, options=options)
+            return self._answer(what, response)
+
     @asynccontextmanager
     async def open_content(
         self,
         what: str,
         file_id: str,
         container: str | None,
+        skill: str | None,
         rest: Rest | None,
         size: int | None,
         surface: Surface | None = None,
     ) -> AsyncIterator[Download]:
-        """A file's bytes as they come, or the ``rest`` of them; ``surface`` as in ``json``.
+        """The bytes of a file, its copy in a ``container`` or a version of a ``skill`` (by its number) as they come, or
+        the ``rest`` of them; ``surface`` as in ``json``.
 
         From another origin no more come than ``size``, which is how many the file has.
         """
         # Ranges and lengths are those of what is sent, so it has to be sent as it is.
         headers = {"Accept-Encoding": "identity", **(rest.headers() if rest else {})}
-        self.requests[f"GET {'/containers/*' if container else ''}/files/*/content"] += 1
-        sdk = self._client("/containers" if container else "/files", surface)
-        if container:
+        kept = "/skills/*/versions/*" if skill else f"{'/containers/*' if container else ''}/files/*"
+        self.requests[f"GET {kept}/content"] += 1
+        sdk = self._client("/containers" if container else "/skills" if skill else "/files", surface)
+        if skill:
+            versions = sdk.skills.versions.content.with_streaming_response
+            manager: Any = versions.retrieve(file_id, skill_id=skill, extra_headers=headers)
+        elif container:
             copies = sdk.containers.files.content.with_streaming_response
-            manager: Any = copies.retrieve(file_id, container_id=container, extra_headers=headers)
+            manager = copies.retrieve(file_id, container_id=container, extra_headers=headers)
         else:
             manager = sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
         with transport.at_most(None):

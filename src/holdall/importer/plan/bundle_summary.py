@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.layout import ON_DISK, TEXTS, LedgerLine, LossLine
+from holdall.bundle.layout import ON_DISK, TEXTS, LedgerLine
+from holdall.bundle.loss_lines import LossLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import minimum_of
 from holdall.dialects.assistants import attachment

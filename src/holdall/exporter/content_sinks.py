@@ -1,0 +1,88 @@
+"""Where the content of one file goes while it is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import SpooledTemporaryFile, gettempdir
+from typing import BinaryIO, cast
+
+from holdall.bundle.durable import reporting
+from holdall.bundle.journal import Stored
+from holdall.bundle.layout import LedgerLine
+from holdall.bundle.sinks import Sink
+from holdall.bundle.writer import BundleWriter
+from holdall.exporter.file_index import File
+from holdall.join_parts import DEFAULT_OVERLAP
+from holdall.model import Fidelity, SourceId, epoch_seconds
+from holdall.remote.contents import Holder
+from holdall.skill_zip import RefusedZip, read_skill_zip
+
+# A zip that is no longer stays in memory while it is checked.
+_IN_MEMORY = 1 << 20
+
+
+class _CheckedZip:
+    """A sink for a zip, which is read when it is whole: one that is no good is kept all the same."""
+
+    def __init__(self, sink: Sink, tell: Callable[[str], None]) -> None:
+        self._sink, self._tell = sink, tell
+        self._copy = cast(BinaryIO, SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - closed by commit and abort
+
+    def write(self, data: bytes) -> None:
+        self._sink.write(data)
+        with reporting(Path(gettempdir())):
+            self._copy.write(data)
+
+    def commit(self) -> None:
+        self._sink.commit()
+        try:
+            read_skill_zip(self._copy)
+        except RefusedZip as refused:
+            self._tell(f"kept as it came, but not a valid zip of a skill: {refused}")
+        self._copy.close()
+
+    def abort(self) -> None:
+        self._sink.abort()
+        self._copy.close()
+
+
+class ContentSinks:
+    """The sinks of one file, by fidelity; the content that was committed goes into the bundle with its line.
+
+    ``fault`` says afterwards what is wrong with the zip of a skill's version.
+    """
+
+    def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder]) -> None:
+        self._writer, self._file = writer, file
+        self._overlaps = {holder.store: holder.overlap for holder in holders}
+        self._opened: list[tuple[Sink, SourceId | None]] = []
+        self.fault = ""
+
+    def content(self, fidelity: Fidelity) -> Sink:
+        size = self._file.size
+        return self._open(self._writer.open_content(size if size and size > 0 else None), None)
+
+    def zip(self) -> _CheckedZip:
+        return _CheckedZip(self.content(Fidelity.ORIGINAL), self._found)
+
+    def _found(self, fault: str) -> None:
+        self.fault = fault
+
+    def text(self, store_id: SourceId) -> Sink:
+        return self._open(self._writer.open_content(text=True), store_id)
+
+    def _open(self, sink: Sink, store_id: SourceId | None) -> Sink:
+        self._opened = [*(one for one in self._opened if one[0].is_open), (sink, store_id)]
+        return sink
+
+    def add(self, line: LedgerLine) -> Stored:
+        sink, store = next(one for one in self._opened if one[0].sha256)
+        return self._writer.add_content(
+            sink,
+            line,
+            created_at=epoch_seconds(self._file.view.created_at) if self._file.view else 0,
+            record=self._file.record,
+            store=store,
+            overlap=self._overlaps.get(store, DEFAULT_OVERLAP) if store is not None else None,
+        )
