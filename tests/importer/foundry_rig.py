@@ -35,6 +35,12 @@ class Project:
     def close(self) -> None:
         self._http.close()
 
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     def call(
         self,
         method: str,

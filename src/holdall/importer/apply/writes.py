@@ -17,11 +17,13 @@ from holdall.dialects.marks import OPERATION
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.apply.agentversions import require_first, version_of
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES, place
+from holdall.importer.runs.effects import agent_of
 from holdall.importer.runs.runfolder import AuditLine
 from holdall.kinds import KINDS
 from holdall.model import FileView, Kind, SourceId, TargetId
@@ -36,21 +38,19 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     id: TargetId
 
 
-class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
-    version: str | int
-
-
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
     """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
-    attempt. The ``op`` of the intent is set with each attempt."""
+    attempt. ``before`` is awaited before an attempt, and may forbid it. The ``op`` of the intent is set with each
+    attempt."""
 
     intent: runlines.Intent
     request: str
     send: Callable[[str], Awaitable[Answer]]
+    before: Callable[[], Awaitable[None]] | None = None
 
 
 class Writes:
@@ -79,21 +79,29 @@ class Writes:
         return await self._surely(call, [])
 
     async def create(
-        self, intent: runlines.Create, body: Callable[[str], dict[str, Any]], fresh: list[TargetId]
+        self,
+        intent: runlines.Create,
+        body: Callable[[str], dict[str, Any]],
+        fresh: list[TargetId],
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> TargetId:
         """POST a store, an assistant, an agent, or a version of one. ``body`` is given the attempt's name, for
         ``metadata.holdall_op``.
 
-        ``fresh`` are the ids in it, which the server may not know yet.
+        ``fresh`` are the ids in it, which the server may not know yet. ``before`` is awaited before each attempt, once
+        what became of those before it is known.
         """
         is_version = intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
         # Of a Foundry project: its first version makes an agent.
         where = path(KINDS[Kind.AGENT_VERSION].endpoint, intent.name or "") if is_version else PLACES[intent.kind]
 
         async def send(op: str) -> Answer:
-            return await self._account.post(where, version_body(body(op)) if is_version else body(op))
+            answer = await self._account.post(where, version_body(body(op)) if is_version else body(op))
+            if intent.kind is Kind.FOUNDRY_AGENT:
+                await require_first(self._account, intent.name or "", answer, self._folder.state.operations)
+            return answer
 
-        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send), fresh)
+        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send, before=before), fresh)
 
     async def update(
         self,
@@ -189,6 +197,8 @@ class Writes:
             if lost and tried >= tries:
                 self._given_up.add(_action(intent))
                 raise lost
+            if call.before:
+                await call.before()
             try:
                 return await self._while_fresh(call, fresh)
             except RemoteError as error:
@@ -334,19 +344,23 @@ def _action(intent: runlines.Intent) -> tuple[str, Kind]:
 
 
 def _identity(call: _Call, answer: Answer) -> TargetId:
-    try:
-        if call.intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
-            name, version = call.intent.name or "", msgspec.json.decode(answer.raw, type=_MadeVersion).version
-            return TargetId(name if call.intent.kind is Kind.FOUNDRY_AGENT else f"{name}:{version}")
-        return msgspec.json.decode(answer.raw, type=_Made).id
-    except msgspec.DecodeError:
-        # Ambiguous, for it was answered with success: something may have been made.
-        raise UnexpectedAnswer(
-            f"can't read the answer to {call.request}: no id in it",
-            status=answer.status,
-            request_id=answer.request_id,
-            ambiguous=True,
-        ) from None
+    found: TargetId | None = None
+    if call.intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
+        found = version_of(call.intent.name or "", answer)
+        if found is not None and call.intent.kind is Kind.FOUNDRY_AGENT:
+            found = agent_of(found)
+    else:
+        with suppress(msgspec.DecodeError):
+            found = msgspec.json.decode(answer.raw, type=_Made).id
+    if found is not None:
+        return found
+    # Ambiguous, for it was answered with success: something may have been made.
+    raise UnexpectedAnswer(
+        f"can't read the answer to {call.request}: no id in it",
+        status=answer.status,
+        request_id=answer.request_id,
+        ambiguous=True,
+    )
 
 
 def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines.Done:

@@ -121,9 +121,14 @@ class _Decision:
         one = UndoAction(
             act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None
         )
-        pinned = self._after.pinned.get(made.target)
-        since = f"others have pinned its version {pinned} since" if pinned else self._changed_since(made)
-        return self._unless(one, since or self._stays.get(made.target, ""))
+        why = self._taken_up(made.target) or self._changed_since(made) or self._stays.get(made.target, "")
+        return self._unless(one, why)
+
+    def _taken_up(self, agent: TargetId) -> str:
+        """What others do with an agent of Foundry that the run made."""
+        if pinned := self._after.pinned.get(agent):
+            return f"others have pinned its version {pinned} since"
+        return "others have added versions to it since" if self._after.foreign.get(agent, 0) > 0 else ""
 
     def _version_deleted(self, made: Made, agent: UndoAction | None) -> UndoAction:
         """A version goes with an agent that the run made. The only one that an agent has stays: the agent would go."""
