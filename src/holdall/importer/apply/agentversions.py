@@ -14,6 +14,7 @@ from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError, UnexpectedAnswer
 from holdall.importer.runs.baseline import place, read_listed
 from holdall.importer.runs.effects import number_of
+from holdall.importer.runs.version_ids import version_target
 from holdall.kinds import KINDS
 from holdall.model import Kind, TargetId
 from holdall.remote.client import Account, Answer, path
@@ -23,11 +24,9 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     version: str | int
 
 
-def version_of(agent: str, answer: Answer) -> TargetId | None:
-    """The version of ``agent`` that an answer is about; None where it doesn't say."""
-    with suppress(msgspec.DecodeError):
-        return TargetId(f"{agent}:{msgspec.json.decode(answer.raw, type=_Made).version}")
-    return None
+def version_of(owner: str, answer: Answer) -> TargetId:
+    """The version of an agent or a skill that an answer is about. Raises msgspec.DecodeError where it doesn't say."""
+    return version_target(TargetId(owner), str(msgspec.json.decode(answer.raw, type=_Made).version))
 
 
 async def require_first(account: Account, agent: str, answer: Answer, ours: Container[str | None]) -> None:
@@ -35,8 +34,10 @@ async def require_first(account: Account, agent: str, answer: Answer, ours: Cont
 
     ``ours`` are the attempts of this run. Raises UnexpectedAnswer then; ambiguous, where it could not be taken away.
     """
-    made = version_of(agent, answer)
-    if made is None or number_of(made) < 2:
+    made = TargetId("")
+    with suppress(msgspec.DecodeError):
+        made = version_of(agent, answer)
+    if number_of(made) < 2:
         return
     try:
         where = path(KINDS[Kind.AGENT_VERSION].endpoint, agent)

@@ -7,13 +7,14 @@ twice, are simply repeated, and so are calls refused because a new object isn't 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.dialects.marks import OPERATION
+from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
@@ -96,12 +97,25 @@ class Writes:
         where = path(KINDS[Kind.AGENT_VERSION].endpoint, intent.name or "") if is_version else PLACES[intent.kind]
 
         async def send(op: str) -> Answer:
-            answer = await self._account.post(where, version_body(body(op)) if is_version else body(op))
+            try:
+                answer = await self._account.post(where, version_body(body(op)) if is_version else body(op))
+            except RemoteError as error:
+                raise (withheld(error, where) if intent.supplied else error) from None
             if intent.kind is Kind.FOUNDRY_AGENT:
                 await require_first(self._account, intent.name or "", answer, self._folder.state.operations)
             return answer
 
         return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send, before=before), fresh)
+
+    async def upload_version(self, intent: runlines.Create, filename: str, stream: BinaryIO) -> TargetId:
+        """POST the zip of a skill's first version, or of a further one ``into`` the intent's skill."""
+        where = PLACES[Kind.SKILL] if intent.into is None else path("/skills/{}/versions", intent.into)
+        call = _Call(
+            intent=intent,
+            request=f"POST {where}",
+            send=lambda _: self._account.upload_zip(where, filename, stream),
+        )
+        return await self._surely(call, [] if intent.into is None else [intent.into])
 
     async def update(
         self,
@@ -295,7 +309,8 @@ class Writes:
             done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, runlines.Create) and not (done.there or intent.kind is Kind.FILE or intent.unmarked):
+        is_marked = intent.kind not in UNMARKED and not done.there
+        if isinstance(intent, runlines.Create) and is_marked and not intent.unmarked:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -343,24 +358,31 @@ def _action(intent: runlines.Intent) -> tuple[str, Kind]:
     return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
 
 
+def withheld(error: RemoteError, where: str) -> RemoteError:
+    """The same error without the server's words, which may repeat what was sent in confidence."""
+    said = f" (status {error.status})" if error.status else ""
+    message = f"can't POST {where}: not accepted{said}; its words may repeat what you supplied, so they are not shown"
+    return dataclasses.replace(error, message=message, hint="", code=None, kind=None, param=None, detail="")
+
+
 def _identity(call: _Call, answer: Answer) -> TargetId:
-    found: TargetId | None = None
-    if call.intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
-        found = version_of(call.intent.name or "", answer)
-        if found is not None and call.intent.kind is Kind.FOUNDRY_AGENT:
-            found = agent_of(found)
-    else:
-        with suppress(msgspec.DecodeError):
-            found = msgspec.json.decode(answer.raw, type=_Made).id
-    if found is not None:
-        return found
-    # Ambiguous, for it was answered with success: something may have been made.
-    raise UnexpectedAnswer(
-        f"can't read the answer to {call.request}: no id in it",
-        status=answer.status,
-        request_id=answer.request_id,
-        ambiguous=True,
-    )
+    intent = call.intent
+    try:
+        if intent.kind is Kind.FOUNDRY_AGENT:
+            return agent_of(version_of(intent.name or "", answer))
+        if intent.kind is Kind.AGENT_VERSION:
+            return version_of(intent.name or "", answer)
+        if isinstance(intent, runlines.Create) and intent.into is not None:
+            return version_of(intent.into, answer)
+        return msgspec.json.decode(answer.raw, type=_Made).id
+    except msgspec.DecodeError:
+        # Ambiguous, for it was answered with success: something may have been made.
+        raise UnexpectedAnswer(
+            f"can't read the answer to {call.request}: no id in it",
+            status=answer.status,
+            request_id=answer.request_id,
+            ambiguous=True,
+        ) from None
 
 
 def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines.Done:
