@@ -156,6 +156,8 @@ class DefinitionSteps:
             if root.kind is Kind.FOUNDRY_AGENT:
                 step.update(agent=self._names[root.id], versions=self._versions.get(root.id, []))
             return CREATE[root.kind](**step)
+        if root.kind is Kind.FOUNDRY_AGENT:
+            step.update(latest=found.latest, pinned=found.pinned)
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
