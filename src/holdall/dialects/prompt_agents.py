@@ -244,5 +244,7 @@ FOUNDRY_AGENTS = Table(
     files=50,
     resources=RESOURCES,
     batch_files=500,
+    # A file of another is taken, and its id refused later.
+    purpose="assistants",
 )
 """New Foundry agents, by the fields of an assistant that becomes one."""

@@ -152,6 +152,18 @@ def test_purposes_that_only_the_server_gives_are_said() -> None:
     assert [loss.why for loss in made.losses()] == [Why.PURPOSE_CHANGED, Why.AS_TEXT, Why.PURPOSE_CHANGED]
 
 
+def test_agents_of_foundry_are_given_files_of_one_purpose() -> None:
+    files = [
+        Content(id=SourceId(f"f-{each}"), purpose=each, fidelity=Fidelity.ORIGINAL)
+        for each in ("user_data", "vision", "assistants")
+    ]
+    bundle = holding([assistant("a1", files=[file.id for file in files])], {}, files)
+    made = plan(bundle, Selection(), choices=Choices(form=Form.FOUNDRY))
+    assert {step.purpose for step in made.steps() if isinstance(step, UploadFile)} == {"assistants"}
+    purposes = [loss.id for loss in made.losses() if loss.why is Why.PURPOSE_CHANGED]
+    assert purposes == ["f-user_data", "f-vision"]
+
+
 def test_a_name_that_grows_too_long_is_cut_and_that_is_said() -> None:
     catalogue = holding([assistant("a1", name="n" * 250), assistant("a2")], {}, [])
     planned = plan(catalogue, Selection(), prefix="copy of ")

@@ -85,8 +85,10 @@ class _Look:
         self._stale: dict[SourceId, TargetId] = {}
         self._found_stores: dict[SourceId, FoundStore] = {}
         self._intact: set[SourceId] = set()
+        self._purpose: str | None = None
 
     async def run(self, choices: Choices) -> Existing:
+        self._purpose = choices.table.purpose
         self._account.progress.stage(f"Reading what {self._account.endpoint.host} has")
         looks = {}
         for kind, records in self._records.items():
@@ -163,12 +165,22 @@ class _Look:
         ids = dict.fromkeys(unknown)
         if len(ids) > _FEW:
             await self._list_files(ids)
+            if self._is_own:
+                await self._ask_by_id([id for id in ids if id in own and id not in self._seen])
             return
         await asyncio.gather(*map(self._get_file, ids))
         # Of what was made there that isn't there by its id, the list has the word: the route may be missing.
         if missing := made.keys() & ids.keys() - self._seen.keys():
             with suppress(NotFound):
                 await self._list_files(missing)
+
+    async def _ask_by_id(self, ids: list[str]) -> None:
+        """A project may give by its id what it doesn't list; where it gives none of the first, the rest is not asked
+        for."""
+        first, rest = ids[:_FEW], ids[_FEW:]
+        await asyncio.gather(*map(self._get_file, first))
+        if any(id in self._seen for id in first):
+            await asyncio.gather(*map(self._get_file, rest))
 
     async def _get_file(self, id: str) -> None:
         with suppress(NotFound, RequestRefused, msgspec.DecodeError):
@@ -189,7 +201,9 @@ class _Look:
         hashes = self._hashes()
         for source in self._wanted:
             content, view = self._summary.content(source), self._seen.get(source)
-            if source in at_home or (view and _same(view, content)):
+            # What an agent can't refer to by its id has to be uploaded again.
+            is_usable = not self._purpose or content.purpose in (None, self._purpose)
+            if source in at_home or (view and is_usable and _same(view, content)):
                 name = view.filename if view else content.filename
                 self._files[source] = FoundFile(target=TargetId(source), name=name, by=By.ORIGIN)
             else:

@@ -20,7 +20,7 @@ from holdall.dialects.canonical import equal
 from holdall.dialects.loss import Loss
 from holdall.dialects.registry import AS_IS, definition, shown
 from holdall.dialects.responses import containers
-from holdall.dialects.tables import Request, Table, Targets
+from holdall.dialects.tables import Form, Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.history import IdMapping
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
@@ -62,6 +62,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     units: set[str]
     failed: list[tuple[Kind, str]]
     chosen: str
+    form: Form
 
     def verdict(self) -> Verdict:
         """The copy against what the project had."""
@@ -171,6 +172,7 @@ class _Prover:
             losses=[loss for loss in planned.losses() if (loss.inside, loss.id) not in self._there],
             completeness=completeness,
             units={unit.id for unit in planned.units},
+            form=planned.form,
             chosen=" ".join(f"{flag} {pasteable(one)}" for flag, one in chosen),
             failed=[(Kind.ASSISTANT, step.id) for step in planned.steps() if isinstance(step, Cannot)],
         )
