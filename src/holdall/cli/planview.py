@@ -20,7 +20,7 @@ from holdall.cli.wrapping import wrapped
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault
 from holdall.importer.verbs.plan_import import FOLDER, Estimate, Prepared, steps
-from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
+from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import Kind
 
 # The steps that change what is there.
@@ -133,7 +133,7 @@ def holding(counts: Mapping[str, int], size: int = 0) -> str:
 def _created(total: steps.PlanTotals) -> dict[str, int]:
     return {
         "request": total.requests,
-        **{KINDS[kind].noun: getattr(total, KINDS[kind].count) for kind in ASSISTANT_KINDS},
+        **{KINDS[kind].noun: getattr(total, KINDS[kind].count) for kind in DEFINITIONS if kind is not Kind.STORE},
         noun(Kind.STORE): total.stores,
         noun(Kind.FILE): total.files,
     }

@@ -40,7 +40,7 @@ from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
-from holdall.kinds import noun, read
+from holdall.kinds import KINDS, noun, read
 from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.probing import day
@@ -274,7 +274,7 @@ def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterab
                 pass
             case UpdateDefinition(fields=fields) if "model" not in fields:
                 pass
-            case CreateDefinition() | UpdateDefinition() | WriteRequest():
+            case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
                 model = read(records[step.kind][step.id]).model
                 if model is not None:
                     yield model
