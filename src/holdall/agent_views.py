@@ -65,6 +65,17 @@ class FoundryAgentView(DefinitionView, frozen=True, kw_only=True):
 
     id: str = ""
     versions: AgentVersions = AgentVersions()
+    agent_endpoint: object = None
+
+    @property
+    def pinned(self) -> str | None:
+        """The version that answers a caller who names none, where it isn't the latest one, whichever that is."""
+        found: object = self.agent_endpoint
+        for key in ("version_selector", "version_selection_rules"):
+            found = found.get(key) if isinstance(found, dict) else None
+        rules = [rule for rule in found if isinstance(rule, dict)] if isinstance(found, list) else []
+        taking = (rule.get("agent_version") for rule in rules if rule.get("traffic_percentage") != 0)
+        return next((one for one in taking if isinstance(one, str) and one.strip("@").lower() != "latest"), None)
 
     def __post_init__(self) -> None:
         latest = self.versions.latest

@@ -68,7 +68,7 @@ class PlanExecution:
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
-        self._connections = None if is_own_project(context.account.endpoint, reader.info) else plan.connections
+        self._connections = None if is_own_project(context.account.endpoint, reader.info) else plan.connections or {}
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)

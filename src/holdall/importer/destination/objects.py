@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.agent_views import FoundryAgentView
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, unmarked
 from holdall.dialects.registry import copy_name, shown, table
@@ -261,6 +262,7 @@ def compare(
         differences=[one for one in found if one not in not_kept],
         changed=[field for field in touched if field in top_fields(found)],
         unkept=not_kept,
+        pinned=viewed(there.raw, FoundryAgentView, target).pinned if there.kind is Kind.FOUNDRY_AGENT else None,
     )
 
 

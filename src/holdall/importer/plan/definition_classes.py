@@ -102,9 +102,10 @@ class UpdateSkill(UpdateDefinition, frozen=True, kw_only=True, tag="update_skill
 
 
 class UpdateFoundryAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_foundry_agent"):
-    """Make another version, which is served at once."""
+    """Make another version, which is served at once where the agent is not ``pinned`` to one."""
 
     kind = Kind.FOUNDRY_AGENT
+    pinned: str | None = None
     stores: list[SourceId] = []
     files: list[SourceId] = []
 

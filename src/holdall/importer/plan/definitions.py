@@ -152,6 +152,8 @@ class DefinitionSteps:
             if root.kind is Kind.FOUNDRY_AGENT:
                 step.update(agent=self._names[root.id], versions=self._versions.get(root.id, []))
             return CREATE[root.kind](**step)
+        if found.pinned:
+            step.update(pinned=found.pinned)
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 

@@ -15,13 +15,15 @@ from holdall.model import Kind, SourceId, TargetId
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A definition that exists. ``changed`` are those of its differing fields that others changed since an earlier run.
-    ``unkept`` are differences too: the account didn't keep these values when an earlier run sent them."""
+    ``unkept`` are differences too: the account didn't keep these values when an earlier run sent them. ``pinned`` is
+    the version that an agent of Foundry serves, where it is to be that one for good."""
 
     target: TargetId
     by: By
     differences: list[Difference] = []
     changed: list[str] = []
     unkept: list[Difference] = []
+    pinned: str | None = None
 
 
 class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):

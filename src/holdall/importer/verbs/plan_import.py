@@ -14,6 +14,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat
+from holdall.importer.destination.connections import connection_notes
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
@@ -201,6 +202,8 @@ async def prepare(
     )
     notes = [*past.notes, *past.dropped()] if past is not None else []
     about_models = [*unused_rules(models, summary.models()), *check.warnings]
+    mapped = choices.connections
+    about_connections = [line async for line in connection_notes(account, summary, planned, mapped)]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -209,7 +212,7 @@ async def prepare(
         existing=existing,
         estimate=cost,
         shutdowns=check.shutdowns,
-        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
+        warnings=[*destination.warnings, *notes, *about_models, *about_connections, *_about_metadata(planned)],
         completeness=completeness,
         is_own=is_own,
     )
@@ -244,9 +247,11 @@ def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
             differences=differences,
         )
     count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
+    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
+    live = " (an agent gets a new version, which is live at once)" if agents else ""
     return DestinationDiffers(
         f"nothing written: {count} from the bundle",
-        hint="use --on-conflict skip to keep them, update to make them equal to the bundle, or duplicate to "
+        hint=f"use --on-conflict skip to keep them, update to make them equal to the bundle{live}, or duplicate to "
         "create everything again",
         differences=differences,
     )
