@@ -118,6 +118,12 @@ async def observe(
     return msgspec.structs.replace(seen, orphans=looker.orphans(baseline), alive=alive, written=written)
 
 
+def uses_of(view: Any) -> list[TargetId]:
+    """What a definition uses: stores, files, skills, and versions of these."""
+    pinned = [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
+    return [*(TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)), *pinned]
+
+
 def affected(effect: Effect) -> list[Key]:
     """What an effect was upon."""
     match effect:
@@ -213,9 +219,7 @@ class _Looker:
         if isinstance(view, StoreView):
             self.seen.stores[target], self._totals[target] = name, view.total
         elif isinstance(view, DefinitionView):
-            uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)]
-            uses += [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
-            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses))
+            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses_of(view)))
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
         if kind not in UNMARKED:
