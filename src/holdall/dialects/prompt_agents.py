@@ -239,5 +239,7 @@ FOUNDRY_AGENTS = Table(
     files=50,
     resources=RESOURCES,
     batch_files=500,
+    # Any is taken, but agents and stores refuse the ids of all others.
+    purpose="assistants",
 )
 """New Foundry agents, by the fields of an assistant that becomes one."""
