@@ -67,16 +67,6 @@ class FoundryAgentView(DefinitionView, frozen=True, kw_only=True):
     versions: AgentVersions = AgentVersions()
     agent_endpoint: object = None
 
-    @property
-    def pinned(self) -> str | None:
-        """The version that answers a caller who names none, where it isn't the latest one, whichever that is."""
-        found: object = self.agent_endpoint
-        for key in ("version_selector", "version_selection_rules"):
-            found = found.get(key) if isinstance(found, dict) else None
-        rules = [rule for rule in found if isinstance(rule, dict)] if isinstance(found, list) else []
-        taking = (rule.get("agent_version") for rule in rules if rule.get("traffic_percentage") != 0)
-        return next((one for one in taking if isinstance(one, str) and one.strip("@").lower() != "latest"), None)
-
     def __post_init__(self) -> None:
         latest = self.versions.latest
         # Paths have the name; most servers repeat it as the id.
@@ -93,6 +83,21 @@ class FoundryAgentView(DefinitionView, frozen=True, kw_only=True):
     def file_ids(self) -> list[SourceId]:
         tools = self.versions.latest.definition.tools or ()
         return [SourceId(id) for tool in tools for id in tool.file_ids if not is_placeholder(id)]
+
+    @property
+    def pinned(self) -> str | None:
+        """The number of the version that callers are given, where the agent's settings name one; else it is the latest
+        one."""
+        selector = _members(self.agent_endpoint).get("version_selector")
+        rules = _members(selector).get("version_selection_rules")
+        taking = [
+            one for one in map(_members, rules if isinstance(rules, list) else ()) if one.get("traffic_percentage")
+        ]
+        return str(taking[0].get("agent_version")) if taking else None
+
+
+def _members(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 class VersionView(View, frozen=True, kw_only=True):

@@ -103,8 +103,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     """One destination: what becomes of an assistant there, its ``fields``, and how many ``stores`` and code interpreter
     ``files`` it may have. ``build`` makes the request, ``is_at`` says whether the server at a base URL is one.
 
-    ``resources`` are what its tools use besides, ``batch_files`` how many files one call attaches. ``purpose`` is what
-    all files are uploaded for, where it takes one alone.
+    ``resources`` are what its tools use besides, ``batch_files`` how many files one call attaches. ``purpose`` is
+    that of all uploads, where files of another can't be used.
     """
 
     form: Form

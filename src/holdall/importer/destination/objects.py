@@ -256,13 +256,15 @@ def compare(
     touched = changed(there.kind, left, fields) if left is not None else []
     # What the account didn't keep when it was sent is no difference, unless somebody has changed it since.
     not_kept = [one for one in found if one.top in history.unkept.get(target, ()) and one.top not in touched]
+    agent = viewed(there.raw, FoundryAgentView, f"agent {target}") if there.kind is Kind.FOUNDRY_AGENT else None
     return Found(
+        latest=agent.versions.latest.version if agent else None,
+        pinned=agent.pinned if agent else None,
         target=target,
         by=by,
         differences=[one for one in found if one not in not_kept],
         changed=[field for field in touched if field in top_fields(found)],
         unkept=not_kept,
-        pinned=viewed(there.raw, FoundryAgentView, target).pinned if there.kind is Kind.FOUNDRY_AGENT else None,
     )
 
 

@@ -269,12 +269,7 @@ class _Planner:
             name = found.name or content.filename
             yield steps.Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by)
         else:
-            yield steps.UploadFile(content=content, purpose=self._purpose(content))
-
-    def _purpose(self, content: Content) -> str:
-        purpose = self._choices.table.purpose or dialect.purpose(content.purpose)
-        # A document made of parsed text is knowledge, whatever the file was; vision and batch would refuse a .txt.
-        return purpose if content.fidelity is not Fidelity.TEXT or purpose == "user_data" else "assistants"
+            yield steps.UploadFile(content=content, purpose=self._choices.table.purpose or _purpose(content))
 
 
 def _unit(root: Root, its_steps: Iterable[Step]) -> Unit:
@@ -284,6 +279,12 @@ def _unit(root: Root, its_steps: Iterable[Step]) -> Unit:
 
 def _comes_later(step: Step) -> bool:
     return not (isinstance(step, steps.UploadFile) or (isinstance(step, steps.Adopt) and step.kind is Kind.FILE))
+
+
+def _purpose(content: Content) -> str:
+    purpose = dialect.purpose(content.purpose)
+    # A document made of parsed text is knowledge, whatever the file was; vision and batch would refuse a .txt.
+    return purpose if content.fidelity is not Fidelity.TEXT or purpose == "user_data" else "assistants"
 
 
 def _unkept(found: Found | None) -> Iterator[steps.LeaveOut]:
