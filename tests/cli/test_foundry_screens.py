@@ -146,5 +146,5 @@ def test_an_agent_of_that_name_is_not_given_a_version_unasked(
     words = ("import", str(bundle), "--as", "foundry", "--map-model", "gpt-4.1=production", "--env-file", "none")
     done = Terminal(monkeypatch, environ)(*words)
     assert done.code == 33
-    assert "update to make them equal to the bundle (an agent gets a new version, which is live at once)" in done.err
+    assert "update to make them equal to the bundle (a new version of an agent is live at once)" in done.err
     assert project.served("plain") == "1"

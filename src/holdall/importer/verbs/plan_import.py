@@ -276,17 +276,17 @@ def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> 
 def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
     """The error for what differs at the destination, or was changed there, and may not be touched."""
     differences = msgspec.to_builtins(conflicts)
+    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
+    live = " (a new version of an agent is live at once)" if agents else ""
     if changed := [step for step in conflicts if step.changed]:
         words = [f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed]
         return DestinationDiffers(
             f"nothing written: changed at the destination since the last import ({named(words, _FEW)})",
             hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
-            "overwrite them",
+            f"overwrite them{live}",
             differences=differences,
         )
     count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
-    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
-    live = " (an agent gets a new version, which is live at once)" if agents else ""
     return DestinationDiffers(
         f"nothing written: {count} from the bundle",
         hint=f"use --on-conflict skip to keep them, update to make them equal to the bundle{live}, or duplicate to "
