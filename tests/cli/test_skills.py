@@ -195,15 +195,16 @@ def test_a_skill_to_which_others_added_a_version_stays_with_all_that_it_has(desk
     assert ([one["id"] for one in found], templates, zips) == ([skill], [], [[ONE, TWO, THREE]])
 
 
-@pytest.mark.parametrize(
-    "unknown",
-    [
-        {"new_skill_version_is_default": True},
-        {"skill_named_by": "latest"},
-        {"openai_skills_listed": True, "unique_names": True},
-        {"template_network": "disabled"},
-    ],
-)
+UNKNOWN: list[dict[str, Any]] = [
+    {"new_skill_version_is_default": True},
+    {"skill_named_by": "latest"},
+    {"openai_skills_listed": True, "unique_names": True},
+    {"template_network": "disabled"},
+]
+TOGETHER = {name: value for one in UNKNOWN for name, value in one.items()}
+
+
+@pytest.mark.parametrize("unknown", [TOGETHER, *(pytest.param(one, marks=pytest.mark.thorough) for one in UNKNOWN)])
 def test_whatever_the_service_does_of_what_nobody_knows_it_arrives_and_goes_again(
     desk: Desk, unknown: dict[str, Any]
 ) -> None:
