@@ -22,7 +22,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import Targets
-from holdall.errors import HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
+from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields
 from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
@@ -80,7 +80,9 @@ class PlanExecution:
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
-        self._connections = None if is_own_project(context.account.endpoint, reader.info) else plan.connections
+        # None is for the project itself, in which nothing has to be mapped.
+        is_own = is_own_project(context.account.endpoint, reader.info)
+        self._connections = None if is_own else plan.connections or {}
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
@@ -135,7 +137,7 @@ class PlanExecution:
             target: TargetId | None = None
             for step in unit.steps:
                 target = await self._step(unit, step) or target
-        except _Failed as failure:
+        except (_Failed, DestinationDiffers) as failure:
             self.tally.fail(unit, str(failure))
         except RemoteError as error:
             self.stopped = self.stopped or await self._context.stopping(error)
@@ -284,8 +286,7 @@ class PlanExecution:
         return step.target
 
     async def _create(self, step: steps.CreateDefinition) -> TargetId:
-        if isinstance(step, steps.CreateFoundryAgent) and not self._state.target(step.kind, step.id):
-            await self._require_free(step.agent)
+        before = partial(self._require_free, step.agent) if isinstance(step, steps.CreateFoundryAgent) else None
         request = partial(self._request, step)
         # Fails here where a store that it needs does.
         targets = self._targets(step, "created")
@@ -312,7 +313,7 @@ class PlanExecution:
                     unmarked=unmarked,
                     supplied=supplied,
                 )
-                target = await self._writes.create(intent, body, fresh)
+                target = await self._writes.create(intent, body, fresh, before)
                 break
             except RequestRefused as error:
                 spare = refused_fields(error, dispensable(step.kind, body("")))
@@ -334,13 +335,11 @@ class PlanExecution:
 
     async def _require_free(self, agent: str) -> None:
         """Raise _Failed where an agent has come to be that the plan didn't see: what is sent would be served by it."""
-        if self._state.unknown(Create, Kind.FOUNDRY_AGENT):
-            return
         try:
             await self._context.account.get(path("/agents/{}", agent))
         except (NotFound, RequestRefused):
             return
-        raise _Failed(f"not created: an agent {agent} has been created by others meanwhile; run the import again")
+        raise _Failed(f"not created: meanwhile there is an agent {agent}, not of this run for certain; run it again")
 
     def _say_left_out(
         self,

@@ -18,13 +18,14 @@ from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.apply.agentversions import require_first, version_of
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES, place
+from holdall.importer.runs.effects import agent_of
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.version_ids import version_target
 from holdall.kinds import KINDS
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
@@ -38,21 +39,19 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     id: TargetId
 
 
-class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
-    version: str | int
-
-
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
     """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
-    attempt. The ``op`` of the intent is set with each attempt."""
+    attempt. ``before`` is awaited before an attempt, and may forbid it. The ``op`` of the intent is set with each
+    attempt."""
 
     intent: runlines.Intent
     request: str
     send: Callable[[str], Awaitable[Answer]]
+    before: Callable[[], Awaitable[None]] | None = None
 
 
 class Writes:
@@ -81,12 +80,17 @@ class Writes:
         return await self._surely(call, [])
 
     async def create(
-        self, intent: runlines.Create, body: Callable[[str], dict[str, Any]], fresh: list[TargetId]
+        self,
+        intent: runlines.Create,
+        body: Callable[[str], dict[str, Any]],
+        fresh: list[TargetId],
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> TargetId:
         """POST a store, an assistant, an agent, or a version of one. ``body`` is given the attempt's name, for
         ``metadata.holdall_op``.
 
-        ``fresh`` are the ids in it, which the server may not know yet.
+        ``fresh`` are the ids in it, which the server may not know yet. ``before`` is awaited before each attempt, once
+        what became of those before it is known.
         """
         is_version = intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
         # Of a Foundry project: its first version makes an agent.
@@ -94,9 +98,12 @@ class Writes:
 
         async def send(op: str) -> Answer:
             sent = version_body(body(op)) if is_version else body(op)
-            return await self._confidential(intent, where, sent)
+            answer = await self._confidential(intent, where, sent)
+            if intent.kind is Kind.FOUNDRY_AGENT:
+                await require_first(self._account, intent.name or "", answer, self._folder.state.operations)
+            return answer
 
-        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send), fresh)
+        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send, before=before), fresh)
 
     async def upload_version(self, intent: runlines.Create, filename: str, stream: BinaryIO) -> TargetId:
         """POST the zip of a skill's first version, or of a further one ``into`` the intent's skill."""
@@ -218,6 +225,8 @@ class Writes:
             if lost and tried >= tries:
                 self._given_up.add(_action(intent))
                 raise lost
+            if call.before:
+                await call.before()
             try:
                 return await self._while_fresh(call, fresh)
             except RemoteError as error:
@@ -314,7 +323,8 @@ class Writes:
             done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, runlines.Create) and intent.kind not in UNMARKED and not intent.unmarked:
+        is_marked = intent.kind not in UNMARKED and not done.there
+        if isinstance(intent, runlines.Create) and is_marked and not intent.unmarked:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -372,11 +382,12 @@ def withheld(error: RemoteError, where: str) -> RemoteError:
 def _identity(call: _Call, answer: Answer) -> TargetId:
     intent = call.intent
     try:
-        if intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
-            name, version = intent.name or "", msgspec.json.decode(answer.raw, type=_MadeVersion).version
-            return TargetId(name if intent.kind is Kind.FOUNDRY_AGENT else f"{name}:{version}")
+        if intent.kind is Kind.FOUNDRY_AGENT:
+            return agent_of(version_of(intent.name or "", answer))
+        if intent.kind is Kind.AGENT_VERSION:
+            return version_of(intent.name or "", answer)
         if isinstance(intent, runlines.Create) and intent.into is not None:
-            return version_target(intent.into, str(msgspec.json.decode(answer.raw, type=_MadeVersion).version))
+            return version_of(intent.into, answer)
         return msgspec.json.decode(answer.raw, type=_Made).id
     except msgspec.DecodeError:
         # Ambiguous, for it was answered with success: something may have been made.

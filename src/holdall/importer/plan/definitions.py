@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.agent_views import TemplateView
+from holdall.agent_views import FoundryAgentView, TemplateView
 from holdall.dialects import foundry_names
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import impossible
@@ -47,14 +47,16 @@ def references(
     lost: list[LeaveOut] = []
     field = "tool_resources.file_search"
     wanted = list(dict.fromkeys(view.store_ids))
+    # What an agent has in one project of Foundry, it may have in another.
+    most = max(table.stores, len(wanted)) if isinstance(view, FoundryAgentView) else table.stores
     for store in wanted:
         # Where the limit cuts off, the first stay: the order is the definition's own.
         record = summary.stores.get(store)
         root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
         if record is None:
             lost.append(left_out(root, view.id, "not in the bundle", field))
-        elif len(stores) == table.stores:
-            why = f"the destination allows {table.stores} of its {len(wanted)} vector stores"
+        elif len(stores) == most:
+            why = f"the destination allows {most} of its {len(wanted)} vector stores"
             why += f"; import it separately with --only {pasteable(store)}"
             lost.append(left_out(root, view.id, why, field, recorded=False))
         else:
@@ -154,6 +156,8 @@ class DefinitionSteps:
             if root.kind is Kind.FOUNDRY_AGENT:
                 step.update(agent=self._names[root.id], versions=self._versions.get(root.id, []))
             return CREATE[root.kind](**step)
+        if root.kind is Kind.FOUNDRY_AGENT:
+            step.update(latest=found.latest, pinned=found.pinned)
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 

@@ -121,8 +121,8 @@ class _Prover:
         self._members = MemberCheck(account, reader, summary.files, search=search, added=mapping.added)
         self._prefix = mapping.prefix if mapping.prefix is not None else prefix
         self._table = table_of(mapping.form, account.endpoint.base_url, reader.info)
-        is_own = is_own_project(account.endpoint, reader.info)
-        self._connections = None if is_own else mapping.connections
+        self._is_own = is_own_project(account.endpoint, reader.info)
+        self._connections = None if self._is_own else mapping.connections
         self._records = summary.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
@@ -206,8 +206,9 @@ class _Prover:
         found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
         there: Any = KINDS[step.kind].view.of_values({**found, "id": target})
         found = shown(step.kind, found)
-        # What was never copied is as its own server has it, whatever a table allows.
-        table = AS_IS if str(target) == str(step.id) else self._table
+        # What was never copied is as its own server has it, whatever a table allows. Foundry's names say less than ids.
+        is_named = step.kind is Kind.FOUNDRY_AGENT and not self._is_own
+        table = AS_IS if str(target) == str(step.id) and not is_named else self._table
         self._compare(subject, final(await self._wanted(step.kind, step, there.file_ids, table)), found)
 
     async def _request(self, step: WriteRequest) -> None:

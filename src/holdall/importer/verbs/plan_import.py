@@ -38,7 +38,14 @@ from holdall.importer.plan.document import Estimate, PlanDocument, estimate, nam
 from holdall.importer.plan.existing import NOTHING, Existing, Several
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
-from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
+from holdall.importer.plan.steps import (
+    CreateDefinition,
+    CreateStore,
+    Plan,
+    UpdateDefinition,
+    UpdateFoundryAgent,
+    WriteRequest,
+)
 from holdall.importer.plan.template_supply import NOTHING_SUPPLIED, SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
@@ -233,7 +240,7 @@ async def prepare(
         existing=existing,
         estimate=cost,
         shutdowns=check.shutdowns,
-        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
+        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned), *_about_versions(planned)],
         completeness=completeness,
         is_own=is_own,
     )
@@ -285,6 +292,15 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
             f"metadata of every {noun(kind)} in the bundle: {', '.join(keys)}; left out if the destination "
             f"adds it itself (--keep-metadata KEY imports it, --drop-metadata GLOB leaves it out)"
         )
+
+
+def _about_versions(planned: Plan) -> Iterator[str]:
+    """Which agents of Foundry get a version, and whether callers get that at once."""
+    versions = [step for step in planned.steps() if isinstance(step, UpdateFoundryAgent)]
+    if live := [str(step.target) for step in versions if step.pinned is None]:
+        yield f"live at once: the new version of {named(live, _FEW)}"
+    if pinned := [f"{step.target} (version {step.pinned})" for step in versions if step.pinned is not None]:
+        yield f"not live: pinned to another version are {named(pinned, _FEW)}"
 
 
 def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterable[str]:
