@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Container, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -36,6 +37,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
 from holdall.importer.plan.skill_steps import referred
+from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
@@ -44,6 +46,8 @@ from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import path
+
+_NOTHING: Mapping[SourceId, SuppliedTemplate] = MappingProxyType({})
 
 
 class _Failed(Exception):
@@ -63,12 +67,22 @@ def _named(step: steps.CreateDefinition | steps.UpdateDefinition) -> dict[Source
 class PlanExecution:
     """One run: what it has placed so far."""
 
-    def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:
+    def __init__(
+        self,
+        context: Context,
+        plan: steps.Plan,
+        bundle: BundleSummary,
+        reader: BundleReader,
+        supplied: Mapping[SourceId, SuppliedTemplate] = _NOTHING,
+    ) -> None:
         folder, self._context, self._summary = context.folder, context, bundle
+        self._supplied = supplied
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
-        self._connections = None if is_own_project(context.account.endpoint, reader.info) else plan.connections
+        # None is for the project itself, in which nothing has to be mapped.
+        is_own = is_own_project(context.account.endpoint, reader.info)
+        self._connections = None if is_own else plan.connections or {}
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
@@ -240,6 +254,11 @@ class PlanExecution:
         if isinstance(step, steps.UpdateFoundryAgent):
             return await self._new_version(step, wanted)
         left_out = await self._changes.definition(step, wanted)
+        if isinstance(step, steps.UpdateTemplate) and step.supplied:
+            made = self._supplied[step.id].into(self._request(step).create)
+            fields = {"network" if name == "blocked_domains" else name.partition(".")[0] for name in step.supplied}
+            body = {field: made[field] for field in sorted(fields)}
+            await self._writes.update(step.kind, step.id, step.target, body, supplied=step.supplied)
         self._say_left_out(step, wanted, left_out, "not updated")
         await self._look(step, step.target, wanted, left_out)
         return step.target
@@ -272,12 +291,14 @@ class PlanExecution:
         # Fails here where a store that it needs does.
         targets = self._targets(step, "created")
         left_out = set(self._state.without.get(step.id, ()))
+        supplied = step.supplied if isinstance(step, steps.CreateTemplate) else []
 
         def body(op: str) -> dict[str, Any]:
-            return {field: value for field, value in request(op).create.items() if field not in left_out}
+            made = {field: value for field, value in request(op).create.items() if field not in left_out}
+            return self._supplied[step.id].into(made) if supplied else made
 
         fresh = [*targets.stores.values(), *targets.files.values(), *targets.skills.values()]
-        looks = template_looks(body("")) if step.kind is Kind.TEMPLATE else None
+        looks = template_looks(request().create) if step.kind is Kind.TEMPLATE else None
         while True:
             try:
                 name, without = body("").get("name"), sorted(left_out)
@@ -290,6 +311,7 @@ class PlanExecution:
                     without=without,
                     looks=looks,
                     unmarked=unmarked,
+                    supplied=supplied,
                 )
                 target = await self._writes.create(intent, body, fresh, before)
                 break

@@ -97,10 +97,8 @@ class Writes:
         where = path(KINDS[Kind.AGENT_VERSION].endpoint, intent.name or "") if is_version else PLACES[intent.kind]
 
         async def send(op: str) -> Answer:
-            try:
-                answer = await self._account.post(where, version_body(body(op)) if is_version else body(op))
-            except RemoteError as error:
-                raise (withheld(error, where) if intent.supplied else error) from None
+            sent = version_body(body(op)) if is_version else body(op)
+            answer = await self._confidential(intent, where, sent)
             if intent.kind is Kind.FOUNDRY_AGENT:
                 await require_first(self._account, intent.name or "", answer, self._folder.state.operations)
             return answer
@@ -126,6 +124,7 @@ class Writes:
         *,
         store: TargetId | None = None,
         before: dict[str, Any] | None = None,
+        supplied: list[str] | None = None,
     ) -> None:
         """Set fields of a definition or a store, or the attributes of a membership of ``store``.
 
@@ -135,7 +134,14 @@ class Writes:
         where = place(kind, target) if store is None else _member(store, target)
         after = dict.fromkeys(body, "") | fingerprints(kind, body)
         intent = runlines.Update(
-            op="", kind=kind, source=source, target=target, store=store, before=before, after=after
+            op="",
+            kind=kind,
+            source=source,
+            target=target,
+            store=store,
+            before=before,
+            after=after,
+            supplied=supplied or [],
         )
         await self._repeated(self._post(intent, where, body), target)
 
@@ -164,7 +170,15 @@ class Writes:
     # -- how it happens once ---------------------------------------------------------------------------
 
     def _post(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> _Call:
-        return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._account.post(where, body))
+        return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._confidential(intent, where, body))
+
+    async def _confidential(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> Answer:
+        """POST; what the server says of values that were supplied goes no further."""
+        try:
+            return await self._account.post(where, body)
+        except RemoteError as error:
+            is_secret = isinstance(intent, runlines.Create | runlines.Update) and intent.supplied
+            raise (withheld(error, where) if is_secret else error) from None
 
     async def _attach(
         self, source: SourceId, store: TargetId, files: list[dict[str, Any]], where: str, body: dict[str, Any]

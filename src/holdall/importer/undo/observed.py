@@ -122,6 +122,12 @@ async def observe(
     return msgspec.structs.replace(seen, orphans=looker.orphans(baseline), alive=alive, written=written)
 
 
+def uses_of(view: Any) -> list[TargetId]:
+    """What a definition uses: stores, files, skills, and versions of these."""
+    pinned = [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
+    return [*(TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)), *pinned]
+
+
 def affected(effect: Effect) -> list[Key]:
     """What an effect was upon."""
     match effect:
@@ -217,9 +223,7 @@ class _Looker:
         if isinstance(view, StoreView):
             self.seen.stores[target], self._totals[target] = name, view.total
         elif isinstance(view, DefinitionView):
-            uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)]
-            uses += [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
-            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses))
+            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses_of(view)))
             if isinstance(view, FoundryAgentView) and view.pinned is not None:
                 self.seen.pinned[target] = view.pinned
         if target in self._inferred or (kind, name or "", size) in self._lost:

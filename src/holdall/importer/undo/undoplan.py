@@ -20,9 +20,20 @@ from holdall.importer.runs.runlines import Attach, Create, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.runs.version_ids import version_number
-from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, affected
+from holdall.importer.undo.observed import (
+    Key,
+    Observed,
+    ObservedMember,
+    ObservedUser,
+    PossibleOrphan,
+    affected,
+    uses_of,
+)
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, TargetId
+
+# The fields of definitions that refer to others.
+_USES = ("tool_resources", "files", "skills")
 
 
 class UndoPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,9 +249,9 @@ class _Decision:
         uses = user.uses
         if user.id in self._after.earlier and all(self._versions.get(user.id, ())):
             uses = self._after.earlier[user.id]
-        if decided is not None and decided.due and "tool_resources" in decided.body:
-            before: Any = KINDS[user.kind].view.of_values({"id": user.id, **decided.body})
-            uses = [TargetId(id) for id in (*before.store_ids, *before.file_ids)]
+        if decided is not None and decided.due and not decided.body.keys().isdisjoint(_USES):
+            found = self._after.found.get(user.id, {})
+            uses = uses_of(KINDS[user.kind].view.of_values({**found, **decided.body, "id": user.id}))
         who = f"{noun(user.kind)} {f'{user.name} ({user.id})' if user.name else user.id}"
         for target in uses:
             self._stays.setdefault(target, f"used by {who}")

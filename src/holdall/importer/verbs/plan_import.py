@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from glob import escape
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
-from holdall.errors import DestinationDiffers, LossTooGreat
+from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
@@ -45,10 +46,11 @@ from holdall.importer.plan.steps import (
     UpdateFoundryAgent,
     WriteRequest,
 )
+from holdall.importer.plan.template_supply import NOTHING_SUPPLIED, SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import KINDS, noun, read
-from holdall.model import Kind
+from holdall.model import Kind, SourceId
 from holdall.remote.client import Account
 from holdall.remote.probing import day
 from holdall.verdict import Verdict
@@ -56,6 +58,7 @@ from holdall.version import __version__
 
 __all__ = [
     "FOLDER",
+    "NOTHING_SUPPLIED",
     "Asked",
     "Difference",
     "Estimate",
@@ -63,11 +66,13 @@ __all__ = [
     "PlanDocument",
     "PlanOptions",
     "Prepared",
+    "TemplateSupply",
     "choose",
     "model_map",
     "plan_import",
     "prepare",
     "read_plan",
+    "read_supply",
     "steps",
 ]
 
@@ -86,6 +91,7 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     accept_known: bool = False
     document: PlanDocument | None = None
     save: Path | None = None
+    supply: TemplateSupply = NOTHING_SUPPLIED
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +138,9 @@ async def plan_import(
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
-    asked, summary = options.asked, await asyncio.to_thread(summarize, reader)
+    summary = await asyncio.to_thread(summarize, reader)
+    options, _ = with_supplied(options, summary)
+    asked = options.asked
     form = await choose(account, asked.form)
     prepared = await prepare(account, summary, reader, options, form, now=now)
     tell(prepared)
@@ -149,6 +157,22 @@ async def plan_import(
         )
         write_plan(options.save, document)
     return prepared
+
+
+Options = TypeVar("Options", bound=PlanOptions)
+
+
+def with_supplied(options: Options, summary: BundleSummary) -> tuple[Options, dict[SourceId, SuppliedTemplate]]:
+    """The options with the names of what is supplied of the bundle's templates, and what is. Raises UsageFault where
+    it doesn't fit the bundle, or the plan that was made."""
+    found = options.supply.of(summary.records(Kind.TEMPLATE)) if options.supply else {}
+    supplied = tuple((id, name) for id, one in sorted(found.items()) for name in one.names)
+    if options.document and options.document.asked.supplied != supplied:
+        raise UsageFault(
+            "can't apply this plan: it was made with other values for environment templates",
+            hint="give the --supply-template that plan was given",
+        )
+    return msgspec.structs.replace(options, asked=msgspec.structs.replace(options.asked, supplied=supplied)), found
 
 
 async def prepare(
