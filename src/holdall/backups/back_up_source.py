@@ -48,6 +48,7 @@ from holdall.folder.write_folder import unpack
 from holdall.model import Fidelity
 from holdall.progress import Progress
 from holdall.remote.client import Account
+from holdall.remote.refusals import missing_scopes
 from holdall.safe_open import read_regular
 from holdall.selection import Selection
 from holdall.verdict import Verdict
@@ -120,7 +121,10 @@ class BackUpSource:
         """The result for a project that can no longer be read, as a whole or in part."""
         if isinstance(error, PermissionDenied):
             report = shrunken(self._source.name, [])
-            return replace(report, verdict=f"SHRUNK: {error.message}", error=described(error))
+            # The server's sentence is long, and what it takes to mend it stands at its end.
+            lacks = ", ".join(missing_scopes(error) or ())
+            said = f"the key lacks {lacks}" if lacks else error.message
+            return replace(report, verdict=f"SHRUNK: {said}", error=described(error))
         with open_bundle(earlier) as reader:
             shrunk = [str(one) for one in shrinkages(reader, None)]
         return replace(shrunken(self._source.name, shrunk), error=described(error))
