@@ -258,8 +258,13 @@ def test_what_the_policy_does_not_keep_is_deleted_of_this_source_alone(backups: 
     for name in ("p01", "p02"):
         with Hand(backups.box.url, key(name)) as hand:
             fill(hand, 1)
-    backups.configure(names=["p01", "p02"], p01="keep = {last = 2}")
-    pruned = [[len(line["pruned"]) for line in backups.lines(backups()).values()] for _ in range(4)]
+    pruned = []
+    for verify in ("", "", "0h", "0h"):
+        backups.configure(names=["p01", "p02"], p01=f'keep = {{last = 2}}\nverify = "{verify}"')
+        lines = backups.lines(backups())
+        pruned.append([len(line["pruned"]) for line in lines.values()])
+        assert (lines["p01"]["verified"] is not None) == bool(verify)
+        assert lines["p01"]["verified"] not in lines["p01"]["pruned"], "no proof is wasted"
     assert pruned == [[0, 0], [0, 0], [1, 0], [1, 0]]
     assert (len(backups.bundles("p01")), len(backups.bundles("p02"))) == (2, 4)
 
