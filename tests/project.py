@@ -10,6 +10,8 @@ from typing import Any
 import openai
 
 BETA = {"OpenAI-Beta": "assistants=v2"}
+KEY = "sk-source-0001"
+"""The key of the project that tests export from."""
 
 
 class Hand:
