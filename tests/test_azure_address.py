@@ -20,6 +20,7 @@ def test_a_project_has_one_base_url_whichever_part_of_it_is_given(base: str, tai
     assert (found.base_url, found.is_foundry) == (base, True)
     name, _, version = query[1:].partition("=")
     assert found.query == ({name: version} if version else {"api-version": "v1"})
+    assert found.title == f"{found.host} (p)"
     assert found.is_same(endpoint("another", base.replace("acme", "ACME")))
     found.require_project()
 

@@ -159,7 +159,7 @@ def lay_out(box: Running, text: str, folder: Path) -> None:
 def assistant_at_foundry(url: str) -> None:
     """Make one in a project that was just begun."""
     headers = {"authorization": f"Bearer {token(time.time() + 60)}", "content-type": "application/json"}
-    where = url.replace("?", "/assistants?")
+    where = f"{url.partition('?')[0]}/assistants?api-version=v1"
     urlopen(Request(where, b'{"model": "gpt-4o", "name": "Support"}', headers)).close()
 
 
@@ -172,7 +172,8 @@ class Scene:
         self.work = folder / "work"
         self.work.mkdir()
         foundry = AZURE in text
-        profile = PROFILES["foundry-classic"] if foundry else Behaviour()
+        named = "foundry-both" if "--as foundry" in text else "foundry-classic"
+        profile = PROFILES[named] if foundry else Behaviour()
         self.box = stack.enter_context(Running(folder / "box", behaviour=profile, control=True))
         # No name outside of this machine leads anywhere.
         environ = environment(HTTPS_PROXY="http://127.0.0.1:9", HOME=str(self.work), HOLDALL_SETTLE="0")

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from holdall.backups.backup_config import read_config
+
 PAGE = Path(__file__).parents[1] / "docs" / "backups.md"
 FENCES = [
     (token.info, token.content)
@@ -48,17 +50,23 @@ def write(name: str, folder: Path) -> Path:
 
 def test_each_recipe_has_a_test() -> None:
     assert sorted(RECIPES) == [
+        "backup.toml",
         "backup.yml",
+        "holdall-backup.service",
+        "holdall-backup.timer",
         "holdall-cronjob.yaml",
-        "holdall-export.service",
-        "holdall-export.timer",
         "holdall-projects.yaml",
     ]
 
 
+def test_config() -> None:
+    config = read_config(RECIPES["backup.toml"].encode(), Path("/etc/holdall/backup.toml"))
+    assert config.sources[0].keep
+
+
 def test_systemd(tmp_path: Path) -> None:
     verify = program("systemd-analyze")
-    units = [write(f"holdall-export.{kind}", tmp_path) for kind in ("service", "timer")]
+    units = [write(f"holdall-backup.{kind}", tmp_path) for kind in ("service", "timer")]
     # It reads the machine's other units too, and speaks of what they lack.
     assert "holdall" not in lint([verify, "verify", "--man=no", *units])
 

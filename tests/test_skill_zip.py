@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from holdall.skill_zip import MAX_UNPACKED, RefusedZip, ZipFault, digest, front_matter, read_skill_zip, wrap
+from holdall.front_matter import front_matter
+from holdall.skill_zip import MAX_UNPACKED, RefusedZip, ZipFault, digest, read_skill_zip, wrap
 
 SKILL = b"---\nname: pdf-forms\ndescription: Fills forms.\n---\n# Forms\n"
 FILES = {"pdf-forms/SKILL.md": SKILL, "pdf-forms/scripts/fill.py": b"print('x')\n" * 500, "pdf-forms/empty": b""}

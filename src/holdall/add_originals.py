@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from holdall.agent_views import SkillView, VersionView
 from holdall.bundle import layout
 from holdall.bundle.layout import Digests, FidelityCount, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
@@ -26,11 +27,12 @@ from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
-from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
-from holdall.originals import Chosen, Originals, Unmatched, copy_original, unreadable
+from holdall.model import Fidelity, FileView, Kind, SourceId, epoch_seconds
+from holdall.originals import Chosen, Original, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress
-from holdall.safe_open import Closing
+from holdall.safe_open import Closing, open_regular
+from holdall.skill_zip import RefusedZip, read_skill_zip
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.word_match import WordMatcher
@@ -70,22 +72,25 @@ class Supplied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One statement of the old bundle about a file."""
+    """One statement of the old bundle about a file; ``skill`` is the name of the one that it is a version of."""
 
     line: LedgerLine | None = None
     entry: IndexEntry | None = None
     created_at: int | None = None
+    skill: str | None = None
 
 
 class _Item(msgspec.Struct, frozen=True, kw_only=True):
     """One file of the new bundle: its line so far, its old content, and the original that takes its place, by its path
-    as the system writes it."""
+    as the system writes it, and its size. ``skill`` as in a trace."""
 
     line: LedgerLine
     entry: IndexEntry | None
     created_at: int
     original: bytes | None = None
+    size: int = 0
     check: str = ""
+    skill: str | None = None
 
 
 def supply(path: Path, originals: Originals, target: Path, *, force: bool, progress: Progress) -> Supplied:
@@ -125,6 +130,10 @@ class _Supply(Closing):
 
         for record in self._old.files():
             mention(record.id, _Trace(created_at=epoch_seconds(FileView.of(record).created_at)))
+        for skill in self._old.definitions(Kind.SKILL):
+            for version in self._old.versions(Kind.SKILL, skill.id):
+                name = VersionView.of(version).name or SkillView.of(skill).name
+                mention(version.id, _Trace(skill=name or ""))
         for entry in self._old.entries():
             if entry.fidelity is not None and entry.id is not None:
                 mention(entry.id, _Trace(entry=entry))
@@ -147,7 +156,8 @@ class _Supply(Closing):
         if line.path and entry is None:
             raise DamagedBundle(f"can't read {line.path} in {self._old.path}: not in the index", entry=line.path)
         created_at = next((trace.created_at for trace in traces if trace.created_at is not None), 0)
-        item = _Item(line=line, entry=entry, created_at=created_at)
+        skill = next((trace.skill for trace in traces if trace.skill is not None), None)
+        item = _Item(line=line, entry=entry, created_at=created_at, skill=skill)
         if line.fidelity in _WANTED:
             item = self._matched(item)
         # In the order of the old bundle, so that each of its frames is decompressed once.
@@ -161,7 +171,8 @@ class _Supply(Closing):
         found = self._find(item)
         if isinstance(found, Chosen):
             self.supplied += 1
-            return replace(item, original=os.fsencode(found.original.path), check=found.check)
+            path, size = os.fsencode(found.original.path), found.original.size
+            return replace(item, original=path, size=size, check=found.check)
         if found.near:
             self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found.reason))
         if line.fidelity is Fidelity.UNAVAILABLE or line.truncated:
@@ -170,6 +181,8 @@ class _Supply(Closing):
 
     def _find(self, item: _Item) -> Chosen | Unmatched:
         line = item.line
+        if item.skill is not None:
+            return self._find_zip(line.filename or "", item.skill)
         if not line.filename or line.expected is None:
             return Unmatched(reason="")
         try:
@@ -184,6 +197,18 @@ class _Supply(Closing):
         if isinstance(found, Chosen):
             self._originals.use(found.original)
         return found
+
+    def _find_zip(self, filename: str, skill: str) -> Chosen | Unmatched:
+        """The zip of a skill's version, of which the server says no size: by its name, and that of the skill in it."""
+        try:
+            named = self._originals.named(filename)
+            fitting = [one for one in named if _skill_in(one) == skill]
+        except OSError as error:
+            return Unmatched(reason=unreadable(error), near=True)
+        if len(fitting) == 1:
+            return Chosen(original=fitting[0], check=f"the name matches, and it is a zip of the skill {skill}")
+        what = f"several different zips of the skill {skill}" if fitting else f"no zip of the skill {skill}"
+        return Unmatched(reason=f"{filename}: {what}" if named else "", near=bool(named))
 
     def _compare(self, entry: IndexEntry, matchers: list[WordMatcher]) -> None:
         try:
@@ -239,12 +264,13 @@ class _Supply(Closing):
             for record in self._old.definitions(kind):
                 writer.add_record(record)
         self._store_of: dict[str, SourceId] = {}
-        for entry in self._old.entries(layout.STORES):
-            if entry.id is None or not entry.path.endswith(layout.MEMBERSHIPS):
+        for entry in self._old.entries():
+            if entry.id is None or not layout.has_lines(entry.path):
                 continue
-            folder = entry.path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS)
-            self._store_of[folder] = SourceId(entry.id)
-            _write_lines(writer.open_memberships(entry.id), (one.raw for one in self._old.memberships(entry.id)))
+            kind = layout.kind_of(entry.path)
+            if kind is Kind.STORE:
+                self._store_of[layout.beside(entry.path).removeprefix(layout.STORES)] = SourceId(entry.id)
+            _write_lines(writer.open_members(kind, entry.id), (one.raw for one in self._old.members(kind, entry.id)))
         _write_lines(writer.open_files(), (record.raw for record in self._old.files()))
         # What else the old bundle lacks is lacking in the new one.
         if self._old.find(layout.LOSSES):
@@ -252,8 +278,8 @@ class _Supply(Closing):
 
     def _write_file(self, writer: BundleWriter, item: _Item) -> None:
         line = item.line
-        if item.original and line.expected is not None:
-            found = self._originals.original(item.original, line.expected)
+        if item.original:
+            found = self._originals.original(item.original, item.size)
             sink = writer.open_content(found.size)
             try:
                 copy_original(found, sink)
@@ -288,6 +314,15 @@ class _Supply(Closing):
                 sink.write(piece)
             sink.commit()
         writer.add_content(sink, line, created_at=created_at, store=store)
+
+
+def _skill_in(original: Original) -> str | None:
+    """The name of the skill whose zip a file is; None where it is none. Raises OSError."""
+    with open_regular(original.path) as file:
+        try:
+            return read_skill_zip(file).name
+        except RefusedZip:
+            return None
 
 
 def _write_lines(sink: LineSink, lines: Iterable[bytes]) -> None:

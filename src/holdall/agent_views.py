@@ -94,6 +94,12 @@ class VersionView(View, frozen=True, kw_only=True):
     created_at: Moment = None
 
 
+class AgentVersionView(VersionView, frozen=True, kw_only=True):
+    """A version of a Foundry agent, with what it refers to."""
+
+    definition: AgentDefinition = AgentDefinition()
+
+
 class SkillView(View, frozen=True, kw_only=True):
     """What the program acts upon in a skill, which has no metadata. Source: GET /skills."""
 

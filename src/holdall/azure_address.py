@@ -31,6 +31,15 @@ def is_project(base_url: str) -> bool:
     return project_path(urlsplit(base_url).path) is not None
 
 
+def project_name(base_url: str) -> str:
+    """The name of a Foundry project, ``""`` where the base URL is not that of one.
+
+    >>> project_name("https://a.services.ai.azure.com/api/projects/support")
+    'support'
+    """
+    return (project_path(urlsplit(base_url).path) or "").rpartition("/")[2]
+
+
 def canonical(base_url: str) -> str:
     """One base URL for each project, whichever part of it was given; any other as it is.
 

@@ -1,8 +1,8 @@
 """What definitions refer to that no bundle can hold (hosted elsewhere). Pure: records in, values out.
 
 The back ends of functions, MCP servers, search indexes, connections, data sources, environments, vaults and their
-credentials, skills: a bundle has their names, not the things. Unknown tool types are searched for keys that name such
-things.
+credentials, plugins, what is bound to a Foundry project: a bundle has their names, not the things. Unknown tool types
+are searched for keys that name such things.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ _BUILT_IN = frozenset({"tool_search", "programmatic_tool_calling", "web_search",
 _AGENTS_NAMING = re.compile(
     r"(?P<kind>environment(?:_template)?|vault|credential|skill)(?:s|_ids?|_names?|_references?)?"
 )
+# What a Foundry agent's definition is bound to, where the definition says it. Source: azure-ai-projects 2.10, models.
+_BOUND = (
+    ("deployment", "", "model"),
+    ("content_filter", "rai_config", "rai_policy_name"),
+    ("image", "container_configuration", "image"),
+    ("connection", "container_configuration", "registry_connection_id"),
+)
+_TOOLBOX = re.compile(r"/toolboxes/([^/?#]+)")
 # Keys whose value names something outside. Source: Azure's agent tools (2025-05-01), OpenAI's mcp tool.
 _NAMING = re.compile(
     r"(?:^|_)(?:connection|connections|connection_id|index_name|index_asset_id|connector_id|server_url|server_label"
@@ -57,7 +65,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     """One thing outside. ``kind`` is the tool's type, ``function``, ``environment``, ``vault``, ``credential``,
-    ``skill``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, where it
+    ``skill``, ``plugin``, ``inline_file``, ``inline_skill``, ``deployment``, ``content_filter``, ``image``,
+    ``toolbox``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, if it
     says anything; names come from servers. ``used_by`` has the first ``USERS``."""
 
     kind: str
@@ -78,11 +87,18 @@ _TITLES = {
     "vault": "vault {}",
     "credential": "vault credential {}",
     "skill": "skill {}",
+    "plugin": "plugin {}",
+    "inline_file": "inline file {}",
+    "inline_skill": "inline skill {}",
+    "deployment": "deployment {}",
+    "content_filter": "content filter {}",
+    "image": "container image {}",
+    "toolbox": "toolbox {}",
     "vector_store": "vector store {} (deleted at the source)",
     "file": "file {} (deleted at the source)",
 }
 _Thing = tuple[str, str | None, str | None]
-"""A kind, a name, and the assistant that is called where it is one: that is outside unless it comes, too."""
+"""A kind, a name, and the id of the assistant or the skill that it is: that is outside unless it comes, too."""
 
 
 class Dependencies:
@@ -108,12 +124,17 @@ class Dependencies:
         name = fields.get("name")
         who = User(id=record.id, name=name[:_LONGEST] if isinstance(name, str) else None)
         self._present.add(record.id)
-        for thing in self._of_agent(fields) if record.kind is Kind.AGENT else self._of_assistant(fields):
+        read = {Kind.AGENT: self._of_agent, Kind.FOUNDRY_AGENT: self._of_foundry, Kind.TEMPLATE: _of_template}
+        for thing in read.get(record.kind, self._of_assistant)(fields):
             if thing in self._found or len(self._found) < _TOLD:
                 users = self._found.setdefault(thing, {})
                 if len(users) < USERS:
                     users[who.id] = who
         return who
+
+    def there(self, id: str) -> None:
+        """What has this id comes along, and is nothing outside."""
+        self._present.add(id)
 
     def things(self) -> list[Dependency]:
         found: dict[tuple[str, str | None], dict[str, User]] = {}
@@ -159,6 +180,22 @@ class Dependencies:
                 if match := _AGENTS_NAMING.fullmatch(key):
                     yield from ((match["kind"], text, None) for text in _called(said))
 
+    def _of_foundry(self, fields: dict[str, Any]) -> Iterator[_Thing]:
+        """What the latest version of an agent is bound to in its project, and what its tools name."""
+        definition = fields
+        for key in ("versions", "latest", "definition"):
+            definition = found if isinstance(found := definition.get(key), dict) else {}
+        for kind, holder, key in _BOUND:
+            inner = definition.get(holder) if holder else definition
+            if isinstance(inner, dict) and (name := _text(inner.get(key))):
+                yield kind, name, None
+        skills = definition.get("skills")
+        yield from (("skill", name, None) for name in _called(skills if isinstance(skills, list) else []))
+        for _, tool in _tools(definition):
+            if match := _TOOLBOX.search(str(tool.get("server_url"))):
+                yield "toolbox", _cut(match[1]), None
+        yield from self._of_assistant(definition)
+
     def _named(self, value: Any) -> Iterator[str]:
         """What ``value`` names: for each object inside it one line of all that it calls by a key that names things."""
         for one in self._objects(value):
@@ -177,6 +214,23 @@ class Dependencies:
             else:
                 inner = one if isinstance(one, list) else []
             stack += [child for child in reversed(inner) if isinstance(child, (dict, list))]
+
+
+def _of_template(fields: dict[str, Any]) -> Iterator[_Thing]:
+    """The plugins of a template, what is inline in it, and the skills that it names."""
+    for kind, key in (("plugin", "plugins"), ("skill", "skills"), ("inline_file", "files")):
+        listed = fields.get(key)
+        for one in listed if isinstance(listed, list) else ():
+            if not isinstance(one, dict) or one.get("file_id"):
+                continue
+            id = one.get("skill_id") if kind == "skill" else None
+            if kind == "inline_file":
+                size = one.get("size_bytes")
+                yield kind, _joined((one.get("path"), f"{size} bytes" if isinstance(size, int) else None)), None
+            elif kind == "skill" and not id:
+                yield "inline_skill", _text(one.get("name")), None
+            else:
+                yield kind, _text(id or one.get("name")), id if isinstance(id, str) else None
 
 
 def _read(record: Record) -> dict[str, Any]:

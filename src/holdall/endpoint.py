@@ -108,7 +108,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """For people: host, and the project if one was named."""
-        return f"{self.host} ({self.project})" if self.project else self.host
+        name = self.project or azure_address.project_name(self.base_url)
+        return f"{self.host} ({name})" if name else self.host
 
 
 def endpoint(

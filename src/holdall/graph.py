@@ -23,29 +23,32 @@ _NAME = "name_from_id"
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):
-    """By store and by file, the definitions that name it; both in the order in which they are named."""
+    """By store, file and skill, the definitions that name it; all in the order in which they are named."""
 
     stores: dict[SourceId, list[SourceId]]
     files: dict[SourceId, list[SourceId]]
+    skills: dict[SourceId, list[SourceId]] = {}
 
     def of(self, id: SourceId) -> list[SourceId]:
-        """The definitions that name a store or a file of that id."""
-        return [*self.stores.get(id, ()), *self.files.get(id, ())]
+        """The definitions that name a store, a file or a skill of that id."""
+        return [*self.stores.get(id, ()), *self.files.get(id, ()), *self.skills.get(id, ())]
 
     def needed_by(self, chosen: AbstractSet[str]) -> set[SourceId]:
-        """The stores and files that any of the ``chosen`` definitions names."""
-        used = (*self.stores.items(), *self.files.items())
+        """The stores, files and skills that any of the ``chosen`` definitions names."""
+        used = (*self.stores.items(), *self.files.items(), *self.skills.items())
         return {id for id, users in used if not chosen.isdisjoint(users)}
 
 
 def users_of(views: Iterable[DefinitionView], *, stores: bool = True, files: bool = True) -> Users:
     """Who uses what, each user once. ``stores`` or ``files`` False leaves these out."""
-    found = Users(stores={}, files={})
+    found = Users(stores={}, files={}, skills={})
     for view in views:
         for id in dict.fromkeys(view.store_ids if stores else ()):
             found.stores.setdefault(id, []).append(SourceId(view.id))
         for id in dict.fromkeys(view.file_ids if files else ()):
             found.files.setdefault(id, []).append(SourceId(view.id))
+        for id in dict.fromkeys(view.skill_ids):
+            found.skills.setdefault(id, []).append(SourceId(view.id))
     return found
 
 

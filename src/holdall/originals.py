@@ -197,6 +197,10 @@ class Originals(Closing):
         alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
         return Candidates(name, Fit.SIZE, _distinct(alike))
 
+    def named(self, filename: str) -> list[Original]:
+        """The files of exactly that name, of whatever size, those with the same bytes once. Raises OSError."""
+        return _distinct(self._query("name = ?", _key(filename)))
+
     def original(self, path: bytes, size: int) -> Original:
         """The file at ``path``, which is written as the system writes it: it need not be Unicode."""
         found = Path(os.fsdecode(path))

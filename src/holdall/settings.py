@@ -340,8 +340,8 @@ def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSetting
     )
 
 
-def destination_settings(lookup: Lookup) -> DestinationSettings:
-    """The settings of an import. Raises UsageFault or AuthenticationFailed; all that is wrong together."""
+def destination_settings(lookup: Lookup, *, is_source: bool = False) -> DestinationSettings:
+    """As ``source_settings``, of an import. Where it ``is_source``, it needs no key of its own: it has the source's."""
     notices = []
     dry_run = lookup.boolean("--dry-run", "DRY_RUN", False)
     prefix = lookup.text("--prefix", "CLONE_NAME_PREFIX", "")
@@ -352,7 +352,7 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
     settle = lookup.parsed("--settle", "HOLDALL_SETTLE", 60.0, _seconds, "seconds from 0 to 3600")
     concurrency, log_level = _shared(lookup)
     with lookup.mistakes.noted():
-        account = _endpoint(lookup, "DST")
+        account = _endpoint(lookup, "SRC" if is_source and not _has_key(lookup, "DST") else "DST")
     lookup.mistakes.raise_all()
     return DestinationSettings(
         endpoint=account,

@@ -7,7 +7,6 @@ the limits: OpenAI's guide to skills (500 files a version, 25 MB a file unpacked
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 import struct
@@ -20,6 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from holdall.front_matter import front_matter
 from holdall.legible import human_size
 from holdall.untrusted import MAX_FILENAME
 
@@ -110,9 +110,13 @@ class _Member(msgspec.Struct, frozen=True, kw_only=True, order=True):
         return self.name.endswith("/")
 
 
-def read_skill_zip(stream: BinaryIO) -> SkillZip:
-    """Reads a seekable stream once, in little memory. Raises RefusedZip, and what the stream raises."""
+def read_skill_zip(stream: BinaryIO, *, most: int = MAX_FILES * MAX_UNPACKED) -> SkillZip:
+    """Reads a seekable stream once, in little memory. Raises RefusedZip, also where it unpacks to more than ``most``
+    bytes, and what the stream raises."""
     members = _directory(stream)
+    unpacked = sum(member.size for member in members)
+    if unpacked > most:
+        raise RefusedZip(ZipFault.BOMB, f"{human_size(unpacked)}, and {human_size(max(most, 0))} are left for it")
     top = _top(members)
     files: dict[str, str] = {}
     found: list[bytes] = []
@@ -133,7 +137,7 @@ def read_skill_zip(stream: BinaryIO) -> SkillZip:
     return SkillZip(
         files=files,
         top=top,
-        unpacked=sum(member.size for member in members),
+        unpacked=unpacked,
         name=said.get("name"),
         description=said.get("description"),
     )
@@ -388,47 +392,3 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
     if len(found) != length:
         raise RefusedZip(ZipFault.DAMAGED, "it is cut off")
     return found
-
-
-# -- SKILL.md -----------------------------------------------------------------------------------------------
-
-_KEY = re.compile(r"(name|description):(?:[ \t]+(.*))?")
-
-
-def front_matter(raw: bytes) -> dict[str, str]:
-    """The name and description at the beginning of a SKILL.md, as far as they can be read without YAML's rarer forms.
-
-    >>> front_matter(b"---\\nname: pdf-forms\\ndescription: >-\\n  Fills\\n  forms.\\n---\\n# PDF")
-    {'name': 'pdf-forms', 'description': 'Fills forms.'}
-    """
-    lines = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").splitlines()
-    if not lines or lines[0].rstrip() != "---":
-        return {}
-    found: dict[str, str] = {}
-    at = 1
-    while at < len(lines) and lines[at].rstrip() != "---":
-        key = _KEY.fullmatch(lines[at].rstrip())
-        at += 1
-        more = []
-        while at < len(lines) and (not lines[at].strip() or lines[at][0] in " \t"):
-            more.append(lines[at].strip())
-            at += 1
-        if key and (value := _scalar((key[2] or "").strip(), more)) is not None:
-            found.setdefault(key[1], value)
-    return found
-
-
-def _scalar(first: str, more: list[str]) -> str | None:
-    if first[:1] in ("|", ">"):
-        return ("\n" if first[0] == "|" else " ").join(more).strip()
-    text = " ".join([first, *more]).strip()
-    if text[:1] == '"':
-        try:
-            value = json.loads(text, strict=False)
-        except ValueError:
-            return None
-        return value if isinstance(value, str) else None
-    if text[:1] == "'":
-        return text[1:-1].replace("''", "'") if len(text) > 1 and text.endswith("'") else None
-    plain = re.split(r"\s#", text)[0].strip()
-    return plain if plain and plain[0] not in "[{&*!%@`" else None

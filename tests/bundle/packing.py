@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from holdall.bundle import layout
 from holdall.bundle.layout import Capture, LedgerLine, Source
+from holdall.bundle.seekable import FrameTable, compress, decompress, encode_seal, encode_table, read_table
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.model import Fidelity, Kind, Record, SourceId
 
-__all__ = ["CAPTURE", "STARTED", "File", "add_all", "ledger_line", "pack", "shrink"]
+__all__ = ["CAPTURE", "STARTED", "File", "add_all", "ledger_line", "pack", "rewritten", "shrink"]
 
 STARTED = 1_700_000_000
 CAPTURE = Capture(
@@ -166,3 +168,18 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "DEFINITION_FRAME", 700)
     monkeypatch.setattr(layout, "specification", lambda: b"the specification\n")
     monkeypatch.setattr(layout, "readme", lambda: "{bag}\n")
+
+
+def rewritten(path: Path, change: bytes, by: bytes) -> bytes:
+    """The bundle with something in its last frame changed, all checksums of the container right again."""
+    raw = path.read_bytes()
+    with path.open("rb") as file:
+        frames = read_table(file)
+    offset, length, _, size = frames[len(frames) - 1]
+    data = decompress(raw[offset : offset + length], size)
+    assert change in data
+    last = compress(data.replace(change, by, 1))
+    table = FrameTable(frames[number][1::2] for number in range(len(frames) - 1))
+    table.append(len(last), size - len(change) + len(by))
+    body = raw[:offset] + last
+    return body + encode_seal(hashlib.sha256(body).digest()) + encode_table(table)

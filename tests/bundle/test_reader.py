@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from holdall.bundle import layout, reader
 from holdall.bundle.reader import open_bundle
-from holdall.bundle.seekable import FrameTable, compress, decompress, encode_seal, encode_table, read_table
+from holdall.bundle.seekable import compress
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.model import Fidelity, Kind
-from tests.bundle.packing import File, pack
+from tests.bundle.packing import File, pack, rewritten
 from tests.sweep import examples
 
 LARGE = hashlib.shake_128(b"large").digest(3_000_000)
@@ -116,21 +116,6 @@ def test_a_content_whose_bytes_changed_is_never_delivered_whole(path: Path, tmp_
         assert 0 < got.tell() < entry.size
         with pytest.raises(DamagedBundle, match="which is too large"):
             bundle.read(entry, limit=10)
-
-
-def rewritten(path: Path, change: bytes, by: bytes) -> bytes:
-    """The bundle with something in its last frame changed, all checksums of the container right again."""
-    raw = path.read_bytes()
-    with path.open("rb") as file:
-        frames = read_table(file)
-    offset, length, _, size = frames[len(frames) - 1]
-    data = decompress(raw[offset : offset + length], size)
-    assert change in data
-    last = compress(data.replace(change, by, 1))
-    table = FrameTable(frames[number][1::2] for number in range(len(frames) - 1))
-    table.append(len(last), size - len(change) + len(by))
-    body = raw[:offset] + last
-    return body + encode_seal(hashlib.sha256(body).digest()) + encode_table(table)
 
 
 def test_versions(path: Path, tmp_path: Path) -> None:

@@ -125,10 +125,13 @@ def twelve(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> Backups:
         hand.delete(f"/files/{hand.everything('/files')[0]['id']}")
     script = f"import os; open({str(backups.alerts)!r}, 'a').write(os.environ['HOLDALL_SOURCE'] + '|' + " + (
         "os.environ['HOLDALL_EXIT_CODE'] + '|' + os.environ['HOLDALL_VERDICT'] + '|' + "
+        "os.environ['HOLDALL_BUNDLE'] + '|' + os.environ['HOLDALL_FOLDER'] + '|' + "
         "str(sorted(set(os.environ) & {'KEY_P01', 'KEY_P03'})) + chr(10))"
     )
     words = " ".join(map(shlex.quote, (sys.executable, "-c", script)))
-    backups.configure(f"on_failure = {json.dumps(words)}", p06='base_url = "http://127.0.0.1:9/v1"')
+    backups.configure(
+        f"on_failure = {json.dumps(words)}", p06='base_url = "http://127.0.0.1:9/v1"', p09='form = "both"'
+    )
     return backups
 
 
@@ -146,7 +149,10 @@ def test_twelve_projects_of_which_three_have_a_bad_day(twelve: Backups) -> None:
     assert lines["p01"]["reused"] == 6
     alerts = [line.split("|") for line in twelve.alerts.read_text().splitlines()]
     assert [(name, code) for name, code, *_ in alerts] == [("p03", "20"), ("p06", "22"), ("p09", "4")]
-    assert alerts[2][2:] == [lines["p09"]["verdict"], "[]"], "the verdict, and no key"
+    assert alerts[0][3:] == ["", "", "[]"], "nothing was written"
+    said = [lines["p09"][name] for name in ("verdict", "bundle", "folder")]
+    assert alerts[2][2:] == [*said, "[]"], "the result, and no key"
+    assert said[2] == str(twelve.folder / "p09")
     assert twelve.metric("last_run_exit_code")['source="p03"'] == 20
     assert twelve.metric("new_losses")['source="p09"'] == 1
     after = twelve.metric("last_success_timestamp_seconds")

@@ -13,7 +13,7 @@ from holdall.bundle.layout import Source, source_identity
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Fidelity
 from holdall.progress import Silent
-from tests.bundle.packing import CAPTURE, STARTED, File, add_all
+from tests.bundle.packing import CAPTURE, STARTED, File, add_all, rewritten
 from tests.cli.terminal import Done, Terminal
 
 DAY = 86400
@@ -176,6 +176,19 @@ def test_what_is_no_bundle_of_ours_stays(folder: Path, make: Callable[..., Path]
     assert (folder / "notes.txt").exists()
     assert reasons(done)["foreign"] == ["not a holdall bundle"]
     assert reasons(done)["link"] == ["a link, not a file"]
+
+
+def test_a_bundle_of_a_newer_format_stays_and_counts_for_nothing(
+    folder: Path, make: Callable[..., Path], prune: Callable[..., Done]
+) -> None:
+    for day in range(3):
+        newest = make(f"b{day}", day)
+    newest.write_bytes(rewritten(newest, b'"format": "1.0"', b'"format": "2.0"'))
+    done = prune("--keep-last", "1", "--delete", "--json")
+    assert done.code == 0, "it isn't damaged"
+    assert there(folder) == ["b1", "b2"]
+    assert reasons(done)["b1"] == ["last snapshot"]
+    assert "format is 2.0" in reasons(done)["b2"][0]
 
 
 def test_what_is_being_written_stays(folder: Path, make: Callable[..., Path], prune: Callable[..., Done]) -> None:

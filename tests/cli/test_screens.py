@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,11 @@ class Project:
             assert holdall("unpack", "whole.tar.zst", name).code == 0
         for content in Path("broken/data/files").rglob("*.md"):
             content.write_bytes(b"other")
+        for folder, days in {"backups": ("whole", "texts", "texts"), "mixed": ("whole", "texts", "damaged")}.items():
+            Path(folder).mkdir()
+            for day, name in enumerate(days):
+                shutil.copy(f"{name}.tar.zst", f"{folder}/a-project-of-some-name-2026010{day}T031700Z.tar.zst")
+        Path("mixed/foreign.tar.zst").write_bytes(b"another program's")
         Path("empty-not").mkdir()
         Path("empty-not/notes.txt").write_bytes(b"mine")
 
@@ -99,6 +105,8 @@ NOTHING_WRONG = {
     "import again": ("import whole.tar.zst", 0),
     "runs": ("runs", 0),
     "list": ("list whole.tar.zst", 0),
+    "prune": ("prune backups --keep-last 9", 0),
+    "prune that would remove": ("prune backups --keep-last 1", 3),
     "diff": ("diff whole.tar.zst src:", 0),
     "undo --dry-run": ("undo RUN --dry-run", 3),
     "doctor": ("doctor", 0),
@@ -119,6 +127,7 @@ SOMETHING_WRONG = {
     "verify another": (f"verify whole.tar.zst --sha256 {'0' * 64}", 3),
     "inspect": ("inspect texts.tar.zst", 0),
     "list": ("list texts.tar.zst damaged.tar.zst", 3),
+    "prune": ("prune mixed --keep-last 1", 3),
     "diff": ("diff texts.tar.zst whole.tar.zst", 3),
     "extract --text": ("extract texts.tar.zst --text --to plain-text --force", 0),
     "extract --salvage": ("extract damaged.tar.zst --salvage --to salvaged --force", 3),
@@ -143,7 +152,7 @@ FRESH = {
 
 def looked_at(project: Project, command: str, width: int = 80, **environ: str) -> Done:
     words = command.replace("RUN", project.run).split()
-    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list", "unpack", "pack")
+    offline = words[0] in ("inspect", "extract", "supply", "remap", "runs", "list", "prune", "unpack", "pack")
     own = ["--env-file", "none"] if not offline and (words[0] != "verify" or "--against" in words) else []
     return project.holdall.screen(*words, *own, columns=width, **environ)
 

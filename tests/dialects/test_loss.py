@@ -26,6 +26,7 @@ def test_text_in_place_of_bytes_is_worth_saying_but_does_not_make_a_copy_partial
         Why.NOT_INDEXED,
         Why.SECRET,
         Why.NO_CONNECTION,
+        Why.NEVER_SHOWN,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdall.agent_views import TemplateView
 from holdall.dialects.assistants import OPENAI
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Targets
@@ -48,7 +49,7 @@ TARGETS = Targets(
 
 def made(**changed: Any) -> tuple[dict[str, Any], dict[str, Why]]:
     raw = msgspec.json.encode({**READ, **changed})
-    record = Record(kind=next(iter(Kind)), id=SourceId("envtmpl_1"), raw=raw)
+    record = Record(kind=Kind.TEMPLATE, id=SourceId("envtmpl_1"), raw=raw)
     request = template(record, prefix="", operation="op", targets=TARGETS, model=None, table=OPENAI)
     return request.create, {str(loss.field): loss.why for loss in request.losses}
 
@@ -91,12 +92,14 @@ def test_a_field_that_the_api_has_since_is_a_loss_and_not_sent() -> None:
 
 
 def test_the_skills_that_a_template_needs_are_those_that_its_owner_made() -> None:
-    assert skill_references(READ) == [
+    def needed(**fields: Any) -> list[tuple[str, str | None]]:
+        found = skill_references(TemplateView.of_values({"id": "envtmpl_1", **fields}))
+        return [(str(skill), number) for skill, number in found]
+
+    assert needed(skills=READ["skills"]) == [
         ("skill_1", "3"),
-        ("skill_1", None),
         ("skill_1", None),
         ("skill_1", "9"),
         ("skill_gone", None),
     ]
-    assert skill_references({"skills": ["x", {"skill_id": 3}, {"type": "skill_reference"}]}) == []
-    assert skill_references({"skills": {"a": 1}}) == []
+    assert needed(skills=["x"]) == needed(skills={"a": 1}) == needed() == []

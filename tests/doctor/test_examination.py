@@ -311,6 +311,7 @@ def test_a_foundry_project(tmp_path_factory: pytest.TempPathFactory) -> None:
 
         asyncio.run(fill_both())
         found = diagnose([look(at), look(endpoint("other", box.url + "/openai/v1"), "destination")])
+        gone = look(endpoint(token(NOW + 1800), box.url.replace("/api/projects/", "/x/api/projects/")))
         again = look(endpoint(token(NOW + 1800), box.url.replace("/sandbox", "/sandbox/openai/v1")), "destination")
     side = found.sides[0]
     assert counted(side) == {
@@ -325,4 +326,6 @@ def test_a_foundry_project(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert "support-production" in {each.name for each in project.deployments or ()}
     assert codes(found) == {"download", "failure"}
     assert again.side.foundry == project
+    assert gone.side.failure
+    assert "check the names of the account and of the project" in gone.side.failure.hint
     assert diagnose([Examined(side=side, endpoint=at), again]).evidence == "same address"

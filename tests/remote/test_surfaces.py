@@ -8,15 +8,17 @@ import json
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
-from holdall.endpoint import endpoint
+from holdall.endpoint import Endpoint, endpoint
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, UnexpectedAnswer
 from holdall.model import Kind, SourceId
 from holdall.remote import probing, project_lists
@@ -24,6 +26,9 @@ from holdall.remote.client import Account
 from holdall.remote.limits import Limits
 from holdall.remote.surfaces import Surface
 from holdall.remote.survey import Surveyor
+from holdall.sandbox.entra import token
+from holdall.sandbox.profiles import PROFILES
+from holdall.sandbox.server import Running
 
 BOTH = (Surface.CURRENT, Surface.CLASSIC)
 NOT_OWNED = (400, {"error": {"code": "invalid_parameters", "param": None, "message":
@@ -404,3 +409,60 @@ def test_a_token_is_renewed_on_both_surfaces(project: Project) -> None:
     assert [head["authorization"] for head in project.headers] == [
         "Bearer t0", "Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2", "Bearer t2"
     ]  # fmt: skip
+
+
+def test_a_list_of_deployments_without_end_is_an_error(both: Seen) -> None:
+    pages = iter(range(10**6))
+
+    def answer(method: str, target: str) -> tuple[int, Any]:
+        link = f"https://x.example/deployments?skip={next(pages)}"
+        return 200, {"value": [{"name": f"d{next(pages)}"}], "nextLink": link}
+
+    both.project.answer = answer  # type: ignore[method-assign]
+    with pytest.raises(UnexpectedAnswer, match="stopped after 100 items in 100 pages"):
+        both.run(project_lists.deployments(both.account))
+    long = {"value": [], "x": "x" * (6 << 20)}
+    both.project.answer = lambda *_: (200, {**long, "nextLink": f"?skip={next(pages)}"})  # type: ignore[method-assign]
+    with pytest.raises(UnexpectedAnswer, match="in 3 pages"):
+        both.run(project_lists.deployments(both.account))
+
+
+@pytest.mark.parametrize(("lends", "lists"), [(False, False), (True, False), (True, True)])
+def test_both_surfaces_of_the_sandbox(tmp_path_factory: pytest.TempPathFactory, lends: bool, lists: bool) -> None:
+    """Whatever one surface shows of the other, an export sees each thing once, and can read what is in it."""
+    behaviour = msgspec.structs.replace(PROFILES["foundry-both"], lends_classic=lends, lists_classic=lists)
+
+    async def make(account: Account, name: str) -> dict[str, str]:
+        file = json.loads((await account.upload(name, io.BytesIO(name.encode()), purpose="vision")).raw)["id"]
+        knowledge = json.loads((await account.upload(name, io.BytesIO(b"words"), purpose="assistants")).raw)["id"]
+        body = {"name": name, "file_ids": [knowledge]}
+        return {
+            "file": file,
+            "member": knowledge,
+            "store": json.loads((await account.post("/vector_stores", body)).raw)["id"],
+        }
+
+    async def main(at: Endpoint) -> None:
+        made = []
+        for surface in Surface:
+            async with Account(at, surfaces=(surface,)) as account:
+                made.append(await make(account, f"{surface}.md"))
+        async with Account(at) as account:
+            stores = [json.loads(item)["id"] async for item in account.items("/vector_stores")]
+            assert sorted(stores) == sorted(one["store"] for one in made)
+            files = [json.loads(item)["id"] async for item in account.items("/files")]
+            assert sorted(files) == sorted(one[what] for one in made for what in ("file", "member"))
+            for one in made:
+                members = [
+                    json.loads(item)["id"] async for item in account.items(f"/vector_stores/{one['store']}/files")
+                ]
+                assert members == [one["member"]]
+                assert json.loads((await account.get(f"/files/{one['file']}")).raw)["purpose"] == "vision"
+                with pytest.raises(RequestRefused, match="Not allowed to download"):
+                    async with account.download(one["member"]):
+                        pass
+            with pytest.raises(NotFound):
+                await account.get("/files/assistant-000000000000000000000000")
+
+    with Running(tmp_path_factory.mktemp("both"), behaviour=behaviour) as box:
+        asyncio.run(main(endpoint(token(time.time() + 600), box.url)))

@@ -1,4 +1,4 @@
-"""The command that is run for a source that ended in another exit code than 0. No shell is between."""
+"""Runs the on-failure command for a source whose exit code isn't 0. No shell is involved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdall.progress import Progress
 from holdall.variables import KEY_VARIABLES
 
 _PATIENCE = 60.0
-"""Seconds after which the command is killed, so that the other sources' turn comes."""
+"""Seconds after which the command is killed, so that the other sources are not held up."""
 
 
 def call_alert(
@@ -25,8 +25,8 @@ def call_alert(
     *,
     patience: float = _PATIENCE,
 ) -> None:
-    """Run the command, with the result in its environment, and wait for its end. It sees none of the variables
-    ``keys``. That it fails is noted, and changes nothing."""
+    """Run the command with the result in its environment, without the variables ``keys``, and wait for it to end. If
+    it fails, that is noted and nothing else changes."""
     if why := _failure(words, alert_environment(report, environ, keys), patience):
         progress.note(f"--on-failure {words[0]}: {why}")
 
@@ -38,6 +38,7 @@ def alert_environment(report: SourceReport, environ: Mapping[str, str], keys: Co
         "VERDICT": report.verdict,
         "EXIT_CODE": report.exit_code,
         "BUNDLE": report.bundle or "",
+        "FOLDER": report.folder or "",
         "LOSSES": report.losses,
         "NEW_LOSSES": report.new_losses,
     }

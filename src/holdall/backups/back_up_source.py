@@ -1,8 +1,9 @@
 """Backs up one source: export beside the folder, compare with the newest good bundle, then into the folder, unpack.
 
-Nothing in the folder changes before the new bundle is whole and has lost no more than the policy allows. A run that is
-killed leaves an unfinished bundle, which the next one resumes, or a bundle in the folder that nobody was told of: the
-next run takes the one before for the newest good one, so that no new loss goes unsaid.
+Nothing in the folder changes before the new bundle is whole and has lost no more than the policy allows. If a run is
+killed during its export, the next run resumes the unfinished bundle. If it is killed after the bundle went into the
+folder and before its result was reported, the next run compares with the bundle before that one, so that its new losses
+are still reported.
 """
 
 from __future__ import annotations
@@ -78,10 +79,10 @@ class BackUpSource:
         accept_shrink: bool,
     ) -> None:
         self._source, self._folder = source, folder
-        # Bundles that no policy is for are out of the way of whoever reads the folder.
+        # With the folder form, the bundle is only there to compare with: users of the folder need not see it.
         self._bundles = folder.newest if source.form == "folder" else bundles
         self._unpacked = bundles / source.name
-        # Also where another form put them.
+        # Both, as the form may have been another one before.
         self._places = (bundles, folder.newest)
         self._machine, self._progress = machine, progress
         self._accept_shrink = accept_shrink
@@ -112,11 +113,11 @@ class BackUpSource:
                 return report
         self._succeed(report)
         report = self._prove(report)
-        # After any other end somebody has to look first.
+        # After any other result a person should look before something is deleted.
         return self._prune(report) if report.exit_code in (EXIT_DONE, EXIT_INCOMPLETE) else report
 
     def _lost_all(self, earlier: Path, error: HoldallError) -> SourceReport:
-        """The result where nothing, or not all, can be read any more that could be read once."""
+        """The result for a project that can no longer be read, as a whole or in part."""
         if isinstance(error, PermissionDenied):
             report = shrunken(self._source.name, [])
             return replace(report, verdict=f"SHRUNK: {error.message}", error=described(error))
@@ -217,7 +218,7 @@ class BackUpSource:
     # -- into the folder -----------------------------------------------------------------------------
 
     def _shrinkage(self, earlier: Path | None, exported: ExportReport) -> tuple[list[str], list[str]]:
-        """What disappeared since the newest good bundle, and what of it is too much."""
+        """What disappeared since the newest good bundle, and which of it exceeds the limit."""
         if earlier is None or exported.unchanged_since is not None:
             return [], []
         with open_bundle(earlier) as old, open_bundle(exported.bundle) as new:
@@ -226,7 +227,7 @@ class BackUpSource:
 
     def _put_into_folder(self, bundle: Path) -> Path:
         target = self._bundles / bundle.name
-        # Written before, or a run that is killed between the two would leave losses that count as known.
+        # Saved first: if the run is killed in between, the new losses must not count as known.
         self.state = replace(self.state, unreported=target.name)
         self._folder.save(self.state)
         try:
@@ -237,7 +238,7 @@ class BackUpSource:
         return target
 
     def _unpack(self, report: SourceReport) -> SourceReport:
-        """Make the source's folder equal to the new bundle. What was edited in it by hand is not overwritten."""
+        """Make the source's folder equal to the new bundle. Hand edits are not overwritten."""
         path, now = Path(report.bundle or ""), int(self._machine.now())
         before = stamp_at(path)
         try:
@@ -284,8 +285,7 @@ class BackUpSource:
     # -- proofs --------------------------------------------------------------------------------------
 
     def _prove(self, report: SourceReport) -> SourceReport:
-        """Rehearse and verify what is due: each the bundle for which that is longest ago, those first for which it
-        never was."""
+        """Rehearse and verify if due, each the bundle for which that is longest ago; one that never was comes first."""
         for rehearse, period in ((True, self._source.rehearse), (False, self._source.verify)):
             done = self.state.rehearsed if rehearse else self.state.verified
             seconds, now = every(period), self._machine.now()

@@ -1,8 +1,8 @@
 """What is remembered of the bundles of a folder: one small file beside them, ``.holdall-list.json``.
 
-It saves reading bundles anew, and knows when each was verified. It is a convenience only: deleted, unreadable, of
-another version or in a read-only folder it is as if it weren't there. A bundle is known by its name, size, time and
-inode; one of these changes, and nothing is known of it.
+A cache: it saves reading bundles again, and has the time of each one's last verification. If it is deleted, unreadable,
+of another version or can't be written, only that is lost. An entry holds as long as the bundle's name, size, time and
+inode are the same.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def stamp_at(path: Path) -> str | None:
 
 
 def note_verification(path: Path, before: str | None, *, ok: bool, now: float) -> None:
-    """Remember that all of the bundle at ``path`` was verified, which had the stamp ``before`` when that began; not if
-    it has changed since. Raises nothing."""
+    """Remember the result of verifying all of the bundle at ``path``, unless it has changed since that began, when it
+    had the stamp ``before``. Raises nothing."""
     if before and stamp_at(path) == before:
         record = FolderRecord(path.parent)
         known = record.find(path.name, before)
@@ -138,8 +138,8 @@ def _has_several(folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Known] | None:
-    """What is in the file; {} where nothing can be made of it, None where it must not be replaced either: it is of a
-    later version, or somebody else's."""
+    """The file's content; {} if it is unreadable, None if it must not be replaced either: it has a later version, or
+    another program wrote it."""
     try:
         with open_regular(path) as file:
             data = file.read(_MOST + 1)

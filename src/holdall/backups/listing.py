@@ -40,14 +40,14 @@ _TOO_MUCH = f"its source and counts take more than {_MOST_FACTS} bytes"
 
 
 class BundleState(StrEnum):
-    """What a file is, as far as its summary says."""
+    """What a file is, judged by its summary."""
 
     WHOLE = "whole"
     DAMAGED = "damaged"
     FOREIGN = "foreign"
     """Not one of our bundles."""
     UNREADABLE = "unreadable"
-    """The system refuses to read it, its format is newer than this version, or it says too much of itself."""
+    """The system refuses to read it, its format is newer than this version, or its metadata is too long."""
 
 
 class ListedBundle(msgspec.Struct, frozen=True, kw_only=True):

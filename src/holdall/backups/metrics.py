@@ -42,8 +42,8 @@ def _states(config: BackupConfig) -> dict[str, SourceState]:
 
 
 def rendered(states: Mapping[str, SourceState], now: float) -> str:
-    """The text for these sources. A source that never ran has no values, and one that never succeeded none of a
-    success."""
+    """The text for these sources. A source that never ran has no values, one that never succeeded only those of a
+    run."""
     lines: dict[str, list[str]] = {name: [] for name in _HELP}
     for source, state in states.items():
         for name, labels, value in _values(state, now):

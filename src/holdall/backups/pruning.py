@@ -51,7 +51,7 @@ class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgedBundle(msgspec.Struct, kw_only=True):
-    """One bundle, its fate and why. ``damaged``: not whole, so that somebody should look at it."""
+    """One bundle, its fate and why. ``damaged``: not whole, which a person should look at."""
 
     bundle: ListedBundle
     fate: Fate = Fate.REMOVE
@@ -87,7 +87,7 @@ def prune(options: PruneOptions, progress: Progress) -> list[JudgedBundle]:
 
 
 def _judged(bundle: ListedBundle) -> JudgedBundle:
-    """What isn't ours, or not to be touched, is kept for that; anything else waits for the policy."""
+    """Keeps what isn't a whole bundle of ours or must not be touched; the policy decides on the rest."""
     if bundle.state is not BundleState.WHOLE or bundle.source_identity is None or bundle.taken_at is None:
         damaged = bundle.state is BundleState.DAMAGED
         said = f"{bundle.state}: {bundle.problem}" if damaged else bundle.problem
@@ -148,13 +148,13 @@ _Worth = tuple[int, bool, bool]
 
 
 def _keep_better_copies(group: list[JudgedBundle]) -> None:
-    """Keep what holds a file of the kept bundles better than each of them does. A file that none of them knows is gone
-    from the project: how long it stays is the policy's choice."""
+    """Keep bundles that have a better copy of a file than all kept bundles that list it. A file that no kept bundle
+    lists is gone from the project, and only the policy counts."""
     best: dict[str, _Worth] = {}
     for one in group:
         if one.fate is Fate.KEEP:
             _learn(one, best)
-    # The newest first: of several equally good ones it is enough.
+    # Newest first: of several equally good copies, the newest is enough.
     for one in (one for one in group if one.fate is Fate.REMOVE):
         first, count = "", 0
         try:
@@ -209,7 +209,7 @@ def _remove(one: JudgedBundle) -> None:
 
 
 def by_source(found: list[JudgedBundle]) -> Iterator[tuple[str, list[JudgedBundle]]]:
-    """The bundles by source, and last, under ``""``, those that tell of none; each the newest first."""
+    """The bundles by source, each newest first; last, under ``""``, those without a known source."""
     ordered = sorted(found, key=lambda one: (one.bundle.source_identity is None, one.bundle.source_identity or ""))
     for _, some in groupby(ordered, key=lambda one: one.bundle.source_identity):
         group = list(some)

@@ -1,4 +1,4 @@
-"""The verb backup: each source by itself, one after the other."""
+"""The verb backup: backs up one source after the other, independently."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class _Run:
             state = replace(
                 work.state, ran=int(self._machine.now()), exit_code=report.exit_code, seconds=report.seconds
             )
-            # Only now that its result is known to others.
+            # Not before its result has been reported.
             state = replace(state, unreported=None) if report.bundle else state
             try:
                 folder.save(state)

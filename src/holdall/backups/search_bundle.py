@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.agent_views import FoundryAgentView
 from holdall.bundle.layout import LEDGER, RECORD, IndexEntry
 from holdall.bundle.names import from_disk
 from holdall.bundle.reader import BundleReader
@@ -78,7 +79,7 @@ class BundleSearch:
         self._found: dict[tuple[Kind, str], Capped[Match]] = {}
 
     def matches(self, bundle: BundleReader) -> Capped[Match]:
-        """What matches in a bundle: assistants, agents, stores, files. Raises DamagedBundle."""
+        """What matches in a bundle: in definitions of any kind, and in the names of files. Raises DamagedBundle."""
         found: Capped[Match] = Capped()
         for kind in DEFINITIONS:
             for entry in bundle.entries(KINDS[kind].folder):
@@ -89,7 +90,7 @@ class BundleSearch:
         return found
 
     def in_folder(self, root: Path) -> Capped[Match]:
-        """What matches in an unpacked folder, as it is edited by now. Raises DamagedBundle."""
+        """What matches in an unpacked folder, hand edits included. Raises DamagedBundle."""
         found: Capped[Match] = Capped()
         folder = BagFolder(root)
         try:
@@ -108,8 +109,9 @@ class BundleSearch:
 
     def _in_file(self, kind: Kind, folder: BagFolder, path: str) -> Iterator[Match]:
         raw = folder.read(path, MAX_JSON)
-        view = _Definition.of(Record(kind=kind, id=SourceId(require_record(raw).id), raw=raw))
-        instructions, markdown = view.instructions, markdown_of(path)
+        record = Record(kind=kind, id=SourceId(require_record(raw).id), raw=raw)
+        view = _Definition.of(record)
+        instructions, markdown = _instructions(record, view), markdown_of(path)
         if instructions is None and markdown:
             with suppress(FileNotFoundError):
                 instructions = folder.read(markdown, MAX_JSON).decode(errors="replace")
@@ -126,8 +128,9 @@ class BundleSearch:
         found.total += known.total - len(known)
 
     def _in_record(self, kind: Kind, bundle: BundleReader, entry: IndexEntry) -> Iterator[Match]:
-        view = _Definition.of(bundle.record(kind, entry))
-        return self._in_fields(kind, view.id, view.name, instructions=view.instructions)
+        record = bundle.record(kind, entry)
+        view = _Definition.of(record)
+        return self._in_fields(kind, view.id, view.name, instructions=_instructions(record, view))
 
     def _in_ledger(self, bundle: BundleReader) -> Iterator[Match]:
         for _, line in bundle.lines(LEDGER, _file.decode):
@@ -145,6 +148,12 @@ class BundleSearch:
                 if found := self._pattern.search(line, start, start + _PIECE):
                     return _around(line, found.start())
         return None
+
+
+def _instructions(record: Record, view: _Definition) -> str | None:
+    if record.kind is Kind.FOUNDRY_AGENT:
+        return FoundryAgentView.of(record).versions.latest.definition.instructions
+    return view.instructions
 
 
 def _around(line: str, position: int) -> str:

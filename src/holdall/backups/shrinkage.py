@@ -1,6 +1,6 @@
 """What a project has lost since an earlier bundle of it: objects that disappeared, files of lower fidelity.
 
-Objects are told by their ids: another project with as many of them has lost all.
+Objects are compared by id: in another project with as many objects, all are gone.
 """
 
 from __future__ import annotations

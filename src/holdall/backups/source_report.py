@@ -1,4 +1,4 @@
-"""The result of one run and source: what its JSON line says."""
+"""The result of one source in one run: the content of its JSON line."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one source in one run.
 
-    ``verdict`` is a sentence, ``exit_code`` what a run of this source alone ends in. ``ended`` is an ISO time, UTC;
-    ``seconds`` the duration. ``bundle`` is the path of the newest bundle where the run succeeded, None where nothing
-    was put into the folder; ``unchanged`` says that it is an earlier one. ``bytes`` is its size, ``sha256`` None where
-    it is unchanged. ``counts`` are the objects by kind, ``files`` their number by fidelity. ``losses`` counts all that
-    the project had and the bundle lacks, ``new_losses`` those that the newest good backup had not. ``shrunk`` says
-    what disappeared, whether or not it was too much. ``folder`` is the unpacked folder, where it is equal to the
-    bundle. ``verified`` and ``rehearsed`` are bundles that were proved in this run, ``pruned`` those that were deleted.
-    ``error`` says what stopped the work.
+    ``verdict`` is a sentence, ``exit_code`` the one of a run of this source alone. ``ended`` is an ISO time, UTC;
+    ``seconds`` the duration. ``bundle`` is the path of the newest bundle if the run succeeded, None if there is no good
+    one; ``unchanged``: it is an earlier one. ``bytes`` is its size, ``sha256`` None if it is unchanged. ``counts`` are
+    the objects by kind, ``files`` the number of files by fidelity. ``losses`` counts what the project had and the
+    bundle lacks, ``new_losses`` those of them that the newest good backup did not have. ``shrunk`` lists what
+    disappeared, whether or not it exceeded the limit. ``folder`` is the unpacked folder, if it equals the bundle.
+    ``verified`` and ``rehearsed`` are bundles that were checked in this run, ``pruned`` those that were deleted.
+    ``error`` is what stopped the work.
     """
 
     source: str

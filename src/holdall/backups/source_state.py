@@ -1,7 +1,7 @@
-"""What one source's backups leave between runs, in a folder of its own: ``.holdall-backup/NAME`` beside the bundles.
+"""What is kept of a source between runs, in a folder of its own: ``.holdall-backup/NAME`` beside the bundles.
 
 It has the lock, the unfinished bundle, ``state.json``, and in ``newest`` the bundle of a source that is kept as an
-unpacked folder only. A lost state loses times, and no bundle.
+unpacked folder only. If the state is lost, times are lost, but no bundle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ``succeeded`` is when the last backup ended that was put into the folder, or found nothing changed; ``verified`` and
     ``rehearsed`` when a bundle of the source was last proved; ``verifications`` and ``rehearsals`` the same by the
     bundle's seal; ``unpacked`` when its folder was last made equal to a bundle.
-    ``unreported`` is the bundle that was put into the folder by a run whose result nobody may have seen. ``bytes``,
+    ``unreported`` is a bundle whose run was killed after it put it into the folder and before it reported. ``bytes``,
     ``files`` (by fidelity), ``losses`` and ``new_losses`` are of the last success; ``ran``, ``exit_code`` and
     ``seconds`` of the last run.
     """

@@ -148,6 +148,12 @@ class MissingFromBundle(Closing):
     # -- inside --------------------------------------------------------------------------------------
 
     def _read_definitions(self, outside: Dependencies) -> None:
+        for skill in self._bundle.definitions(Kind.SKILL):
+            self._scan.look(skill)
+            outside.there(skill.id)
+            for version in self._bundle.versions(Kind.SKILL, skill.id):
+                self._scan.look(version)
+                self._traces.add(version.id, _Trace(known=True))
         file_users: dict[str, list[int]] = {}  # not kept: there may be as many as files
         for number, record in enumerate(self._bundle.whole()):
             self._scan.look(record)

@@ -55,7 +55,7 @@ class Shard(click.ParamType[tuple[int, int]]):
 @click.option(
     "--on-failure",
     metavar="CMD",
-    help="Run this for each source that doesn't end in 0, with HOLDALL_SOURCE, HOLDALL_VERDICT and HOLDALL_EXIT_CODE "
+    help="Run this for each source whose exit code isn't 0, with HOLDALL_SOURCE, HOLDALL_VERDICT, HOLDALL_EXIT_CODE … "
     "in its environment. Default: on_failure of the config.",
 )
 @options.output

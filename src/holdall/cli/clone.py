@@ -16,6 +16,8 @@ from holdall.cli.console import Console, Outcome
 from holdall.cli.export import dump_of, run_export
 from holdall.cli.subprocesses import temporary_folder
 from holdall.errors import Mistakes, UsageFault
+from holdall.kinds import KINDS
+from holdall.model import Kind
 from holdall.settings import DestinationSettings, SourceSettings
 
 if TYPE_CHECKING:
@@ -29,15 +31,17 @@ if TYPE_CHECKING:
 @click.option(
     "--same-project",
     is_flag=True,
-    help="Allow copying a project into itself: creates everything again, under --prefix.",
+    help="Copy a project into itself: everything again, under --prefix; or --as foundry, each classic agent as a new "
+    "one.",
 )
 @options.accounts("src", "dst")
 @options.output
 def command(console: Console, /, **given: Any) -> Outcome:
     """Export one project and import it into another; the bundle is kept in archives/.
 
-    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. Checks first that the destination can take the import. With
-    --dry-run the bundle is not kept. Exits 4 if anything is missing after the export or the import, 3 on warnings.
+    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; with --same-project, the first is enough. Checks first that the
+    destination can take the import. With --dry-run the bundle is not kept. Exits 4 if anything is missing after the
+    export or the import, 3 on warnings.
     """
     mistakes = Mistakes()
     with mistakes.noted():
@@ -48,9 +52,12 @@ def command(console: Console, /, **given: Any) -> Outcome:
         dump = dump_of(given)
     mistakes.raise_all()
     from holdall.cli.runs import run_import
+    from holdall.dialects.tables import Form
     from holdall.importer.verbs.plan_import import OnConflict
 
-    if given["same_project"]:
+    if given["same_project"] and asked.form is Form.FOUNDRY:
+        source = _in_place(source, destination)
+    elif given["same_project"]:
         _require_anew(given, destination.prefix)
         asked = msgspec.structs.replace(asked, on_conflict=OnConflict.DUPLICATE)
     asyncio.run(_ask(source, destination, asked.form, same_allowed=given["same_project"]))
@@ -71,6 +78,24 @@ def command(console: Console, /, **given: Any) -> Outcome:
         },
         losses=[*exported.losses, *imported.losses],
     )
+
+
+def _in_place(source: SourceSettings, destination: DestinationSettings) -> SourceSettings:
+    """What makes new agents of a Foundry project's classic ones: these, unless others are asked for, and what they use.
+    Raises UsageFault where no Foundry project is given, or another destination."""
+    assert source.endpoint is not None  # read with the key needed
+    source.endpoint.require_project()
+    if not source.endpoint.is_same(destination.endpoint):
+        raise UsageFault(
+            f"--same-project: the destination is another one, {destination.endpoint.base_url}",
+            hint="unset the OPENAI_DST_… variables: with --same-project the source's are used; or leave "
+            "--same-project out",
+        )
+    if source.selection.only:
+        return source
+    # What is new already would be compared with itself, and what no assistant uses be copied for nothing.
+    classic = msgspec.structs.replace(source.selection, only=(f"{KINDS[Kind.ASSISTANT].selector}*",))
+    return msgspec.structs.replace(source, selection=classic)
 
 
 def _require_anew(given: Mapping[str, Any], prefix: str) -> None:
@@ -99,7 +124,8 @@ async def _ask(
     same = UsageFault(
         "source and destination are the same project: everything is already there",
         hint="check OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; "
-        "--same-project --prefix 'Copy of ' copies a project into itself",
+        "--same-project --prefix 'Copy of ' copies a project into itself"
+        + (", --same-project --as foundry makes new agents of classic ones" if source.endpoint.is_foundry else ""),
     )
     if source.endpoint.is_same(destination.endpoint) and not same_allowed:
         raise same

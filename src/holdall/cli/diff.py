@@ -117,6 +117,7 @@ async def _live(console: Console, side: str, settings: _Settings, other: BundleR
     from holdall.diff.record_source import read_live
     from holdall.dumps import Dump
     from holdall.exporter.roots import gather
+    from holdall.kinds import Platform
     from holdall.remote.client import Account
     from holdall.remote.probing import probe
     from holdall.remote.survey import Definitions, Surveyor
@@ -127,7 +128,8 @@ async def _live(console: Console, side: str, settings: _Settings, other: BundleR
     start = _roots(other, settings)
     async with Account(endpoint, side=title, concurrency=settings.concurrency, progress=console.progress()) as account:
         account.progress.stage(f"Reading definitions from {endpoint.host}")
-        if start.assistants and await probe(account):
+        # A Foundry project may have new agents only.
+        if start.assistants and account.platform is Platform.OPENAI and await probe(account):
             dump = Dump(assistants=list(other.assistants())) if other else None
             kept = "those of the bundle are not compared" if dump else "comparing vector stores and files only"
             account.progress.note(f"{endpoint.title} has no Assistants API; {kept}")

@@ -1,4 +1,4 @@
-"""A folder where a command takes a bundle: it is packed into a temporary one first, so all rules of bundles hold."""
+"""Lets commands take a folder as a bundle: it is packed into a temporary bundle first, so all rules of bundles hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def packed_folder(console: Console, bundle: Path) -> Iterator[Packed | None]:
-    """The folder ``bundle``, packed, and what was edited by hand is said; None where it is no folder."""
+    """Packs the folder ``bundle`` and prints its hand edits. Yields None if it is not a folder."""
     if not bundle.is_dir():
         yield None
         return
@@ -34,7 +34,7 @@ def packed_folder(console: Console, bundle: Path) -> Iterator[Packed | None]:
 
 @contextmanager
 def opened_folder(console: Console, bundle: Path) -> Iterator[BufferedReader | None]:
-    """The open bundle that ``packed_folder`` makes; None where ``bundle`` is no folder. Raises DamagedBundle."""
+    """The open bundle that ``packed_folder`` makes; None if ``bundle`` is not a folder. Raises DamagedBundle."""
     with packed_folder(console, bundle) as found:
         if found:
             require_whole(console, found)
@@ -42,7 +42,7 @@ def opened_folder(console: Console, bundle: Path) -> Iterator[BufferedReader | N
 
 
 def require_whole(console: Console, found: Packed) -> None:
-    """Raises DamagedBundle, once its findings are said, where a folder can't be packed."""
+    """If a folder can't be packed, prints its findings and raises DamagedBundle."""
     if not found.flaws:
         return
     for flaw in found.flaws[: None if console.verbose else SHOWN]:
@@ -56,7 +56,7 @@ def require_whole(console: Console, found: Packed) -> None:
 
 
 def edit_groups(edits: HandEdits) -> list[Group]:
-    """What was done to a folder by hand."""
+    """The hand edits of a folder, as groups to print."""
     listed = [("edited by hand", edits.edited), ("added by hand", edits.added), ("removed by hand", edits.removed)]
     listed.append(("ignored, not part of the bundle", edits.ignored))
     groups = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from holdall.agent_views import VersionView
 from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
@@ -27,8 +28,8 @@ from holdall.cli.views import (
 )
 from holdall.cli.wrapping import table
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
-from holdall.kinds import ASSISTANT_KINDS, KINDS, read
-from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
+from holdall.kinds import DEFINITIONS, KINDS
+from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, SourceId, StoreView
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import HoldallInfo, LedgerLine
@@ -43,8 +44,8 @@ _BRIEF = 3
 _LISTED = 250_000
 # Who uses what is only known once all memberships are read: up to so many that takes no time.
 _AT_ONCE = 10_000
-# The kinds that refer to nothing.
-_PLAIN = [kind for kind in ASSISTANT_KINDS if kind is not Kind.ASSISTANT]
+# What is listed behind the assistants.
+_OTHERS = [kind for kind in DEFINITIONS if kind not in (Kind.ASSISTANT, Kind.STORE)]
 
 
 @click.command("inspect", cls=options.Command)
@@ -97,7 +98,7 @@ def _found(tree: _Tree, most: int | None) -> dict[str, list[dict[str, Any]]]:
     """Up to ``most`` objects of each kind, by its name in ``--json``."""
     return {
         "assistants": list(islice(tree.assistants(), most)),
-        **{KINDS[kind].count: list(islice(tree.plain(kind), most)) for kind in _PLAIN},
+        **{KINDS[kind].count: list(islice(tree.others(kind), most)) for kind in _OTHERS},
         # Last, as it takes the assistants to know.
         "other_stores": list(islice(tree.other_stores(), most)),
     }
@@ -128,6 +129,8 @@ def _missing(console: Console, bundle: BundleReader, everything: bool) -> tuple[
     for record in bundle.whole():
         scan.look(record)
         outside.add(record)
+    for record in bundle.definitions(Kind.SKILL):
+        outside.there(record.id)
     for record in bundle.stores():
         scan.look(record)
     things = outside.things()
@@ -166,15 +169,43 @@ class _Tree:
                 "id": record.id,
                 "name": view.name,
                 "model": view.model,
-                "stores": [self._store(id) for id in self._left_of(view.store_ids)],
-                "code_interpreter": self._files(view.file_ids, len(view.file_ids)),
+                **self._uses(view),
             }
 
-    def plain(self, kind: Kind) -> Iterator[dict[str, Any]]:
-        """The definitions of a kind that refers to nothing."""
+    def others(self, kind: Kind) -> Iterator[dict[str, Any]]:
+        """The definitions of another kind."""
         for record in self._bundle.definitions(kind):
-            view = read(record)
-            yield {"id": record.id, "name": view.name, "model": view.model}
+            view: Any = KINDS[kind].view.of(record)
+            found = {"id": record.id, "name": view.name}
+            if kind is Kind.SKILL:
+                yield {**found, "default_version": view.default_version, **self._versions(record.id)}
+            elif kind is Kind.TEMPLATE:
+                yield {**found, "skills": view.skill_ids, **self._files(view.file_ids, len(view.file_ids))}
+            elif kind is Kind.FOUNDRY_AGENT:
+                entry = self._bundle.members_entry(kind, record.id)
+                number = view.versions.latest.version
+                yield {**found, "model": view.model, "version": number, **self._uses(view)} | {
+                    "version_count": entry.records if entry else None
+                }
+            else:
+                yield {**found, "model": view.model}
+
+    def _uses(self, view: DefinitionView) -> dict[str, Any]:
+        return {
+            "stores": [self._store(id) for id in self._left_of(view.store_ids)],
+            "code_interpreter": self._files(view.file_ids, len(view.file_ids)),
+        }
+
+    def _versions(self, skill: SourceId) -> dict[str, Any]:
+        """The versions of a skill and their zips, counted as files are."""
+        entry = self._bundle.members_entry(Kind.SKILL, skill)
+        most = self._left if self._limit is None else min(self._left, self._limit)
+        versions = [
+            {"version": VersionView.of(version).version, **self._file(version.id)}
+            for version in islice(self._bundle.versions(Kind.SKILL, skill), most)
+        ]
+        self._left -= len(versions)
+        return {"version_count": (entry.records or 0) if entry else 0, "versions": versions}
 
     def other_stores(self) -> Iterator[dict[str, Any]]:
         """The stores that none of the assistants seen before uses."""
@@ -243,18 +274,23 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
 
 def _print_brief(console: Console, info: HoldallInfo, found: dict[str, list[dict[str, Any]]]) -> None:
     """One line for each of the first definitions."""
-    shown = [one for kind in ASSISTANT_KINDS for one in found[KINDS[kind].count]][:_BRIEF]
-    rows = [(flat(one["name"] or "(no name)"), one["id"], flat(one["model"] or ""), _knowledge(one)) for one in shown]
+    kinds = (Kind.ASSISTANT, *_OTHERS)
+    shown = [one for kind in kinds for one in found[KINDS[kind].count]][:_BRIEF]
+    rows = [
+        (flat(one["name"] or "(no name)"), one["id"], flat(one.get("model") or ""), _knowledge(one)) for one in shown
+    ]
     width = console.result_columns
     for line in table(rows, width=width and width - 2):
         console.result(f"  {line}")
-    total = sum(info.counts.get(KINDS[kind].count, 0) for kind in ASSISTANT_KINDS)
+    total = sum(info.counts.get(KINDS[kind].count, 0) for kind in kinds)
     if (more := total - len(shown)) > 0:
         console.result(f"  … and {more} more (-v lists them with their files)")
 
 
 def _knowledge(one: dict[str, Any]) -> str:
-    files = sum(store["file_count"] for store in one.get("stores", ()))
+    if "versions" in one:
+        return counted(one["version_count"], "version")
+    files = sum(store["file_count"] for store in one.get("stores", ())) + one.get("file_count", 0)
     if interpreter := one.get("code_interpreter"):
         files += interpreter["file_count"]
     return counted(files, "file") if files else ""
@@ -264,24 +300,20 @@ def _print_tree(console: Console, info: HoldallInfo, found: dict[str, list[dict[
     for assistant in found["assistants"]:
         console.result()
         console.result(_titled(assistant))
-        for store in assistant["stores"]:
-            _print_store(console, store)
-        interpreter = assistant["code_interpreter"]
-        if interpreter["file_count"]:
-            console.result(f"  code interpreter: {counted(interpreter['file_count'], 'file')}")
-            _print_files(console, interpreter)
+        _print_uses(console, assistant, "  ")
     left = info.counts.get("assistants", 0) - len(found["assistants"])
     if left > 0:
         console.result()
         console.result(f"… and {left} more assistants (--all shows them)")
-    for name in (KINDS[kind].count for kind in _PLAIN):
-        if found[name]:
+    for row in (KINDS[kind] for kind in _OTHERS):
+        if found[row.count]:
             console.result()
-            console.result(f"{name}:")
-        for one in found[name]:
+            console.result(f"{row.noun}s:")
+        for one in found[row.count]:
             console.result(f"  {_titled(one)}")
-        if (more := info.counts.get(name, 0) - len(found[name])) > 0:
-            console.result(f"  … and {more} more {name} (--all shows them)")
+            _print_uses(console, one, "    ")
+        if (more := info.counts.get(row.count, 0) - len(found[row.count])) > 0:
+            console.result(f"  … and {more} more {row.noun}s (--all shows them)")
     # While assistants are left, nobody knows which stores none of them uses.
     if left <= 0 and found["other_stores"]:
         console.result()
@@ -291,27 +323,47 @@ def _print_tree(console: Console, info: HoldallInfo, found: dict[str, list[dict[
 
 
 def _titled(one: dict[str, Any]) -> str:
-    return f"{one['name'] or '(no name)'}  {one['id']}  {one['model'] or ''}".rstrip()
+    return f"{one['name'] or '(no name)'}  {one['id']}  {one.get('model') or ''}".rstrip()
 
 
-def _print_store(console: Console, store: dict[str, Any]) -> None:
+def _print_uses(console: Console, one: dict[str, Any], indent: str) -> None:
+    """The stores and files that a definition uses, the versions that it has."""
+    for store in one.get("stores", ()):
+        _print_store(console, store, indent)
+    interpreter = one.get("code_interpreter") or {"file_count": 0}
+    if interpreter["file_count"]:
+        console.result(f"{indent}code interpreter: {counted(interpreter['file_count'], 'file')}")
+        _print_files(console, interpreter, indent)
+    for skill in one.get("skills", ()):
+        console.result(f"{indent}skill {skill}")
+    if one.get("version_count"):
+        default = f", default {one['default_version']}" if one.get("default_version") else ""
+        console.result(f"{indent}{counted(one['version_count'], 'version')}{default}")
+        if "versions" in one:
+            _print_files(console, {"files": one["versions"], "file_count": one["version_count"]}, indent)
+    if one.get("file_count"):
+        _print_files(console, one, indent)
+
+
+def _print_store(console: Console, store: dict[str, Any], indent: str = "  ") -> None:
     if not store["in_bundle"]:
-        console.result(f"  store {store['id']}: not in the bundle")
+        console.result(f"{indent}store {store['id']}: not in the bundle")
         return
-    console.result(f"  store {store['name'] or '(no name)'}  {store['id']}: {counted(store['file_count'], 'file')}")
-    _print_files(console, store)
+    named = f"{store['name'] or '(no name)'}  {store['id']}"
+    console.result(f"{indent}store {named}: {counted(store['file_count'], 'file')}")
+    _print_files(console, store, indent)
 
 
-def _print_files(console: Console, holder: dict[str, Any]) -> None:
+def _print_files(console: Console, holder: dict[str, Any], indent: str = "  ") -> None:
     for file in holder["files"]:
         size = human_size(file["size"]) if file["size"] is not None else "-"
         how = f"{file['fidelity'] or 'unknown'}{', uncertain' if file['doubt'] else ''}"
-        console.result(f"    {file['filename'] or '(no name)'}  {file['id']}  {how}, {size}")
+        console.result(f"{indent}  {file['filename'] or '(no name)'}  {file['id']}  {how}, {size}")
     left = holder["file_count"] - len(holder["files"])
     if holder.get("files_above"):
-        console.result("    its files are listed above")
+        console.result(f"{indent}  its files are listed above")
     elif left > 0:
-        console.result(f"    … and {left} more (--all shows them)")
+        console.result(f"{indent}  … and {left} more (--all shows them)")
 
 
 def _time(seconds: int) -> str:

@@ -50,8 +50,8 @@ def read_source(console: Console, given: Mapping[str, Any], *, key_needed: bool 
 
 
 def read_destination(console: Console, given: Mapping[str, Any]) -> DestinationSettings:
-    """As ``read_source``, for the destination side."""
-    settings = destination_settings(_lookup(console, given))
+    """As ``read_source``, for the destination side, which ``--same-project`` says to be the source's."""
+    settings = destination_settings(_lookup(console, given), is_source=given.get("same_project", False))
     _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
@@ -115,7 +115,7 @@ def faults(console: Console, given: Mapping[str, Any], names: Container[str | No
             source_settings(_lookup(console, given))
     with mistakes.noted():
         if "dst_base_url" in names:
-            destination_settings(_lookup(console, given))
+            destination_settings(_lookup(console, given), is_source=given.get("same_project") or False)
     return [error for error in mistakes if isinstance(error, UsageFault)]
 
 

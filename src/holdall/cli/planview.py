@@ -20,7 +20,7 @@ from holdall.cli.wrapping import wrapped
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault
 from holdall.importer.verbs.plan_import import FOLDER, Estimate, Prepared, steps
-from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
+from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import Kind
 
 # The steps that change what is there.
@@ -68,12 +68,26 @@ def _whereto(prepared: Prepared, output: Path, *, verbose: bool) -> Iterator[str
         yield "This is the project that the bundle came from"
     if verbose and party["organization"]:
         yield f"Organisation {party['organization']}"
-    if prepared.plan.form is Form.ASSISTANTS:
-        if verbose:
-            yield "Mode: assistants"
-    else:
-        why = " (the destination has no Assistants API)" if there.endpoints["/assistants"] == "absent" else ""
-        yield f"Mode: requests for the Responses API, written to {output / FOLDER}{why}"
+    why = " (the destination has no Assistants API)" if there.endpoints["/assistants"] == "absent" else ""
+    match prepared.plan.form:
+        case Form.ASSISTANTS:
+            if verbose:
+                yield "Mode: assistants"
+        case Form.RESPONSES:
+            yield f"Mode: requests for the Responses API, written to {output / FOLDER}{why}"
+        case Form.FOUNDRY:
+            yield f"Mode: agents of a Foundry project{why}"
+            if prepared.is_own:
+                yield from _shared(prepared.plan)
+
+
+def _shared(plan: steps.Plan) -> Iterator[str]:
+    """How much of what classic agents use the new agents of their project can use as it is."""
+    own = [step for step in plan.steps() if isinstance(step, steps.Adopt) and step.by is steps.By.ORIGIN]
+    used = sum(step.kind in (Kind.STORE, Kind.FILE) for step in own)
+    copied = plan.totals().stores + plan.totals().files
+    if used or copied:
+        yield f"Vector stores and files: {used} used by their ids, {copied} copied"
 
 
 def _shutdowns(prepared: Prepared, *, verbose: bool) -> Iterator[str]:
@@ -119,7 +133,7 @@ def holding(counts: Mapping[str, int], size: int = 0) -> str:
 def _created(total: steps.PlanTotals) -> dict[str, int]:
     return {
         "request": total.requests,
-        **{KINDS[kind].noun: getattr(total, KINDS[kind].count) for kind in ASSISTANT_KINDS},
+        **{KINDS[kind].noun: getattr(total, KINDS[kind].count) for kind in DEFINITIONS if kind is not Kind.STORE},
         noun(Kind.STORE): total.stores,
         noun(Kind.FILE): total.files,
     }

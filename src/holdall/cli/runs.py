@@ -28,7 +28,7 @@ from holdall.cli.subprocesses import on_signal
 from holdall.cli.views import loss_lines, losses_as_json, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
-from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verification import verified
@@ -208,7 +208,8 @@ def _show_report(
 
 def _facts(imported: verb.Imported, report: verb.Report) -> str:
     """What the run did, in one line: ``8 assistants created, 4 vector stores, 47 files (529 kB)``."""
-    said = [text for kind in ASSISTANT_KINDS if report.of(kind) for text in _reached(report.of(kind), KINDS[kind].noun)]
+    kinds = [kind for kind in DEFINITIONS if kind is not Kind.STORE and report.of(kind)]
+    said = [text for kind in kinds for text in _reached(report.of(kind), KINDS[kind].noun)]
     made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (Kind.STORE, Kind.FILE)}
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
@@ -216,6 +217,9 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
         return f"Nothing created: {', '.join(said) or 'everything is already there'}"
     return ", ".join(said) or "Nothing created"
 
+
+_APART = (Kind.SKILL, Kind.TEMPLATE)
+_OTHERS = tuple(kind for kind in Kind if kind not in _APART)
 
 # How a root came to be, in words that follow how many.
 _HOW = {"written": "written for the Responses API", "adopted": "already there", "left": "skipped"}
@@ -236,12 +240,13 @@ def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:
 
 
 def _unfinished(report: verb.Report) -> Iterator[Group]:
-    """The assistants that did not fully succeed, by how they ended."""
+    """What did not fully succeed, by how it ended."""
     for status in (verb.Status.FAILED, verb.Status.PARTIAL):
-        found = [result for result in report.results if result.status is status]
-        if found:
-            names = [result.name or result.source for result in found[:NAMED]]
-            yield Group(title=f"{counted(len(found), 'assistant')} {status}", items=names, total=len(found))
+        # Skills and what they are used in; all others are counted as assistants are.
+        for noun, kinds in (("assistant", _OTHERS), *((KINDS[kind].noun, (kind,)) for kind in _APART)):
+            if found := [result for result in report.of(*kinds) if result.status is status]:
+                names = [result.name or result.source for result in found[:NAMED]]
+                yield Group(title=f"{counted(len(found), noun)} {status}", items=names, total=len(found))
 
 
 def _results(report: verb.Report) -> Iterator[str]:

@@ -15,7 +15,7 @@ from holdall.cli.views import show_first
 from holdall.cli.wrapping import shortened
 from holdall.dialects.loss import Loss
 from holdall.importer.verbs.plan_import import Difference, steps
-from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun
 from holdall.model import Kind
 
 # The signs; units are shown in the order of SIGNS.
@@ -24,7 +24,7 @@ SIGNS = CANNOT + UPDATE + CREATE + KEEP
 # Columns of a name in a line that is to fit a terminal, and of the rest behind it.
 _NAME, _REST = 28, 200
 _WORDS = {UPDATE: "update", CREATE: "create", KEEP: "keep"}
-_SINGLE = ("request", *map(noun, ASSISTANT_KINDS))
+_SINGLE = ("request", *(noun(kind) for kind in DEFINITIONS if kind is not Kind.STORE))
 
 
 def unit_line(unit: steps.Unit, prefix: str) -> str:
@@ -114,8 +114,10 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
         case steps.AttachFiles():
             return [f"{CREATE} attach {counted(step.count, 'file')} to {step.store}"]
         case steps.CreateDefinition():
-            model = f", model {step.model}" if KINDS[step.kind].has_model else ""
-            return [f"{CREATE} create {who()}{model}", *_lost(step.losses)]
+            more = f", model {step.model}" if KINDS[step.kind].has_model else ""
+            if isinstance(step, steps.CreateSkill):
+                more = f", {counted(len(step.versions), 'version')}"
+            return [f"{CREATE} create {who()}{more}", *_lost(step.losses)]
         case steps.WriteRequest(path=path):
             why = "was changed, or belongs to another destination"
             where = f"{step.beside}, for {path} {why}" if step.beside else path

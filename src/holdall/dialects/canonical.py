@@ -38,7 +38,9 @@ UNSET: Mapping[Kind, Mapping[str, Any]] = {
     Kind.STORE: {"name": None, "expires_after": None, "metadata": {}},
     Kind.MEMBERSHIP: {"attributes": {}},
     Kind.FILE: {},
-    Kind.SKILL: {},
+    # Of a skill, what its versions make of it.
+    Kind.SKILL: {"default_version": None, "latest_version": None},
+    Kind.SKILL_VERSION: {},
     Kind.TEMPLATE: {
         "name": None,
         "packages": None,
@@ -190,7 +192,8 @@ _SHAPES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.MEMBERSHIP: {"attributes": _OWN, "chunking_strategy": _CHUNKING},
     Kind.FILE: {},
     Kind.SKILL: {},
-    Kind.TEMPLATE: {},
+    Kind.SKILL_VERSION: {},
+    Kind.TEMPLATE: {"desktop": {"enabled": (False,)}},
 }
 
 

@@ -21,6 +21,9 @@ OPERATION = "holdall_op"
 NAME = "holdall_name"
 MARKS = frozenset({CLONED_FROM, OPERATION, NAME})
 
+UNMARKED = frozenset({Kind.FILE, Kind.SKILL, Kind.SKILL_VERSION, Kind.TEMPLATE})
+"""The kinds whose objects have no metadata, and so no marks."""
+
 METADATA_KEYS = 16
 """As many keys as the metadata of an object may have."""
 

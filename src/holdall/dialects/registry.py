@@ -16,6 +16,7 @@ from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, PROMPT, flat
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
+from holdall.dialects.templates import TEMPLATE, by_reference, template
 from holdall.model import Kind, Record
 
 DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY_AGENTS, FOUNDRY, OPENAI)
@@ -32,9 +33,13 @@ AS_IS = msgspec.structs.replace(
 
 _NOWHERE = Targets()
 # Every destination that has agents and stores takes them alike.
-_RULES: Mapping[Kind, Mapping[str, Rule]] = {Kind.AGENT: AGENT, Kind.STORE: STORE}
+_RULES: Mapping[Kind, Mapping[str, Rule]] = {Kind.AGENT: AGENT, Kind.STORE: STORE, Kind.TEMPLATE: TEMPLATE}
 _AGENTS = (Kind.ASSISTANT, Kind.AGENT, Kind.FOUNDRY_AGENT)
-_BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent, Kind.FOUNDRY_AGENT: prompt_agents.build}
+_BUILDERS: Mapping[Kind, Builder] = {
+    Kind.AGENT: agent,
+    Kind.FOUNDRY_AGENT: prompt_agents.build,
+    Kind.TEMPLATE: template,
+}
 
 
 def table(form: Form, base_url: str = "", *, own: bool = False) -> Table:
@@ -77,6 +82,8 @@ def as_update(kind: Kind, fields: dict[str, Any], there: Mapping[str, Any]) -> d
     if kind is Kind.AGENT:
         # Not all that an agent shows as null may be sent.
         return {field: without_nulls(value) for field, value in fields.items()}
+    if kind is Kind.TEMPLATE:
+        return {field: by_reference(field, value) for field, value in fields.items()}
     if "tool_resources" not in fields:
         return fields
     return {**fields, "tool_resources": resources(fields["tool_resources"], there.get("tool_resources"))}

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from holdall.agent_views import TemplateView
 from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading
 from holdall.dialects.rules import Choice, Each, Flag, Members, Rule, Text, fields
 from holdall.dialects.tables import Request, Table, Targets
-from holdall.model import Record, SourceId
+from holdall.model import Record, SourceId, View
 
 FILES = 50
 """Files of one template."""
@@ -52,7 +53,7 @@ def template(
     body["skills"] = list(_skills(reading, targets))
     reading.lose_unknown(reading.fields, {*FIELDS, *_INLINE, *_READ_ONLY}, "")
     for field, what in unseen(reading.fields):
-        reading.lose(Why.NEVER_SHOWN, field, None, f"{what}: never returned by the API (--supply-template FILE)")
+        reading.lose(Why.NEVER_SHOWN, field, None, f"{what}: never returned by the API")
     return Request(body=body, losses=reading.losses)
 
 
@@ -102,6 +103,15 @@ def inline(record: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
     return (item for item in _items(record, field) if field == "plugins" or item.get("type") == "inline")
 
 
+def by_reference(field: str, value: Any) -> Any:
+    """What of a template's ``field`` can be compared with a request: not what is inline, of which only names are
+    shown."""
+    if field not in _INLINE or not isinstance(value, list):
+        return value
+    kept = () if field == "plugins" else value
+    return [item for item in kept if not (isinstance(item, dict) and item.get("type") == "inline")]
+
+
 def is_builtin(skill: str) -> bool:
     """Whether a skill is one of OpenAI's own, which are there in every project.
 
@@ -116,15 +126,14 @@ def is_pinned(version: object) -> bool:
     return version not in (None, "", "latest")
 
 
-def skill_references(record: Mapping[str, Any]) -> list[tuple[SourceId, str | None]]:
+def skill_references(view: View) -> list[tuple[SourceId, str | None]]:
     """The skills that a template refers to, without OpenAI's own, each with the number of its version where it is
-    pinned."""
+    pinned; of anything but a template none."""
     found = []
-    for item in _items(record, "skills"):
-        skill, version = item.get("skill_id"), item.get("version")
-        if item.get("type") != "inline" and isinstance(skill, str) and not is_builtin(skill):
-            found.append((SourceId(skill), str(version) if is_pinned(version) else None))
-    return found
+    for item in (view.skills or ()) if isinstance(view, TemplateView) else ():
+        if item.skill_id and not is_builtin(item.skill_id):
+            found.append((SourceId(item.skill_id), item.version if is_pinned(item.version) else None))
+    return list(dict.fromkeys(found))
 
 
 def _items(values: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:

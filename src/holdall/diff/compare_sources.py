@@ -114,14 +114,14 @@ def _weight(change: ObjectChange) -> int:
 
 
 class _Comparison:
-    """One comparison; what was told of is told once."""
+    """One comparison. Each object is reported once, with the first assistant that uses it."""
 
     def __init__(self, match: ObjectMatch) -> None:
         self.match = match
         self.compared: Counter[str] = Counter()
         self._budget = LineBudget(_STEPS)
-        self._told: set[tuple[Kind, SourceId]] = set()
-        self._told_after: set[tuple[Kind, SourceId]] = set()
+        self._reported: set[tuple[Kind, SourceId]] = set()
+        self._reported_after: set[tuple[Kind, SourceId]] = set()
         self._known = {Kind.FILE: (match.before.files, match.after.files), Kind.STORE: match.listed[Kind.STORE]}
         self._file_records = _differing(match)
 
@@ -162,9 +162,9 @@ class _Comparison:
         yield from ((id, to.get(id)) for id in (here.uses(kind) if here else ()) if id in ours)
         yield from ((back.get(id), id) for id in (there.uses(kind) if there else ()) if id in theirs)
 
-    def _is_told(self, kind: Kind, ours: SourceId | None, theirs: SourceId | None) -> bool:
-        """Whether an object was told of before; from here on it is."""
-        seen, id = (self._told, ours) if ours is not None else (self._told_after, theirs)
+    def _is_reported(self, kind: Kind, ours: SourceId | None, theirs: SourceId | None) -> bool:
+        """Whether an object was reported before; marks it as reported."""
+        seen, id = (self._reported, ours) if ours is not None else (self._reported_after, theirs)
         if id is None or (kind, id) in seen:
             return True
         seen.add((kind, id))
@@ -217,7 +217,7 @@ class _Comparison:
             yield ObjectChange(how=how, kind=kind, id=ours, to=to, name=name, owner=owner, fields=fields)
 
     def _store(self, ours: SourceId | None, theirs: SourceId | None, owner: Owner | None) -> Iterator[ObjectChange]:
-        if self._is_told(Kind.STORE, ours, theirs):
+        if self._is_reported(Kind.STORE, ours, theirs):
             return
         yield from self._definition(Kind.STORE, ours, theirs, owner)
         match = self.match
@@ -252,7 +252,7 @@ class _Comparison:
         files = self._known[Kind.FILE]
         if all(id not in known for id, known in zip((ours, theirs), files, strict=True)):
             return
-        if self._is_told(Kind.FILE, ours, theirs):
+        if self._is_reported(Kind.FILE, ours, theirs):
             return
         self.compared[KINDS[Kind.FILE].count] += 1
         here = self.match.before.files[ours] if ours is not None else None

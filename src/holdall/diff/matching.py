@@ -1,4 +1,4 @@
-"""Which object of one state is which of the other: by id, as a copy of it, or by what is in it. Pure but for reading.
+"""Matches the objects of two states: by id, as copies, or by content. Pure but for reading.
 
 An object and its copy have one origin: the id that a run's mapping, or ``cloned_from`` in the metadata, leads to. An
 object that is in one state under one id and in the other under another, with the same content, was renamed. Content

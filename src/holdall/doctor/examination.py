@@ -158,7 +158,7 @@ def _require_an_answer(account: Account, answers: Sequence[EndpointCheck]) -> No
         )
     raise NotFound(
         f"{look}: no API found there",
-        hint=next((each.hint for each in answers if each.hint), "the base URL usually ends in /v1"),
+        hint=next((each.hint for each in answers if each.hint), probing.usual_address(account)),
     )
 
 

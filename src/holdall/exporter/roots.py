@@ -13,7 +13,15 @@ from typing import Any, cast
 import msgspec
 from msgspec.structs import replace
 
-from holdall.agent_views import AgentVersions, FoundryAgentView, is_builtin_skill
+from holdall.agent_views import (
+    AgentDefinition,
+    AgentTool,
+    AgentVersion,
+    AgentVersions,
+    AgentVersionView,
+    FoundryAgentView,
+    is_builtin_skill,
+)
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
@@ -78,6 +86,8 @@ class _Gathering:
         await self._list()
         chosen = await self._choose()
         picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in ASSISTANT_KINDS}
+        if start.all_versions:
+            picked[Kind.FOUNDRY_AGENT] = [await self._of_all_versions(view) for view in picked[Kind.FOUNDRY_AGENT]]
         views = [view for kind in ASSISTANT_KINDS for view in picked[kind]]
         if self._surveyor is None:
             _refuse_without_key(start, views)
@@ -210,6 +220,24 @@ class _Gathering:
             if found and store_id not in self._records[Kind.STORE]:
                 self._add(found)
         return missing, from_dump
+
+    async def _of_all_versions(self, view: DefinitionView) -> DefinitionView:
+        """The view of an agent that refers to what any of its versions refers to."""
+        assert self._surveyor
+        stores, files = dict.fromkeys(view.store_ids), dict.fromkeys(view.file_ids)
+        found = self._surveyor.members(Kind.FOUNDRY_AGENT, SourceId(view.id), AgentVersionView, required=False)
+        async for version, _ in found:
+            one = FoundryAgentView(
+                name=view.id, versions=AgentVersions(latest=AgentVersion(definition=version.definition))
+            )
+            stores.update(dict.fromkeys(one.store_ids))
+            files.update(dict.fromkeys(one.file_ids))
+        tools = [
+            AgentTool(type="file_search", vector_store_ids=list(stores)),
+            AgentTool(type="code_interpreter", container={"file_ids": list(files)}),
+        ]
+        latest = AgentVersion(definition=AgentDefinition(model=view.model, tools=tools))
+        return FoundryAgentView(id=view.id, name=view.name, versions=AgentVersions(latest=latest))
 
     def _all_versions(self, agents: Iterable[SourceId]) -> dict[SourceId, str]:
         return {self._records[Kind.FOUNDRY_AGENT][name].id: name for name in agents}

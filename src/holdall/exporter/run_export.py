@@ -39,7 +39,7 @@ from holdall.exporter.report import (
 )
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
-from holdall.kinds import DEFINITIONS, KINDS
+from holdall.kinds import DEFINITIONS, KINDS, Platform
 from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress
@@ -170,8 +170,9 @@ class _Export:
         account, surveyor, dump = self._account, self._surveyor, self._start.dump
         for note in dump.notes if dump else ():
             self._progress.note(note)
-        # Asked only where the answer decides something: it costs a request.
-        if account and surveyor and self._start.assistants and dump is None and (absent := await probe(account)):
+        # Asked only where the answer decides something: it costs a request. A Foundry project may have new agents only.
+        asks = self._start.assistants and dump is None and account and account.platform is Platform.OPENAI
+        if asks and account and surveyor and (absent := await probe(account)):
             self._progress.note(_SUNSET)
             self._start = replace(self._start, assistants=False)
             if doubt := may_be_there(absent):
@@ -196,10 +197,12 @@ class _Export:
         """Name the endpoints that the server hasn't, but for those that few have. Raises NotFound where it has none."""
         rare = {row.endpoint for row in KINDS.values() if row.rare}
         told = [where for where in absent if where not in rare]
+        is_empty = not (any(self._definitions.all()) or self._definitions.files)
         for where in told:
-            self._progress.note(f"the server has no {where}; nothing to export there")
+            if is_empty or where != KINDS[Kind.ASSISTANT].endpoint:
+                self._progress.note(f"the server has no {where}; nothing to export there")
         # A server without any of these lists may be a wrong address, and its empty bundle would pass for a backup.
-        if told and not (any(self._definitions.all()) or self._definitions.files):
+        if told and is_empty:
             await require_any_endpoint(account)
 
     def capture(self) -> Capture:

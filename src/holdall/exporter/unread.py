@@ -34,6 +34,7 @@ _READ = {
     Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
     Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
 }
+_FOUNDRY = (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
 _OWNERS = frozenset(
     {"function", "custom", "description", "instructions", "parameters", "schema", "metadata", "headers"}
 )
@@ -66,7 +67,7 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The parts of a record that nothing reads, by name."""
     for field, value in fields.items():
         if field not in _READ[kind]:
-            yield field, value if kind is not Kind.FOUNDRY_AGENT else _unfollowed(value)
+            yield field, _unfollowed(kind, field, value) if kind in _FOUNDRY else value
     if kind in ASSISTANT_KINDS:
         yield "tools", fields.get("tools")
     resources = fields.get("tool_resources") if kind is Kind.ASSISTANT else None
@@ -76,22 +77,25 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"tool_resources.{tool}", resource
 
 
-def _unfollowed(value: Any) -> Any:
-    """What belongs to a Foundry agent without the ids that its latest version's tools name: those are followed."""
-    versions = value if isinstance(value, dict) else {}
-    latest = versions.get("latest")
-    definition = latest.get("definition") if isinstance(latest, dict) else None
-    tools = definition.get("tools") if isinstance(definition, dict) else None
-    if not isinstance(latest, dict) or not isinstance(definition, dict) or not isinstance(tools, list):
+def _unfollowed(kind: Kind, field: str, value: Any) -> Any:
+    """A field of a Foundry agent or its version, without the ids that a definition's tools name: those are followed."""
+    if not isinstance(value, dict):
+        return value
+    if kind is Kind.FOUNDRY_AGENT and field == "versions":
+        latest = value.get("latest")
+        return {**value, "latest": _unfollowed(kind, "latest", latest)}
+    if field == "latest":
+        return {**value, "definition": _unfollowed(kind, "definition", value.get("definition"))}
+    if field != "definition" or not isinstance(value.get("tools"), list):
         return value
     left = []
-    for tool in tools:
+    for tool in value["tools"]:
         if isinstance(tool, dict):
             tool = {key: item for key, item in tool.items() if key != "vector_store_ids"}
             if isinstance(held := tool.get("container"), dict):
                 tool["container"] = {key: item for key, item in held.items() if key != "file_ids"}
         left.append(tool)
-    return {**versions, "latest": {**latest, "definition": {**definition, "tools": left}}}
+    return {**value, "tools": left}
 
 
 def _ids(value: Any) -> Iterator[str]:

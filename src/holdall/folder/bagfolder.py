@@ -1,4 +1,4 @@
-"""A bundle's folder on disk: its files by their paths, which may be somebody else's choice.
+"""A bundle's folder on disk: its files by their paths, which are untrusted.
 
 Nothing outside is read or written: paths keep the rules of a bundle's names, and links aren't followed.
 """
@@ -22,16 +22,17 @@ from holdall.bundle.names import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite
 from holdall.folder.written_records import RecordStyle
 from holdall.kinds import ASSISTANT_KINDS, KINDS
+from holdall.model import Kind
 from holdall.safe_open import open_regular
 
 RECORDS = "records.jsonl"
 """The tag file that only a folder has: how each definition was written, in the order of the bundle."""
 UNFINISHED = ".holdall-unfinished"
-"""The manifest of an unpack that has not come to its end."""
+"""The manifest of an unfinished unpack."""
 ATTRIBUTES = ".gitattributes"
 NO_CONVERSION = b"# holdall checks every byte of these files: git must not convert line ends.\n* -text\n"
 MARKDOWN = ".md"
-_INSTRUCTED = tuple(KINDS[kind].folder for kind in ASSISTANT_KINDS)
+_INSTRUCTED = tuple(KINDS[kind].folder for kind in ASSISTANT_KINDS if KINDS[kind].has_model)
 _LONGEST_LINE = 2000
 # Something other than a file stands there, so it can be neither the bag's nor be replaced.
 _NO_FILE = "no regular file"
@@ -49,6 +50,12 @@ def markdown_of(path: str) -> str | None:
     """Where the instructions of the definition at ``path`` go; None for one of a kind without."""
     is_one = path.startswith(_INSTRUCTED) and path.endswith(layout.RECORD) and path.count("/") == 2
     return path.removesuffix(layout.RECORD) + MARKDOWN if is_one else None
+
+
+def level_of(path: str) -> int:
+    """In how many objects of the definition at ``path`` its instructions are: of Foundry's agents in that of the latest
+    version."""
+    return 4 if path.startswith(KINDS[Kind.FOUNDRY_AGENT].folder) else 1
 
 
 def is_markdown(path: str) -> bool:
@@ -90,7 +97,7 @@ class BagFolder:
         return data
 
     def sha256(self, inside: str) -> str | None:
-        """The sha256 of a file; None where there is nothing. Of what is no regular file it is no sha256."""
+        """The sha256 of a file; None if there is none; of anything but a regular file, a value that is no sha256."""
         try:
             with self.open(inside) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,7 +24,7 @@ _NEEDED = (layout.FILES, layout.LEDGER, layout.LOSSES)
 
 
 class Flaw(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that makes the folder no bundle: a code of docs/commands.md, the path, a sentence."""
+    """Why the folder can't be packed: a code of docs/commands.md, the path, a sentence."""
 
     code: str
     entry: str
@@ -32,10 +32,10 @@ class Flaw(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandEdits(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done to a folder since it was unpacked; the paths, of very many the first thousand.
+    """Edits of a folder since it was unpacked, as paths: the first thousand of each list.
 
-    ``converted`` counts the files whose line ends git or an editor has converted and that are right but for that,
-    ``ignored`` are files that aren't the bag's.
+    ``converted`` counts files of which git or an editor has changed nothing but the line ends; ``ignored`` are files
+    that aren't part of the bundle.
     """
 
     edited: Capped[str] = msgspec.field(default_factory=Capped)
@@ -51,7 +51,7 @@ class HandEdits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FolderFiles(Closing):
-    """The payload of one folder. ``contents`` has the sha256 of each that is listed and there, by its path."""
+    """The payload of one folder. ``contents`` has the sha256 of each listed file that exists, by its path."""
 
     def __init__(self, folder: BagFolder) -> None:
         self.folder = folder
@@ -59,7 +59,8 @@ class FolderFiles(Closing):
         self.flaws: Capped[Flaw] = Capped()
         self.contents = Sorter()
         self.definitions: list[str] = []
-        self.memberships: list[str] = []
+        self.lines_beside: list[str] = []
+        """The files of lines beside definitions: memberships and versions."""
         self._listed: dict[str, str] = {}
         self._scan()
 
@@ -101,8 +102,8 @@ class FolderFiles(Closing):
                 self.edits.added.append(path)
             if is_definition(path):
                 self.definitions.append(path)
-            elif path.endswith(layout.MEMBERSHIPS):
-                self.memberships.append(path)
+            elif layout.has_lines(path):
+                self.lines_beside.append(path)
 
     def read(self, path: str, limit: int) -> tuple[bytes, bool]:
         """A file as it was unpacked, whatever became of its line ends; and whether it was edited since. Raises

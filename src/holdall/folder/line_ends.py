@@ -1,4 +1,4 @@
-"""Line ends that git or an editor has converted. That the right ones are found again is proved by a sha256."""
+"""Undoes conversions of line ends by git or an editor. The caller checks the result by its sha256."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Pack: the folder of a bundle as one bundle file again.
 
-What nobody has edited comes back byte for byte, and the bundle has the digests of the one that was unpacked. What was
-edited by hand is told, and packed with checksums of its own. A content whose bytes don't match its checksum is damaged.
+Without edits, all records come back byte for byte, and the bundle has the digests of the one that was unpacked. Hand
+edits are listed and get new checksums. A content that doesn't match its checksum is damage.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from holdall.folder.bagfolder import RECORDS, UNFINISHED, BagFolder, StyledRecor
 from holdall.folder.edits import Flaw, FolderFiles, HandEdits
 from holdall.folder.line_ends import CONVERSIONS
 from holdall.folder.written_records import MOST_BYTES, RecordStyle, joined
+from holdall.kinds import noun
 from holdall.model import FileView, Kind, Record, SourceId, epoch_seconds
 from holdall.progress import Progress, Silent
 from holdall.safe_open import Closing, open_regular
@@ -47,8 +48,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """The result. ``finished`` is None, and nothing was written, where there are ``flaws``; ``edits`` is what was done
-    to the folder by hand; ``file`` is the bundle, open, where it is a temporary one."""
+    """The result. If there are ``flaws``, ``finished`` is None and nothing was written; ``edits`` are the hand edits;
+    ``file`` is the open bundle if it is a temporary one."""
 
     folder: Path
     finished: Finished | None
@@ -77,8 +78,8 @@ def pack(root: Path, target: Path, *, force: bool = False, progress: Progress | 
 
 @contextmanager
 def packed(root: Path, *, progress: Progress | None = None) -> Iterator[Packed]:
-    """The folder ``root`` as an open bundle, which nobody else can read and which is gone afterwards. It is not yet
-    verified. Raises as ``pack`` does."""
+    """The folder ``root`` as an open temporary bundle, readable only by this user and deleted afterwards. It is not
+    verified yet. Raises as ``pack`` does."""
     with tempfile.TemporaryDirectory(prefix="holdall-", ignore_cleanup_errors=True) as folder:
         with _Pack(root, progress or Silent()) as run:
             found = run.run(Path(folder, "bundle.tar.zst"), force=False, read_back=False)
@@ -96,7 +97,8 @@ class _Pack(Closing):
         self._root, self._folder, self._progress = root, BagFolder(root), progress
         self._info = self._read_info()
         self._files = FolderFiles(self._folder)
-        self._stores: dict[str, SourceId] = {}
+        # By the path of a record or of the lines beside it, without the ending.
+        self._ids: dict[str, SourceId] = {}
 
     def close(self) -> None:
         self._files.close()
@@ -192,8 +194,7 @@ class _Pack(Closing):
             except ValueError as error:
                 self._files.flaw("record", path, error)
                 continue
-            if path.startswith(layout.STORES):
-                self._stores[path.removeprefix(layout.STORES).removesuffix(layout.RECORD)] = id
+            self._ids[layout.beside(path)] = id
 
     def _record(self, path: str, form: StyledRecord | None) -> bytes:
         """The record of a definition. Raises ValueError."""
@@ -208,12 +209,12 @@ class _Pack(Closing):
         return joined(text, form.form if form else RecordStyle(), markdown)
 
     def _add_lines(self, writer: BundleWriter) -> None:
-        for path in self._files.memberships:
-            store = self._stores.get(path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS))
-            if store is None:
-                self._files.flaw("reference", path, "the vector store is not there")
+        for path in self._files.lines_beside:
+            kind, id = layout.kind_of(path), self._ids.get(layout.beside(path))
+            if id is None:
+                self._files.flaw("reference", path, f"the {noun(kind)} is not there")
             else:
-                self._add_file_of_lines(path, writer.open_memberships(store))
+                self._add_file_of_lines(path, writer.open_members(kind, id))
         self._add_file_of_lines(layout.FILES, writer.open_files())
         if self._files.has(layout.LOSSES):
             self._add_file_of_lines(layout.LOSSES, writer.open_losses())
@@ -292,7 +293,7 @@ class _Pack(Closing):
         store = None
         if line.path.startswith(layout.TEXTS):
             folder, route = line.path.split("/")[2], parse_route(line.route)
-            store = route.store if route and route.store else self._stores.get(folder, SourceId(folder))
+            store = route.store if route and route.store else self._ids.get(layout.STORES + folder, SourceId(folder))
         for convert in (iter, *CONVERSIONS):
             with writer.open_content(text=store is not None) as sink:
                 try:

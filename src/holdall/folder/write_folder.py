@@ -1,7 +1,7 @@
-"""Unpack: a bundle as a folder, of which only what has changed is written again.
+"""Unpack: a bundle as a folder; of a folder that is there, only what has changed is written.
 
-A run that is stopped leaves the list of its files behind (``UNFINISHED``); the next one repairs the folder. Every file
-is compared by its sha256, so one that is there already keeps its time, and a backup program need not read it again.
+An interrupted run leaves the list of its files behind (``UNFINISHED``), and the next one repairs the folder. Files are
+compared by sha256, so an unchanged one keeps its time, and a backup program need not read it again.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from holdall.folder.bagfolder import (
     StyledRecord,
     is_content,
     is_definition,
+    level_of,
     markdown_of,
 )
 from holdall.folder.line_ends import other_line_ends
@@ -163,7 +164,8 @@ class _Unpack(Closing):
 
     def _made_of(self, entry: IndexEntry) -> RecordFiles:
         markdown = markdown_of(entry.path)
-        return written(self._bundle.read(entry, limit=MAX_JSON), markdown and markdown.rpartition("/")[2])
+        raw, name = self._bundle.read(entry, limit=MAX_JSON), markdown and markdown.rpartition("/")[2]
+        return written(raw, name, level_of(entry.path))
 
     def _by_path(self) -> Iterator[tuple[str, dict[bytes, str]]]:
         """Each path with the sha256 that it has by the old manifest, by that of a stopped run, and by the new one."""
@@ -171,10 +173,10 @@ class _Unpack(Closing):
             yield path.decode(), {value[:1]: value[1:].decode() for _, value in found}
 
     def _edited(self) -> Capped[str]:
-        """The files that a run would take away from somebody."""
+        """The files that a run would overwrite or delete although the user has changed or added them."""
         found: Capped[str] = Capped()
         for path, known in self._by_path():
-            # What an earlier run put there is checked where people edit; a content that differs is damaged.
+            # Only what people edit is checked: a content that differs from the manifest is damage, not an edit.
             if is_content(path) and (_OLD in known or _STOPPED in known):
                 continue
             with reading(self._folder.path(path)):
@@ -249,13 +251,13 @@ def _sha256(pieces: Iterable[bytes]) -> str:
 
 
 def _require_ours(root: Path) -> None:
-    """Raises AlreadyExists where ``root`` has something else in it than an unpacked bundle and hidden files."""
+    """Raises AlreadyExists if ``root`` contains anything but an unpacked bundle and hidden files."""
     with reading(root):
         if not root.exists():
             return
         if not root.is_dir():
             raise AlreadyExists(f"can't write {root}: it is a file", hint="name a folder")
-        # A file of one of these names may be anybody's.
+        # One of these names alone may be another program's file.
         if all((root / name).exists() for name in (RECORDS, layout.INFO, layout.BAGIT)) or (root / UNFINISHED).exists():
             return
         others = [name for name in (item.name for item in root.iterdir()) if not name.startswith(".")]

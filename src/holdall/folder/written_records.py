@@ -1,7 +1,7 @@
 """One record as the files of a folder, and back: indented JSON, and its instructions as Markdown.
 
 Works on the text of the JSON: numbers, escapes and the order of fields stay as they were sent. A ``RecordStyle`` keeps
-what the files don't show, so that a record that nobody has edited comes back byte for byte.
+what the files don't show, so that an unedited record comes back byte for byte.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MOST_BYTES = _WIDEST * MAX_JSON
 _RICH = 10_000
 
 _STRING = rb'("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")'
-_INLINE = re.compile(rb'^  "instructions": ' + _STRING + rb"(,?)$", re.MULTILINE)
-_REFERRED = re.compile(rb'^  "instructions": \{\n    "\$file": ' + _STRING + rb"\n  \}(,?)$", re.MULTILINE)
+_INLINE = re.compile(rb'^( +)"instructions": ' + _STRING + rb"(,?)$", re.MULTILINE)
+_REFERRED = re.compile(rb'^(  |        )"instructions": \{\n\1  "\$file": ' + _STRING + rb"\n\1\}(,?)$", re.MULTILINE)
 _INDENTED = re.compile(rb"\{\n( {1,64}+).*\n( {0,56}+)\}", re.DOTALL)
 _MARK = "\ufeff"
 _AS_SENT = "as sent"
@@ -52,36 +52,39 @@ class RecordFiles(msgspec.Struct, frozen=True, kw_only=True):
     form: RecordStyle
 
 
-def written(raw: bytes, markdown: str | None) -> RecordFiles:
-    """The files of a record, whose instructions go into one named ``markdown``; None for a kind without.
+def written(raw: bytes, markdown: str | None, level: int = 1) -> RecordFiles:
+    """The files of a record, whose instructions go into one named ``markdown``; None for a kind without. ``level`` is
+    in how many objects the instructions are, 1 or 4.
 
     ``joined`` makes the same bytes of them. What it could not is left in the JSON, or all of the record as sent.
     """
-    for found in _attempts(raw, markdown):
+    for found in _attempts(raw, markdown, level):
         text = found.markdown or b""
         if joined(found.json, found.form, partial(_same, text)) == raw:
             return found
     return RecordFiles(json=raw + b"\n", markdown=None, form=RecordStyle(blanks=_AS_SENT))
 
 
-def _attempts(raw: bytes, markdown: str | None) -> list[RecordFiles]:
+def _attempts(raw: bytes, markdown: str | None, level: int) -> list[RecordFiles]:
     """What may do, the best first."""
     text, blanks = _formatted(raw, _INDENT), _blanks(raw)
     if text is None or blanks is None or _REFERRED.search(text):
         return []
     attempts = [RecordFiles(json=text + b"\n", markdown=None, form=RecordStyle(blanks=blanks))]
-    inline = _INLINE.findall(text) if markdown is not None else []
+    blank = b" " * (_INDENT * level)
+    inline = [found for found in _INLINE.finditer(text) if found[1] == blank] if markdown is not None else []
     if len(inline) == 1:
-        literal, comma = inline[0]
+        _, literal, comma = inline[0].groups()
         said = json.loads(literal)
         escapes = next((name for name, escaped in _ESCAPES.items() if escaped(said) == literal), None)
         if said and escapes and not said.startswith(_MARK) and _is_text(said):
             name = json.dumps(markdown, ensure_ascii=False).encode()
-            reference = b'  "instructions": {\n    "$file": %b\n  }%b' % (name, comma)
+            reference = b'%b"instructions": {\n%b  "$file": %b\n%b}%b' % (blank, blank, name, blank, comma)
             form = RecordStyle(blanks=blanks, escapes=escapes, line_ends=_line_ends(said))
             # One line end more, which editors add where it is missing.
             end = "\r\n" if form.line_ends == "crlf" else "\n"
-            text = _INLINE.sub(lambda _: reference, text) + b"\n"
+            start, end_of_line = inline[0].span()
+            text = text[:start] + reference + text[end_of_line:] + b"\n"
             attempts.insert(0, RecordFiles(json=text, markdown=(said + end).encode(), form=form))
     return attempts
 
@@ -103,8 +106,9 @@ def joined(text: bytes, form: RecordStyle, markdown: Callable[[str], bytes]) -> 
         raise ValueError("nested too deeply to be indented")
     found = _REFERRED.findall(even)
     if len(found) == 1:
-        said = _read(markdown(json.loads(found[0][0])), form.line_ends)
-        literal = b'  "instructions": %b%b' % (_ESCAPES.get(form.escapes, _utf8)(said), found[0][1])
+        blank, name, comma = found[0]
+        said = _read(markdown(json.loads(name)), form.line_ends)
+        literal = b'%b"instructions": %b%b' % (blank, _ESCAPES.get(form.escapes, _utf8)(said), comma)
         even = _REFERRED.sub(lambda _: literal, even)
     return _with_blanks(even, form.blanks)
 

@@ -115,9 +115,16 @@ async def require_any_endpoint(account: Account) -> None:
         hint = error.hint
     raise NotFound(
         f"can't use the {account.side} at {account.endpoint.base_url}: no API found there",
-        hint=hint or "the base URL usually ends in /v1",
+        hint=hint or usual_address(account),
         status=404,
     )
+
+
+def usual_address(account: Account) -> str:
+    """The hint where nothing answers at an address."""
+    if account.endpoint.is_foundry:
+        return "check the names of the account and of the project in the address"
+    return "the base URL usually ends in /v1"
 
 
 async def same_project(one: Account, other: Account) -> bool:

@@ -13,7 +13,9 @@ from holdall.remote.client import Account
 
 T = TypeVar("T")
 
-_MOST_PAGES = 1000
+# Of a list without end: pages, and bytes of all of them.
+_MOST_PAGES = 100
+_MOST_BYTES = 16 << 20
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +60,10 @@ async def _values(account: Account, where: str, of: type[T]) -> list[T]:
     found: list[T] = []
     params: dict[str, str] = {}
     links: set[str] = set()
-    for _ in range(_MOST_PAGES):
+    size = 0
+    while len(links) < _MOST_PAGES and size < _MOST_BYTES:
         answer = await account.get(where, params)
+        size += len(answer.raw)
         try:
             page = msgspec.json.decode(answer.raw, type=_Values)
         except msgspec.DecodeError as error:
@@ -72,7 +76,7 @@ async def _values(account: Account, where: str, of: type[T]) -> list[T]:
         links.add(page.next_link)
         # The same path at the same address: behind a gateway a link names the server behind it.
         params = _query(page.next_link)
-    raise UnexpectedAnswer(f"can't list {where}: more than {_MOST_PAGES} pages")
+    raise UnexpectedAnswer(f"can't list {where}: too long: stopped after {len(found)} items in {len(links)} pages")
 
 
 def _query(link: str) -> dict[str, str]:

@@ -214,13 +214,8 @@ class Wire:
 
     async def send_file(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream``, from its start."""
-        what = f"can't upload file {filename}"
-
-        self.requests["POST /files"] += 1
-        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
-        stream.seek(0)
-        async with self._guarded(what, self._whole + slowest):
-            raw = await self._client("/files", None).files.with_raw_response.create(
+        async with self._uploading(what := f"can't upload file {filename}", "/files", stream) as sdk:
+            raw = await sdk.files.with_raw_response.create(
                 file=(filename, stream),
                 purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
                 timeout=self._upload_timeout,
@@ -229,15 +224,19 @@ class Wire:
 
     async def send_zip(self, where: str, filename: str, stream: BinaryIO) -> Answer:
         """POST a form with the bytes of ``stream``, from its start, as its one file: a version of a skill."""
-        what = f"can't upload {filename} to {where[:_LONGEST_PATH]}"
+        options: Any = {"headers": {"Content-Type": "multipart/form-data"}, "timeout": self._upload_timeout}
+        files = [("files", (filename, stream, "application/zip"))]
+        async with self._uploading(what := f"can't upload {filename} to {where}", where, stream) as sdk:
+            response = await sdk.post(where, cast_to=httpx2.Response, files=files, options=options)
+            return self._answer(what, response)
+
+    @asynccontextmanager
+    async def _uploading(self, what: str, where: str, stream: BinaryIO) -> AsyncIterator[openai.AsyncOpenAI]:
         self.requests[f"POST {route(where)}"] += 1
         slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
         stream.seek(0)
-        options: Any = {"headers": {"Content-Type": "multipart/form-data"}, "timeout": self._upload_timeout}
         async with self._guarded(what, self._whole + slowest):
-            files = [("files", (filename, stream, "application/zip"))]
-            response = await self._sdk.post(where, cast_to=httpx2.Response, files=files, options=options)
-            return self._answer(what, response)
+            yield self._client(where, None)
 
     @asynccontextmanager
     async def open_content(

@@ -27,16 +27,19 @@ from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.otherimports import leftovers
 from holdall.importer.apply.reconcile import Reconciler
+from holdall.importer.apply.skill_copies import SkillCopies
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.vectorstores import Stores
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
-from holdall.importer.plan.difference import final
+from holdall.importer.plan.difference import final, template_looks
+from holdall.importer.plan.skill_steps import referred
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
+from holdall.importer.runs.version_ids import version_number
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -61,7 +64,7 @@ class PlanExecution:
     """One run: what it has placed so far."""
 
     def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:
-        folder, self._context = context.folder, context
+        folder, self._context, self._summary = context.folder, context, bundle
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
@@ -70,6 +73,7 @@ class PlanExecution:
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
         self._changes = Changes(context, self._writes)
+        self._skills = SkillCopies(context, bundle, reader, self._writes, self._changes)
         self._server_keys = ServerKeys(context, plan.shared_keys, self._changes)
         self._requests = PlannedRequests(plan, bundle, folder.output, context.account.party)
         self.tally = RunTally(folder, plan.units, bundle.members)
@@ -134,12 +138,15 @@ class PlanExecution:
                 return await self._stores.create(step)
             case steps.AttachFiles():
                 await self._stores.attach(step)
+            case steps.CreateSkill() | steps.UpdateSkill():
+                return await self._skill(unit, step)
             case steps.CreateDefinition():
                 return await self._create(step)
             case steps.WriteRequest():
                 return await self._write_request(unit, step)
             case steps.Adopt() | steps.Skip():
                 self._state.adopt(step.kind, step.id, step.target, step.name)
+                self._skills.place(step.target, step.versions)
                 return step.target if step.kind is unit.kind else None
             case steps.UpdateStore():
                 return await self._stores.update(step)
@@ -186,11 +193,40 @@ class PlanExecution:
         for store in stores:
             if store in self._stores.failed:
                 raise _Failed(f"not {made}, because it needs {self._stores.failed[store]}")
+        skills, versions = self._skill_targets(step, made)
         return Targets(
             stores={store: here[store] for store in stores},
             # Files that were refused are losses already, and of this assistant.
             files={file: files_here[file] for file in files if file in files_here},
+            skills=skills,
+            versions=versions,
         )
+
+    def _skill_targets(
+        self, step: steps.CreateDefinition | steps.UpdateDefinition | steps.WriteRequest, made: str
+    ) -> tuple[dict[SourceId, TargetId], dict[tuple[SourceId, str], str]]:
+        """The skills of a template's copy, and the numbers of their versions here."""
+        if not isinstance(step, steps.CreateTemplate | steps.UpdateTemplate):
+            return {}, {}
+        skills, versions = self._state.targets[Kind.SKILL], self._state.targets[Kind.SKILL_VERSION]
+        refers = referred(read(self._records[step.kind][step.id]), self._summary.skill_versions)
+        for skill in step.skills:
+            if skill not in skills:
+                raise _Failed(f"not {made}, because it needs skill {skill}")
+        numbers = {pinned: versions[id] for pinned, id in refers.versions.items() if id in versions}
+        return (
+            {skill: skills[skill] for skill in step.skills},
+            {pinned: version_number(target) for pinned, target in numbers.items()},
+        )
+
+    async def _skill(self, unit: steps.Unit, step: steps.CreateSkill | steps.UpdateSkill) -> TargetId | None:
+        if isinstance(step, steps.CreateSkill):
+            target, losses = await self._skills.create(step)
+        else:
+            target, losses = step.target, await self._skills.update(step)
+        for loss in losses:
+            self.tally.lose(loss)
+        return target if step.kind is unit.kind else None
 
     async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:
         targets, context = self._targets(step, "written"), self._context
@@ -241,12 +277,21 @@ class PlanExecution:
         def body(op: str) -> dict[str, Any]:
             return {field: value for field, value in request(op).create.items() if field not in left_out}
 
-        fresh = [*targets.stores.values(), *targets.files.values()]
+        fresh = [*targets.stores.values(), *targets.files.values(), *targets.skills.values()]
+        looks = template_looks(body("")) if step.kind is Kind.TEMPLATE else None
         while True:
             try:
                 name, without = body("").get("name"), sorted(left_out)
                 unmarked = step.kind is Kind.FOUNDRY_AGENT and OPERATION not in (body("").get("metadata") or {})
-                intent = Create(op="", kind=step.kind, source=step.id, name=name, without=without, unmarked=unmarked)
+                intent = Create(
+                    op="",
+                    kind=step.kind,
+                    source=step.id,
+                    name=name,
+                    without=without,
+                    looks=looks,
+                    unmarked=unmarked,
+                )
                 target = await self._writes.create(intent, body, fresh)
                 break
             except RequestRefused as error:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 
+from holdall.dialects.marks import UNMARKED
 from holdall.dialects.tables import Form
 from holdall.errors import ImportUnderWay, NotFound, RemoteError
 from holdall.importer.apply.context import FRESH, Context
@@ -125,7 +126,7 @@ async def duplicates(
     found: list[Duplicate] = []
     has_marks = False
     try:
-        for kind in (Kind.STORE, *ASSISTANT_KINDS):
+        for kind in (kind for kind in (Kind.STORE, *ASSISTANT_KINDS) if kind not in UNMARKED):
             if made := _created(state, kind):
                 has_marks = state.keeps_marks
                 found += await _objects_beside(context, bundle, kind, made, prefix)

@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.marks import OPERATION
+from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError
 from holdall.importer.apply.context import PATIENCE, Context
-from holdall.importer.plan.difference import fingerprints
+from holdall.importer.apply.skill_reconcile import first_digest, versions_made
+from holdall.importer.plan.difference import fingerprints, template_looks
 from holdall.importer.runs.baseline import Listed, listed, read_listed
 from holdall.importer.runs.runfolder import AuditLine
 from holdall.importer.runs.runlines import ALONE, Create, Creation, Done, Failed
@@ -29,7 +30,8 @@ from holdall.remote.client import path, viewed
 from holdall.remote.lists import Doubt
 
 Key = tuple[Kind, str, int | None]
-"""Kind, name and size (bytes; of files): what an object is known by that carries no mark."""
+"""Kind, name and size (bytes; of files): what an object is known by that carries no mark. A template's name is followed
+by how it looks."""
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,8 @@ class Reconciler:
         self._account, self._folder = context.account, context.folder
         self._pace, self._progress = context.pace, context.progress
         self._lags = False
+        # Skills that hold what was sent, and so are certainly the run's.
+        self._equal: set[TargetId] = set()
 
     async def reconcile(self, intents: Iterable[Creation], *, once: bool = False) -> None:
         """Find out what came of creates and uploads, all of them within one window, and write it down. ``once``: look
@@ -78,7 +82,7 @@ class Reconciler:
         missed = self._folder.state.missed
         listings: dict[Kind, _Listing] = {}
         try:
-            for kind in sorted({intent.kind for intent in missed}):
+            for kind in sorted({intent.kind for intent in missed} - {Kind.SKILL_VERSION}):
                 wanted = [intent for intent in missed if intent.kind is kind]
                 keys = set(map(_key, wanted)) if self._is_unmarked(kind) else set()
                 listings[kind] = await self._list(kind, wanted, keys)
@@ -102,19 +106,35 @@ class Reconciler:
                 yield _orphan(intent, None)
 
     def _is_unmarked(self, kind: Kind) -> bool:
-        return kind is Kind.FILE or not self._folder.state.keeps_marks
+        return kind in UNMARKED or not self._folder.state.keeps_marks
+
+    async def _with_contents(self, wanted: Iterable[Creation], listing: _Listing) -> _Listing:
+        """The same, of skills that look alike only those whose first version is the one that was sent."""
+        alike = {}
+        for intent in wanted:
+            ids = listing.alike.get(_key(intent), [])
+            firsts = {id: await first_digest(self._account, id) for id in ids}
+            self._equal.update(id for id, digest in firsts.items() if digest == intent.sha256)
+            alike[_key(intent)] = [id for id, digest in firsts.items() if digest in ("", intent.sha256)]
+        return msgspec.structs.replace(listing, alike=alike)
 
     async def _look(self, wanted: Collection[Creation]) -> dict[str, Done]:
         found: dict[str, Done] = {}
         for kind in sorted({intent.kind for intent in wanted}):
             here = [intent for intent in wanted if intent.kind is kind]
+            if kind is Kind.SKILL_VERSION:
+                found |= await versions_made(self._account, self._folder.state, here)
+                continue
             listing = await self._list(kind, here, self._adoptable(kind, here))
+            if kind is Kind.SKILL:
+                listing = await self._with_contents(here, listing)
             found |= listing.marked
             for intent in here:
                 ids = listing.alike.get(_key(intent), [])
                 # Of two that look alike one may be somebody else's: then none is taken.
                 if intent.op not in found and len(ids) == 1:
-                    found[intent.op] = Done(op=intent.op, target=ids[0], inferred=True)
+                    is_sure = kind is Kind.TEMPLATE or ids[0] in self._equal
+                    found[intent.op] = Done(op=intent.op, target=ids[0], inferred=not is_sure)
         return found
 
     def _adoptable(self, kind: Kind, wanted: Iterable[Creation]) -> set[Key]:
@@ -140,7 +160,7 @@ class Reconciler:
             unseen.discard(seen.id)
             # What carries the mark of another attempt is that one's, whatever its name is.
             if (op := seen.mark(OPERATION)) is None:
-                if (key := _key_of(kind, seen)) in keys and seen.id not in claimed:
+                if (key := _key_of(kind, seen, raw)) in keys and seen.id not in claimed:
                     alike.setdefault(key, []).append(seen.id)
             elif op in ops:
                 looks = fingerprints(kind, shown(kind, viewed(raw, dict[str, Any], noun(kind))))
@@ -208,10 +228,13 @@ def _number(version: str) -> int:
 
 def _key(intent: Creation) -> Key:
     # A name that is missing may come back empty.
-    return intent.kind, intent.name or "", intent.size
+    looks = intent.looks if isinstance(intent, Create) else None
+    return intent.kind, f"{intent.name or ''}{looks or ''}", intent.size
 
 
-def _key_of(kind: Kind, seen: Listed) -> Key:
+def _key_of(kind: Kind, seen: Listed, raw: bytes) -> Key:
+    if kind is Kind.TEMPLATE:
+        return kind, f"{seen.name or ''}{template_looks(viewed(raw, dict[str, Any], noun(kind)))}", None
     if kind is Kind.FILE:
         return kind, seen.filename or "", credible(seen.bytes)
     return kind, seen.name or "", None

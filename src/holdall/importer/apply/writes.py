@@ -7,13 +7,14 @@ twice, are simply repeated, and so are calls refused because a new object isn't 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.dialects.marks import OPERATION
+from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
@@ -23,6 +24,7 @@ from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES, place
 from holdall.importer.runs.runfolder import AuditLine
+from holdall.importer.runs.version_ids import version_target
 from holdall.kinds import KINDS
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
@@ -91,9 +93,22 @@ class Writes:
         where = path(KINDS[Kind.AGENT_VERSION].endpoint, intent.name or "") if is_version else PLACES[intent.kind]
 
         async def send(op: str) -> Answer:
-            return await self._account.post(where, version_body(body(op)) if is_version else body(op))
+            try:
+                return await self._account.post(where, version_body(body(op)) if is_version else body(op))
+            except RemoteError as error:
+                raise (withheld(error, where) if intent.supplied else error) from None
 
         return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send), fresh)
+
+    async def upload_version(self, intent: runlines.Create, filename: str, stream: BinaryIO) -> TargetId:
+        """POST the zip of a skill's first version, or of a further one ``into`` the intent's skill."""
+        where = PLACES[Kind.SKILL] if intent.into is None else path("/skills/{}/versions", intent.into)
+        call = _Call(
+            intent=intent,
+            request=f"POST {where}",
+            send=lambda _: self._account.upload_zip(where, filename, stream),
+        )
+        return await self._surely(call, [] if intent.into is None else [intent.into])
 
     async def update(
         self,
@@ -285,7 +300,7 @@ class Writes:
             done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, runlines.Create) and intent.kind is not Kind.FILE and not intent.unmarked:
+        if isinstance(intent, runlines.Create) and intent.kind not in UNMARKED and not intent.unmarked:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -333,11 +348,21 @@ def _action(intent: runlines.Intent) -> tuple[str, Kind]:
     return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
 
 
+def withheld(error: RemoteError, where: str) -> RemoteError:
+    """The same error without the server's words, which may repeat what was sent in confidence."""
+    said = f" (status {error.status})" if error.status else ""
+    message = f"can't POST {where}: not accepted{said}; its words may repeat what you supplied, so they are not shown"
+    return dataclasses.replace(error, message=message, hint="", code=None, kind=None, param=None, detail="")
+
+
 def _identity(call: _Call, answer: Answer) -> TargetId:
+    intent = call.intent
     try:
-        if call.intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
-            name, version = call.intent.name or "", msgspec.json.decode(answer.raw, type=_MadeVersion).version
-            return TargetId(name if call.intent.kind is Kind.FOUNDRY_AGENT else f"{name}:{version}")
+        if intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
+            name, version = intent.name or "", msgspec.json.decode(answer.raw, type=_MadeVersion).version
+            return TargetId(name if intent.kind is Kind.FOUNDRY_AGENT else f"{name}:{version}")
+        if isinstance(intent, runlines.Create) and intent.into is not None:
+            return version_target(intent.into, str(msgspec.json.decode(answer.raw, type=_MadeVersion).version))
         return msgspec.json.decode(answer.raw, type=_Made).id
     except msgspec.DecodeError:
         # Ambiguous, for it was answered with success: something may have been made.

@@ -82,7 +82,8 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
         endpoints["/assistants"] = Answers.YES
     elif asked is None:
         endpoints["/assistants"] = Answers.ABSENT
-    needed = {unit.kind for unit in planned.units if _is_made(unit)} & {*ASSISTANT_KINDS} - {Kind.ASSISTANT}
+    needed = {unit.kind for unit in planned.units if _is_made(unit)} & {*ASSISTANT_KINDS, Kind.SKILL}
+    needed -= {Kind.ASSISTANT}
     needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
     for where in (where for kind, where in places.items() if kind in needed):
         if not _can_have(account, where, needed) or await probing.absence(account, where):

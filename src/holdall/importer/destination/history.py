@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.marks import CLONED_FROM
+from holdall.dialects.marks import CLONED_FROM, UNMARKED
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
@@ -235,7 +235,7 @@ async def by_marks(account: Account, form: Form, output: Path, kinds: Iterable[K
     the account raises.
     """
     definitions: dict[Kind, dict[SourceId, TargetId]] = {}
-    for kind in kinds:
+    for kind in (kind for kind in kinds if kind not in UNMARKED):
         if kind is Kind.ASSISTANT and form is Form.RESPONSES:
             definitions[kind] = _noted(output, account.party)
         else:

@@ -20,18 +20,21 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Form, Targets
+from holdall.dialects.templates import by_reference
 from holdall.errors import NotFound, RequestRefused
+from holdall.importer.destination.file_match import fits, is_same_file, sized
+from holdall.importer.destination.find_skills import SkillsThere, find_skills
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project
 from holdall.importer.plan.definitions import agent_names, intact, references
-from holdall.importer.plan.difference import same
-from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
-from holdall.importer.plan.steps import By, CreateStore, Plan, UploadFile
+from holdall.importer.plan.difference import same, top_fields
+from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundSkill, FoundStore
+from holdall.importer.plan.steps import By, CreateSkill, CreateStore, Plan, UploadFile
 from holdall.importer.runs.baseline import listed
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
-from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
+from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
 
 # Files that are asked for one by one. For more of them the list is read: a project may have 100,000, a page has 10,000.
@@ -65,7 +68,7 @@ class _Look:
         self._names = agent_names(summary, planned.prefix, planned.form)
         self._is_own = is_own_project(account.endpoint, reader.info)
         chosen = {(unit.kind, unit.id) for unit in planned.units}
-        chosen |= {(step.kind, step.id) for step in planned.steps() if isinstance(step, CreateStore)}
+        chosen |= {(step.kind, step.id) for step in planned.steps() if isinstance(step, CreateStore | CreateSkill)}
         self._records = {
             kind: {record.id: record for record in summary.records(kind) if (kind, record.id) in chosen}
             for kind in DEFINITIONS
@@ -84,12 +87,17 @@ class _Look:
         self._files: dict[SourceId, FoundFile] = {}
         self._stale: dict[SourceId, TargetId] = {}
         self._found_stores: dict[SourceId, FoundStore] = {}
+        self._skills = SkillsThere(found={}, several=[])
         self._intact: set[SourceId] = set()
 
     async def run(self, choices: Choices) -> Existing:
         self._account.progress.stage(f"Reading what {self._account.endpoint.host} has")
-        looks = {}
+        looks: dict[Kind, Objects] = {}
+        skills = find_skills(self._account, self._records[Kind.SKILL], self._summary.skill_versions, self._history)
+        self._skills = await skills
         for kind, records in self._records.items():
+            if kind is Kind.SKILL:
+                continue
             is_kept = kind is not Kind.ASSISTANT or self._keeps_assistants
             looks[kind] = Objects(
                 kind,
@@ -101,8 +109,9 @@ class _Look:
             )
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
         found = {kind: look.matches() for kind, look in looks.items()}
-        await self._match_files({**found[Kind.ASSISTANT], **found[Kind.FOUNDRY_AGENT]}, found[Kind.STORE])
+        await self._match_files(found, looks[Kind.TEMPLATE])
         self._intact = intact(self._files, self._summary)
+        found[Kind.TEMPLATE] |= self._templates(looks[Kind.TEMPLATE], found[Kind.TEMPLATE], choices)
         for id, (there, by) in found[Kind.STORE].items():
             self._found_stores[id] = await asyncio.to_thread(self._store, id, there, by)  # reads the bundle
         definitions = {}
@@ -112,30 +121,44 @@ class _Look:
         return Existing(
             definitions=definitions,
             stores=self._found_stores,
+            skills=self._skills.found,
             files=self._files,
-            several=[one for look in looks.values() for one in look.several],
+            several=[*self._skills.several, *(one for look in looks.values() for one in look.several)],
             usage=looks[Kind.STORE].usage,
             agents=frozenset(looks[Kind.FOUNDRY_AGENT].all_names),
         )
 
+    @property
+    def _numbers(self) -> dict[SourceId, str]:
+        """The numbers there of skills' versions."""
+        return {id: number for one in self._skills.found.values() for id, number in one.numbers.items()}
+
     # -- files -------------------------------------------------------------------------------------------
 
-    async def _match_files(self, assistants: _Matches, stores: _Matches) -> None:
+    async def _match_files(self, found: Mapping[Kind, _Matches], templates: Objects) -> None:
+        stores = found[Kind.STORE]
         await asyncio.gather(*(self._list_members(source, there) for source, (there, _) in stores.items()))
-        used = {source: _files_used(there) for source, (there, _) in assistants.items()}
+        users = [
+            (kind, source, there, by)
+            for kind in (Kind.ASSISTANT, Kind.FOUNDRY_AGENT, Kind.TEMPLATE)
+            for source, (there, by) in found[kind].items()
+        ]
+        used = {source: _files_used(there) for _, source, there, _ in users}
+        perhaps = [there for source in self._records[Kind.TEMPLATE] for there in templates.named(source)]
         attached = dict.fromkeys(target for members in self._members.values() for target in members)
         own = self._wanted if self._may_be_origin(stores) else {}
-        await self._look_for_files(attached, [id for ids in used.values() for id in ids], own)
+        ids: list[str] = [id for ids in used.values() for id in ids]
+        ids += [id for there in perhaps for id in _files_used(there)]
+        await self._look_for_files(attached, ids, own)
         self._resolve_known(attached, stores)
         # In the project that the bundle came from, what has another id is another file.
         for source, (_, by) in stores.items():
             if by is not By.ORIGIN:
                 members = self._summary.members.get(source, ())
                 await asyncio.to_thread(self._resolve_by_place, members, self._members[source], source)
-        for source, (_, by) in assistants.items():
+        for kind, source, _, by in users:
             if by is not By.ORIGIN:
-                views = {**self._views[Kind.ASSISTANT], **self._views[Kind.FOUNDRY_AGENT]}
-                wanted = views[source].file_ids
+                wanted = self._views[kind][source].file_ids
                 self._resolve_by_place(wanted, dict.fromkeys(used[source]), None)
 
     async def _list_members(self, source: SourceId, store: Object) -> None:
@@ -189,7 +212,7 @@ class _Look:
         hashes = self._hashes()
         for source in self._wanted:
             content, view = self._summary.content(source), self._seen.get(source)
-            if source in at_home or (view and _same(view, content)):
+            if source in at_home or (view and is_same_file(view, content)):
                 name = view.filename if view else content.filename
                 self._files[source] = FoundFile(target=TargetId(source), name=name, by=By.ORIGIN)
             else:
@@ -205,7 +228,7 @@ class _Look:
                 if target not in attached and view is None:
                     continue
                 recorded = self._history.hashes.get(target)
-                if (recorded == sha256) if recorded and sha256 else _fits(view, content):
+                if (recorded == sha256) if recorded and sha256 else fits(view, content):
                     return target
                 if content.fidelity is not Fidelity.UNAVAILABLE and (source not in self._stale or target in attached):
                     self._stale[source] = target
@@ -276,7 +299,7 @@ class _Look:
         for name in content.copy_names():
             for target in free.get(name, ()):
                 member = there[target]
-                if not _sized(self._seen[target], content):
+                if not sized(self._seen[target], content):
                     continue
                 if attributes is not None and not (member and self._is_labelled(member, attributes)):
                     continue
@@ -286,6 +309,29 @@ class _Look:
 
     def _is_labelled(self, member: MemberThere, attributes: Mapping[str, Any]) -> bool:
         return same(Kind.MEMBERSHIP, "attributes", attributes, member.attributes, added=self._history.added)
+
+    # -- templates ---------------------------------------------------------------------------------------
+
+    def _templates(self, there: Objects, known: _Matches, choices: Choices) -> dict[SourceId, tuple[Object, By]]:
+        """The copies of templates that no earlier run made: equal in name and in every field that is shown."""
+        found: dict[SourceId, tuple[Object, By]] = {}
+        claimed = {one.target for one, _ in known.values()}
+        for source in self._records[Kind.TEMPLATE]:
+            for one in there.named(source) if source not in known else ():
+                if one.target in claimed:
+                    continue
+                compared = self._definition(Kind.TEMPLATE, source, {source: (one, By.CONTENTS)}, choices)
+                if top_fields(compared.differences) == ["files"]:
+                    # Its files may be copies of which nothing is recorded.
+                    used = dict.fromkeys(_files_used(one))
+                    self._resolve_by_place(self._views[Kind.TEMPLATE][source].file_ids, used, None)
+                    self._intact = intact(self._files, self._summary)
+                    compared = self._definition(Kind.TEMPLATE, source, {source: (one, By.CONTENTS)}, choices)
+                if not compared.differences:
+                    claimed.add(one.target)
+                    found[source] = one, By.CONTENTS
+                    break
+        return found
 
     # -- comparison --------------------------------------------------------------------------------------
 
@@ -316,16 +362,31 @@ class _Look:
                 stores={id: _target(id, self._found_stores) for id in refers.stores},
                 files={id: _target(id, self._files) for id in refers.files},
                 assistants={id: matches[id][0].target if id in matches else _new(id) for id in called},
+                skills={id: _target(id, self._skills.found) for id in refers.skills.skills},
+                versions={
+                    pinned: self._numbers.get(id, f"(new) {pinned[1]}") for pinned, id in refers.skills.versions.items()
+                },
                 names={**self._names, source: there.target},
                 connections=choices.connections,
             ),
             model=choices.models.rule(view.model),
             table=table,
         )
-        return compare(record, view.name, request, there, self._history, by=by)
+        found = compare(record, view.name, request, there, self._history, by=by)
+        # A list replaces what is there, and what is inline in it nobody could put back.
+        lost = [one.top for one in found.differences if one.kind is Kind.TEMPLATE and _has_inline(there, one.top)]
+        return msgspec.structs.replace(found, changed=[*found.changed, *lost]) if lost else found
 
 
-def _target(id: SourceId, found: Mapping[SourceId, FoundStore] | Mapping[SourceId, FoundFile]) -> TargetId:
+def _has_inline(there: Object, field: str) -> bool:
+    value = there.fields().get(field)
+    return isinstance(value, list) and by_reference(field, value) != value
+
+
+def _target(
+    id: SourceId,
+    found: Mapping[SourceId, FoundStore] | Mapping[SourceId, FoundFile] | Mapping[SourceId, FoundSkill],
+) -> TargetId:
     return found[id].target if id in found else _new(id)
 
 
@@ -337,19 +398,3 @@ def _files_used(there: Object) -> list[TargetId]:
     """The files that an assistant there gives to the code interpreter."""
     view: type[DefinitionView] = KINDS[there.kind].view  # type: ignore[assignment]
     return [TargetId(id) for id in viewed(there.raw, view, noun(there.kind)).file_ids]
-
-
-def _same(view: FileView, content: Content) -> bool:
-    """Whether a file with the bundle's own id is that very file."""
-    # The id alone says nothing: look-alikes number their files from 1.
-    made = epoch_seconds(view.created_at)
-    return bool(made) and made == content.created_at and view.filename == content.filename
-
-
-def _fits(view: FileView | None, content: Content) -> bool:
-    return bool(view and view.filename in content.copy_names() and _sized(view, content))
-
-
-def _sized(view: FileView, content: Content) -> bool:
-    """Whether the sizes agree. The size of a text that is joined of parts isn't known before."""
-    return content.fidelity is Fidelity.TEXT or view.bytes is None or view.bytes == content.stored

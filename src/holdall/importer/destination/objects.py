@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
+from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, unmarked
 from holdall.dialects.registry import copy_name, shown, table
 from holdall.dialects.tables import Form
 from holdall.errors import NotFound, RequestRefused
@@ -117,7 +117,8 @@ class Objects:
         # Of a list that may have 10,000 objects only these are kept.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
-        named = {self._wanted(id) for id, own in self._own.items() if self._goes_by_name(own)}
+        is_unmarked = self._kind in UNMARKED
+        named = {self._wanted(id) for id, own in self._own.items() if is_unmarked or self._goes_by_name(own)}
         async for raw in account.items(KINDS[self._kind].endpoint):
             found = _object(self._kind, raw)
             self._count(raw)
@@ -126,7 +127,7 @@ class Objects:
             if found.cloned_from in sources:
                 self._marked.setdefault(found.cloned_from, []).append(found)
             name = self._folded(found.name)
-            if name in named and self._goes_by_name(found):
+            if name in named and (is_unmarked or self._goes_by_name(found)):
                 self._alike.setdefault(name, []).append(found)
             if self._is_unique and name is not None:
                 self.all_names.add(name)
@@ -182,6 +183,10 @@ class Objects:
         if marked or not self._goes_by_name(own):
             return marked
         return [one for one in self._alike.get(wanted, ()) if self._by_name or _has_keys(one, own)]
+
+    def named(self, id: SourceId) -> list[Object]:
+        """Those with the name of a copy of it, of a kind without marks."""
+        return self._alike.get(self._wanted(id), [])
 
     def _wanted(self, id: SourceId) -> str | None:
         """The name that a copy has."""

@@ -20,8 +20,9 @@ from holdall.dialects.reading import read_fields
 from holdall.dialects.tables import Form
 from holdall.file_names import copy_names
 from holdall.graph import with_callees_by_id
+from holdall.importer.plan.bundle_skills import SkillVersion, read_versions
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
-from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, read
+from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 
 
@@ -56,7 +57,7 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     ``whole`` are the definitions that one request copies, oldest first. ``lost`` is what the bundle records as missing,
     contents aside, each of which should have at least fidelity ``minimum``. ``unfit`` is, by store, what no destination
-    takes of its memberships.
+    takes of its memberships. ``versions`` are those of each skill, oldest first.
     """
 
     whole: Mapping[Kind, list[Record]]
@@ -66,6 +67,7 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
     lost: list[LossLine] = []
     minimum: Fidelity = Fidelity.TEXT
     unfit: Mapping[SourceId, list[Loss]] = {}
+    skill_versions: Mapping[SourceId, list[SkillVersion]] = {}
     versions: Mapping[SourceId, list[SourceId]] = {}
     """Of agents of Foundry, the ids of the versions before the latest, oldest first."""
 
@@ -105,7 +107,12 @@ def summarize(reader: BundleReader) -> BundleSummary:
     known = {record.id: _known(record) for record in reader.files()}
     files: dict[SourceId, Content] = {}
     parsed_in: dict[SourceId, str] = {}
+    skills = read_versions(reader)
+    zips = {version.id for of_skill in skills.values() for version in of_skill}
     for line in reader.ledger():
+        # The zip of a skill's version belongs to it: it is no file.
+        if line.id in zips:
+            continue
         content = _content(line, *known.get(SourceId(line.id), ("", 0)))
         files[content.id] = content
         if content.fidelity is Fidelity.TEXT and line.path:
@@ -115,6 +122,7 @@ def summarize(reader: BundleReader) -> BundleSummary:
     # Oldest first, as the server lists them, so that the copy lists them in the same order.
     whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in ASSISTANT_KINDS}
     whole[Kind.ASSISTANT] = with_callees_by_id(whole[Kind.ASSISTANT])
+    whole[Kind.SKILL] = sorted(reader.definitions(Kind.SKILL), key=_age)
     return BundleSummary(
         whole=whole,
         stores=stores,
@@ -123,6 +131,7 @@ def summarize(reader: BundleReader) -> BundleSummary:
         lost=list(reader.losses()),
         minimum=minimum_of(reader.info),
         unfit=unfit,
+        skill_versions=skills,
     )
 
 
@@ -137,7 +146,8 @@ def in_form(summary: BundleSummary, form: Form) -> BundleSummary:
 
 
 def _age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(read(record).created_at), record.id
+    view: Any = KINDS[record.kind].view.of(record)
+    return epoch_seconds(view.created_at), record.id
 
 
 def _known(record: Record) -> tuple[str, int]:

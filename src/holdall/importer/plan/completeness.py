@@ -13,7 +13,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.graph import users_of
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Plan
+from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Plan
 from holdall.kinds import ASSISTANT_KINDS
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection
@@ -24,6 +24,9 @@ _OF_KIND = {
     Kind.MEMBERSHIP: Reason.FILES,
     Kind.STORE: Reason.STORES,
     **dict.fromkeys(ASSISTANT_KINDS, Reason.ASSISTANTS),
+    **dict.fromkeys((Kind.SKILL, Kind.TEMPLATE), Reason.RECORDS),
+    # The bundle counts the zip of one as a content.
+    Kind.SKILL_VERSION: Reason.FILES,
 }
 # The other reasons depend on what it happened to.
 _OF_WHY = {
@@ -32,9 +35,12 @@ _OF_WHY = {
     Why.TRUNCATED: Reason.TEXTS_CUT,
     Why.JOINED_DOUBTFULLY: Reason.DOUBTFUL,
     Why.NOT_INDEXED: Reason.NOT_INDEXED,
+    Why.NEVER_SHOWN: Reason.TEMPLATES,
 }
 # Of these a thing is lost once, whoever lacks it.
-_BY_ID = frozenset({Reason.FILES, Reason.STORES, Reason.TEXTS_CUT, Reason.DOUBTFUL, Reason.ASSISTANTS})
+_BY_ID = frozenset(
+    {Reason.FILES, Reason.STORES, Reason.TEXTS_CUT, Reason.DOUBTFUL, Reason.ASSISTANTS, Reason.TEMPLATES}
+)
 _OF_CONTENT = frozenset({Reason.TEXTS_CUT, Reason.DOUBTFUL})
 
 
@@ -72,7 +78,7 @@ class Completeness:
         """
         return self.verdict(
             chain(plan.losses(), inherent),
-            failed=((Kind.ASSISTANT, step.id) for step in plan.steps() if isinstance(step, Cannot)),
+            failed=plan.impossible(),
             differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},
             originals={step.id for step in plan.steps() if isinstance(step, Adopt) and step.by is By.ORIGIN},
@@ -117,8 +123,11 @@ class Completeness:
         everything = not (self._chosen.only or self._chosen.exclude)
         for line in self._summary.lost:
             reason = known_reason(line.reason)
-            # A store that the source had lost is left out of each assistant that refers to it: a loss of the plan.
-            if reason is not Reason.STORES and (everything or line.kind is None or line.id in chosen):
+            # A store that the source had lost is left out of each assistant that refers to it: a loss of the plan. What
+            # no server shows of a template is one, too, unless it is supplied.
+            if reason not in (Reason.STORES, Reason.TEMPLATES) and (
+                everything or line.kind is None or line.id in chosen
+            ):
                 what = line.id if reason in _BY_ID else (line.kind, line.id, line.message)
                 yield _Lack(reason, what, line.id or "", recorded=True)
         minimum, below = self._summary.minimum, Reason.BELOW_MINIMUM

@@ -7,17 +7,20 @@ from typing import Any
 
 import msgspec
 
+from holdall.agent_views import TemplateView
 from holdall.dialects import foundry_names
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import impossible
 from holdall.dialects.registry import definition
 from holdall.dialects.tables import Form, Table, Targets
+from holdall.dialects.templates import FILES as TEMPLATE_FILES
 from holdall.errors import pasteable
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
 from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
 from holdall.importer.plan.requests import paths
+from holdall.importer.plan.skill_steps import SkillReferences, referred, skill_name
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
@@ -25,10 +28,11 @@ from holdall.selection import Root
 
 
 class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
-    """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
+    """What a copy of a definition refers to, by the source's ids, and what it can't refer to."""
 
     stores: list[SourceId]
     files: list[SourceId]
+    skills: SkillReferences
     left_out: list[LeaveOut]
 
 
@@ -54,21 +58,28 @@ def references(
             lost.append(left_out(root, view.id, why, field, recorded=False))
         else:
             stores.append(store)
-    field = "tool_resources.code_interpreter"
+    is_template = isinstance(view, TemplateView)
+    field, most = ("files", TEMPLATE_FILES) if is_template else ("tool_resources.code_interpreter", table.files)
+    user = "environment" if is_template else "code interpreter"
     wanted = list(dict.fromkeys(view.file_ids))
     for file in wanted:
         content = summary.content(file)
         if not content.fidelity.is_bytes and file not in intact:
             why = content.reason
             if content.fidelity is Fidelity.TEXT:
-                why = "text only; the code interpreter needs the original"
+                why = f"text only; the {user} needs the original"
             lost.append(left_out(file_root(content), view.id, why, field))
-        elif len(files) == table.files:
-            why = f"the destination allows {table.files} of its {len(wanted)} code interpreter files"
+        elif len(files) == most:
+            why = f"the destination allows {most} of its {len(wanted)} {user} files"
             lost.append(left_out(file_root(content), view.id, why, field, recorded=False))
         else:
             files.append(file)
-    return CopyReferences(stores=stores, files=files, left_out=lost)
+    skills = referred(view, summary.skill_versions)
+    for (skill, _), why in skills.left_out.items():
+        record = next((one for one in summary.records(Kind.SKILL) if one.id == skill), None)
+        root = Root(kind=Kind.SKILL, id=skill, name=skill_name(record) if record else None)
+        lost.append(left_out(root, view.id, why, "skills"))
+    return CopyReferences(stores=stores, files=files, skills=skills, left_out=lost)
 
 
 def intact(files: Mapping[SourceId, FoundFile], summary: BundleSummary) -> set[SourceId]:
@@ -133,7 +144,9 @@ class DefinitionSteps:
             return _adopt(root, found.target, found.by, refers)
         step = self._copy(root, view, refers)
         # Of what refers to nothing, the step has no such fields.
-        if refers.stores or refers.files:
+        if root.kind is Kind.TEMPLATE:
+            step.update(files=refers.files, skills=refers.skills.skills)
+        elif refers.stores or refers.files:
             step.update(stores=refers.stores, files=refers.files)
         if found is None:
             if root.kind is Kind.FOUNDRY_AGENT:
@@ -166,7 +179,14 @@ class DefinitionSteps:
         record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
         stores, files = ({id: TargetId(id) for id in ids} for ids in (refers.stores, refers.files))
-        targets = Targets(stores=stores, files=files, names=self._names, connections=self._choices.connections)
+        targets = Targets(
+            stores=stores,
+            files=files,
+            names=self._names,
+            connections=self._choices.connections,
+            skills={id: TargetId(id) for id in refers.skills.skills},
+            versions={pinned: pinned[1] for pinned in refers.skills.versions},
+        )
         request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
         losses = [*request.losses]
         if new is not None and new != view.model:
@@ -188,5 +208,12 @@ def agent_names(summary: BundleSummary, prefix: str, form: Form, existing: Exist
 
 def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adopt:
     return Adopt(
-        kind=root.kind, id=root.id, target=target, name=root.name, by=by, stores=refers.stores, files=refers.files
+        kind=root.kind,
+        id=root.id,
+        target=target,
+        name=root.name,
+        by=by,
+        stores=refers.stores,
+        files=refers.files,
+        skills=refers.skills.skills,
     )

@@ -15,6 +15,7 @@ import msgspec
 from holdall.dialects.assistants import Request
 from holdall.dialects.canonical import UNSET, canonical_form, equal
 from holdall.dialects.marks import unmarked
+from holdall.dialects.templates import by_reference
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 
@@ -111,6 +112,8 @@ def same(
     """
     if field == "attributes":
         there = {key: value for key, value in (there or {}).items() if key in (here or {}) or key not in added}
+    if kind is Kind.TEMPLATE:
+        here, there = by_reference(field, here), by_reference(field, there)
     wanted = canonical_form(kind, field, here, beside=here, model=model)
     return equal(wanted, canonical_form(kind, field, there, beside=here, model=model))
 
@@ -152,6 +155,12 @@ def fingerprints(kind: Kind, found: Mapping[str, Any], added: Container[str] = (
     """
     prints = {field: fingerprint(canonical_form(kind, field, _own(field, found, added))) for field in _settable(kind)}
     return {field: text for field, text in prints.items() if text}
+
+
+def template_looks(fields: Mapping[str, Any]) -> str:
+    """One fingerprint of all of a template that a request says and an answer shows."""
+    shown = {field: by_reference(field, value) for field, value in fields.items()}
+    return fingerprint(fingerprints(Kind.TEMPLATE, shown))
 
 
 def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:

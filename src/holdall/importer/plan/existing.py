@@ -49,6 +49,22 @@ class FoundStore(Found, frozen=True, kw_only=True):
     extras: list[Extra] = []
 
 
+class VersionThere(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a skill at a destination; ``digest`` is that of what is in its zip, empty where that can't be
+    read."""
+
+    number: str
+    digest: str
+
+
+class FoundSkill(Found, frozen=True, kw_only=True):
+    """A skill that exists. ``numbers`` are those of the bundle's versions there, ``others`` the numbers of versions
+    that the bundle doesn't have."""
+
+    numbers: dict[SourceId, str] = {}
+    others: list[str] = []
+
+
 class FoundFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file that exists with the bundle's bytes, as far as that can be known.
 
@@ -89,6 +105,7 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
 
     definitions: Mapping[Kind, Mapping[SourceId, Found]] = {}
     stores: Mapping[SourceId, FoundStore] = {}
+    skills: Mapping[SourceId, FoundSkill] = {}
     files: Mapping[SourceId, FoundFile] = {}
     requests: Mapping[SourceId, FoundRequest] = {}
     several: list[Several] = []
@@ -99,7 +116,12 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> bool:
         """Whether the destination is the project that the bundle came from."""
-        by_kind: list[Mapping[SourceId, Found | FoundFile]] = [*self.definitions.values(), self.stores, self.files]
+        by_kind: list[Mapping[SourceId, Found | FoundFile]] = [
+            *self.definitions.values(),
+            self.stores,
+            self.skills,
+            self.files,
+        ]
         return any(one.by is By.ORIGIN for found in by_kind for one in found.values())
 
     def whole(self, kind: Kind) -> Mapping[SourceId, Found]:

@@ -15,12 +15,14 @@ from typing import Any
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Form
+from holdall.dialects.templates import is_builtin
 from holdall.graph import callees_first, users_of
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import AGENTS, BundleSummary, Content, in_form
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.definitions import DefinitionSteps, file_root, intact, left_out, references, store_name
-from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
+from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundSkill, FoundStore
+from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
 from holdall.importer.plan.steps import Plan, Step, Unit
 from holdall.kinds import ASSISTANT_KINDS, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId
@@ -54,6 +56,9 @@ class _Planner:
         self._definitions = DefinitionSteps(summary, prefix, choices, existing)
         self._placed_files: set[SourceId] = set()
         self._placed_stores: set[SourceId] = set()
+        self._placed_skills: set[SourceId] = set()
+        # OpenAI's own are there in every project.
+        self._skills = {r.id: r for r in summary.records(Kind.SKILL) if not is_builtin(r.id)}
         self._placed: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
@@ -62,7 +67,8 @@ class _Planner:
         # Not made for nothing: a bundle may have 100,000 files.
         files = map(file_root, self._summary.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*others, *files])
-        units = [
+        units = [_unit(root, self._skill(root)) for root in chosen if root.kind is Kind.SKILL]
+        units += [
             self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
             for kind in ASSISTANT_KINDS
             for id in callees_first((root.id for root in chosen if self._place(root) is kind), self._views[kind])
@@ -97,12 +103,28 @@ class _Planner:
                 for kind in ASSISTANT_KINDS
                 for record in self._summary.records(kind)
             ),
+            *map(self._skill_root, self._skills),
             *(self._store_root(id) for id in self._summary.stores if id not in users.stores),
             *(file_root(content) for id, content in self._summary.files.items() if id not in used),
         ]
 
     def _store_root(self, id: SourceId) -> Root:
         return Root(kind=Kind.STORE, id=id, name=store_name(self._summary.stores[id]))
+
+    def _skill_root(self, id: SourceId) -> Root:
+        return Root(kind=Kind.SKILL, id=id, name=skill_name(self._skills[id]))
+
+    def _skill(self, root: Root) -> Iterator[Step]:
+        """The step of a skill and what it lacks, unless an earlier unit has them."""
+        if root.id in self._placed_skills:
+            return
+        self._placed_skills.add(root.id)
+        versions, found = self._summary.skill_versions.get(root.id, []), self._existing.skills.get(root.id)
+        yield from lacking(root, versions, found)
+        if found and found.differences and (unchanged := self._unchanged(root, found)):
+            yield unchanged
+        else:
+            yield skill_step(root, self._skills[root.id], versions, found)
 
     def _lone_files(self, files: list[SourceId]) -> Iterator[Step]:
         for content in map(self._summary.content, files):
@@ -127,6 +149,8 @@ class _Planner:
             yield from self._store(self._store_root(store))
         for file in refers.files:
             yield from self._file(self._summary.content(file))
+        for skill in refers.skills.skills:
+            yield from self._skill(self._skill_root(skill))
         yield from refers.left_out
         views, there = self._views[root.kind], self._existing.whole(root.kind)
         for callee in view.assistant_ids:
@@ -142,6 +166,8 @@ class _Planner:
         """The step for something that differs and won't be updated; None if it will."""
         choices = self._choices
         there: dict[str, Any] = {"kind": root.kind, "id": root.id, "target": found.target, "name": root.name}
+        if isinstance(found, FoundSkill):
+            there["versions"] = found.numbers
         if choices.on_conflict is OnConflict.SKIP:
             return steps.Skip(**there, differences=found.differences)
         changed = [] if choices.even_if_changed else [*found.changed]

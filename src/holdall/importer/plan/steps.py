@@ -6,7 +6,7 @@ Pure values. The steps are a tagged union: whoever carries out, prints or keeps 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar
@@ -16,6 +16,48 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Form
 from holdall.importer.plan.bundle_summary import Content
+from holdall.importer.plan.definition_classes import (
+    CREATE as CREATE,
+)
+from holdall.importer.plan.definition_classes import (
+    UPDATE as UPDATE,
+)
+from holdall.importer.plan.definition_classes import (
+    CreateAgent as CreateAgent,
+)
+from holdall.importer.plan.definition_classes import (
+    CreateAssistant as CreateAssistant,
+)
+from holdall.importer.plan.definition_classes import (
+    CreateDefinition as CreateDefinition,
+)
+from holdall.importer.plan.definition_classes import (
+    CreateFoundryAgent as CreateFoundryAgent,
+)
+from holdall.importer.plan.definition_classes import (
+    CreateSkill as CreateSkill,
+)
+from holdall.importer.plan.definition_classes import (
+    CreateTemplate as CreateTemplate,
+)
+from holdall.importer.plan.definition_classes import (
+    UpdateAgent as UpdateAgent,
+)
+from holdall.importer.plan.definition_classes import (
+    UpdateAssistant as UpdateAssistant,
+)
+from holdall.importer.plan.definition_classes import (
+    UpdateDefinition as UpdateDefinition,
+)
+from holdall.importer.plan.definition_classes import (
+    UpdateFoundryAgent as UpdateFoundryAgent,
+)
+from holdall.importer.plan.definition_classes import (
+    UpdateSkill as UpdateSkill,
+)
+from holdall.importer.plan.definition_classes import (
+    UpdateTemplate as UpdateTemplate,
+)
 from holdall.importer.plan.difference import Difference
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind, SourceId, TargetId
@@ -36,6 +78,7 @@ class By(StrEnum):
     KEYS = "its name and metadata"
     NAME = "its name"
     WRITTEN = "what is in its files"
+    CONTENTS = "its name and contents"
     PLACE = "its name and size, where its copy belongs"
 
 
@@ -74,39 +117,6 @@ class AttachFiles(msgspec.Struct, frozen=True, kw_only=True, tag="attach_files")
     files: list[SourceId] | None = None
 
 
-class CreateDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """Create an object of a kind that one request copies; each kind has a class, for its tag."""
-
-    kind: ClassVar[Kind]
-    id: SourceId
-    name: str | None
-    model: str | None
-    losses: list[Loss] = []
-
-
-class CreateAssistant(CreateDefinition, frozen=True, kw_only=True, tag="create_assistant"):
-    """``stores`` and ``files`` are the references that will be kept."""
-
-    kind = Kind.ASSISTANT
-    stores: list[SourceId] = []
-    files: list[SourceId] = []
-
-
-class CreateAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_agent"):
-    kind = Kind.AGENT
-
-
-class CreateFoundryAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_foundry_agent"):
-    """``agent`` is the name that it gets, which is its id; ``versions`` are the source's earlier ones, oldest first,
-    that are made before the latest."""
-
-    kind = Kind.FOUNDRY_AGENT
-    agent: str
-    versions: list[SourceId] = []
-    stores: list[SourceId] = []
-    files: list[SourceId] = []
-
-
 class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request"):
     """Write the assistant down as a request for the Responses API, at ``path`` below OUTPUT_DIR.
 
@@ -133,6 +143,8 @@ class _Present(msgspec.Struct, frozen=True, kw_only=True):
     id: SourceId
     target: TargetId
     name: str | None
+    # Of a skill, the numbers there of the bundle's versions.
+    versions: dict[SourceId, str] = {}
 
 
 class Adopt(_Present, frozen=True, kw_only=True, tag="adopt", gc=False):
@@ -141,6 +153,7 @@ class Adopt(_Present, frozen=True, kw_only=True, tag="adopt", gc=False):
     by: By
     stores: list[SourceId] = []
     files: list[SourceId] = []
+    skills: list[SourceId] = []
 
 
 class Skip(_Present, frozen=True, kw_only=True, tag="skip"):
@@ -160,7 +173,8 @@ class Skip(_Present, frozen=True, kw_only=True, tag="skip"):
                     if one.absent
                     else (Why.NOT_INDEXED, "not indexed at the destination")
                 )
-                yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
+                kind = Kind.FILE if one.kind is Kind.MEMBERSHIP else one.kind
+                yield Loss(why=why, kind=kind, id=one.source, name=one.name, inside=one.inside, text=text)
 
 
 class Differs(_Present, frozen=True, kw_only=True, tag="differs"):
@@ -171,46 +185,6 @@ class Differs(_Present, frozen=True, kw_only=True, tag="differs"):
 
     differences: list[Difference]
     changed: list[str] = []
-
-
-class UpdateDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """Set ``fields`` of ``target`` to what the bundle says. The rest is as in CreateDefinition."""
-
-    kind: ClassVar[Kind]
-    id: SourceId
-    target: TargetId
-    name: str | None
-    model: str | None
-    fields: list[str]
-    differences: list[Difference]
-    losses: list[Loss] = []
-
-
-class UpdateAssistant(UpdateDefinition, frozen=True, kw_only=True, tag="update_assistant"):
-    kind = Kind.ASSISTANT
-    stores: list[SourceId] = []
-    files: list[SourceId] = []
-
-
-class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent"):
-    kind = Kind.AGENT
-
-
-class UpdateFoundryAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_foundry_agent"):
-    """Make another version, which is served at once."""
-
-    kind = Kind.FOUNDRY_AGENT
-    stores: list[SourceId] = []
-    files: list[SourceId] = []
-
-
-# The tags stand in the plans of unfinished runs, so a kind keeps the class that it has.
-CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent | CreateFoundryAgent]] = {
-    one.kind: one for one in (CreateAssistant, CreateAgent, CreateFoundryAgent)
-}
-UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent | UpdateFoundryAgent]] = {
-    one.kind: one for one in (UpdateAssistant, UpdateAgent, UpdateFoundryAgent)
-}
 
 
 class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store"):
@@ -268,6 +242,8 @@ Step = (
     | AttachFiles
     | CreateAssistant
     | CreateAgent
+    | CreateTemplate
+    | CreateSkill
     | CreateFoundryAgent
     | WriteRequest
     | Adopt
@@ -275,6 +251,8 @@ Step = (
     | Differs
     | UpdateAssistant
     | UpdateAgent
+    | UpdateTemplate
+    | UpdateSkill
     | UpdateFoundryAgent
     | UpdateStore
     | UpdateMembership
@@ -289,6 +267,8 @@ def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[lis
     kinds = (CreateAssistant, UpdateAssistant, CreateFoundryAgent, UpdateFoundryAgent, WriteRequest, Adopt)
     if isinstance(step, kinds):
         return step.stores, step.files
+    if isinstance(step, CreateTemplate | UpdateTemplate):
+        return [], step.files
     return [], []
 
 
@@ -318,6 +298,7 @@ class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
     assistants: int = 0
     agents: int = 0
     foundry_agents: int = 0
+    skills: int = 0
     environment_templates: int = 0
     requests: int = 0
     stores: int = 0
@@ -359,6 +340,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def conflicts(self) -> list[Differs]:
         """The steps that keep this plan from being carried out."""
         return [step for step in self.steps() if isinstance(step, Differs)]
+
+    def impossible(self) -> Iterator[tuple[Kind, SourceId]]:
+        """The roots that can't be created."""
+        for unit in self.units:
+            yield from ((unit.kind, step.id) for step in unit.steps if isinstance(step, Cannot))
 
     def updates(self) -> bool:
         """Whether something that exists already would be changed."""

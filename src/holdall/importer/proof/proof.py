@@ -28,10 +28,12 @@ from holdall.importer.plan.choices import Choices, is_own_project, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final
 from holdall.importer.plan.planner import plan
+from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.steps import (
-    Cannot,
     CreateDefinition,
+    CreateSkill,
     CreateStore,
+    CreateTemplate,
     Plan,
     UploadFile,
     WriteRequest,
@@ -39,6 +41,7 @@ from holdall.importer.plan.steps import (
 )
 from holdall.importer.proof.compare_text import TextMatch
 from holdall.importer.proof.members import FileProof, MemberCheck
+from holdall.importer.proof.prove_skill import prove_skill
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId
@@ -126,6 +129,7 @@ class _Prover:
             {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or summary.records(k)}
         )
         self._differences: list[Difference] = []
+        self._numbers: dict[SourceId, str] = {}
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
 
@@ -141,6 +145,8 @@ class _Prover:
                 match step:
                     case CreateStore(id=id):
                         await self._store(id)
+                    case CreateSkill():
+                        await self._skill(step)
                     case CreateDefinition():
                         await self._definition(step)
                     case WriteRequest():
@@ -172,8 +178,20 @@ class _Prover:
             completeness=completeness,
             units={unit.id for unit in planned.units},
             chosen=" ".join(f"{flag} {pasteable(one)}" for flag, one in chosen),
-            failed=[(Kind.ASSISTANT, step.id) for step in planned.steps() if isinstance(step, Cannot)],
+            failed=[*planned.impossible()],
         )
+
+    async def _skill(self, step: CreateSkill) -> None:
+        target = self._mapping.of(step.kind).get(step.id)
+        raw = await self._get(_subject(step.kind, step.id, target, step.name))
+        if raw is None or target is None:
+            return
+        self._compared[KINDS[step.kind].count] += 1
+        record = next(one for one in self._summary.records(step.kind) if one.id == step.id)
+        versions = self._summary.skill_versions[step.id]
+        found = await prove_skill(self._account, record, versions, target, raw)
+        self._differences += found.differences
+        self._numbers |= found.numbers
 
     async def _definition(self, step: CreateDefinition) -> None:
         target = self._mapping.of(step.kind).get(step.id)
@@ -223,6 +241,11 @@ class _Prover:
             assistants=_placed((id for id in view.assistant_ids if id in records), self._mapping.of(kind)),
             names=_named(step.id, self._mapping.of(Kind.FOUNDRY_AGENT)),
             connections=self._connections,
+            skills=_placed(step.skills if isinstance(step, CreateTemplate) else (), self._mapping.of(Kind.SKILL)),
+            versions={
+                pinned: self._numbers.get(id, f"(not imported) {pinned[1]}")
+                for pinned, id in referred(view, self._summary.skill_versions).versions.items()
+            },
         )
         return definition(record, prefix=self._prefix, targets=targets, model=step.model, table=table)
 

@@ -19,7 +19,7 @@ import msgspec
 
 from holdall.agent_views import FoundryAgentView
 from holdall.bundle.durable import cannot_write, replace, sync_file
-from holdall.dialects.marks import CLONED_FROM, OPERATION
+from holdall.dialects.marks import CLONED_FROM, OPERATION, UNMARKED
 from holdall.errors import REQUEST_ERRORS, CannotRead, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import ASSISTANT_KINDS, KINDS
@@ -28,16 +28,16 @@ from holdall.remote.client import Account, path, viewed
 from holdall.remote.lists import Doubt
 from holdall.safe_open import open_regular
 
-PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *ASSISTANT_KINDS)}
+PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, Kind.SKILL, *ASSISTANT_KINDS)}
 
 
 def place(kind: Kind, target: TargetId) -> str:
-    """The path of one object. That of a version of an agent is below the agent's.
+    """The path of one object. That of a version is below its agent's or its skill's.
 
     >>> place(Kind.STORE, TargetId("vs_1")), place(Kind.AGENT_VERSION, TargetId("help-desk:3"))
     ('/vector_stores/vs_1', '/agents/help-desk/versions/3')
     """
-    if kind is Kind.AGENT_VERSION:
+    if kind in (Kind.AGENT_VERSION, Kind.SKILL_VERSION):
         name, _, version = target.rpartition(":")
         return path(f"{KINDS[kind].endpoint}/{{}}", name, version)
     return path(f"{PLACES[kind]}/{{}}", target)
@@ -131,7 +131,7 @@ async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> As
 
 async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
     """The stores, assistants and agents, or those of ``kinds``, that carry our marks."""
-    for kind in (kind for kind in kinds if kind is not Kind.FILE):
+    for kind in (kind for kind in kinds if kind not in UNMARKED):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
                 if stamp := _stamp(kind, read_listed(kind, raw)):
@@ -248,6 +248,6 @@ def _short(id: str) -> int:
 def _stamp(kind: Kind, seen: Listed) -> Stamp | None:
     op, source = seen.mark(OPERATION), seen.mark(CLONED_FROM)
     # Files carry no marks, whatever a server shows as their metadata.
-    if kind is Kind.FILE or op is None or source is None:
+    if kind in UNMARKED or op is None or source is None:
         return None
     return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))

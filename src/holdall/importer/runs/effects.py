@@ -35,7 +35,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def agent_of(version: TargetId) -> TargetId:
-    """The agent of one of its versions.
+    """The agent, or skill, of one of its versions.
 
     >>> agent_of(TargetId("help-desk:3"))
     'help-desk'

@@ -78,7 +78,9 @@ class Create(_Intent, frozen=True, kw_only=True, tag="create"):
     ``name`` and ``size`` (bytes) are as sent: files have no metadata, so these are what to look for. ``sha256`` is that
     of a file's entry in the bundle. ``without`` has the fields that are left out, being at their defaults. Of a version
     of an agent, ``name`` is the agent's and ``latest`` the newest version before it. ``unmarked``: there was no room
-    for ``op`` in the metadata, and no later call that could make any.
+    for ``op`` in the metadata, and no later call that could make any. Of a version that is put ``into`` a skill, and of
+    a skill for its first one, ``sha256`` is of what is in the zip. ``looks`` is the fingerprint of a template, which
+    has no mark; ``supplied`` names what its owner supplied.
     """
 
     kind: Kind
@@ -88,6 +90,9 @@ class Create(_Intent, frozen=True, kw_only=True, tag="create"):
     without: list[str] = []
     latest: str | None = None
     unmarked: bool = False
+    into: TargetId | None = None
+    looks: str | None = None
+    supplied: list[str] = []
 
 
 class Copy(_Intent, frozen=True, kw_only=True, tag="copy"):

@@ -14,8 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from holdall.errors import ImportFailed
+from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs import runlines
 from holdall.importer.runs.effects import Effect, Made, agent_of
+from holdall.importer.runs.version_ids import version_number
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import open_regular
 
@@ -244,8 +246,14 @@ class RunState:
         if line.inferred:
             self.inferred.append(made)
         elif not line.there:  # else it isn't the run's
-            self._effects[intent.op] = made
             self._own.add(target)
+            into = intent.into if isinstance(intent, runlines.Create) else None
+            # A version goes with its skill where the run made that.
+            if into is None or into not in self._own:
+                self._effects[intent.op] = made
+            if into is not None:
+                latest = fingerprint(version_number(target))
+                self._leave(into, {**self.images.get(into, {}), "latest_version": latest})
         if isinstance(intent, runlines.Create):
             self.targets[intent.kind][source] = target
             if intent.without:

@@ -9,14 +9,17 @@ from typing import Any
 import msgspec
 
 from holdall.agent_views import AgentVersion, AgentVersions, FoundryAgentView
-from holdall.dialects.marks import OPERATION
+from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.registry import shown
+from holdall.dialects.templates import skill_references
 from holdall.errors import NotFound, RequestRefused
+from holdall.importer.destination.skill_versions import version_numbers
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.baseline import PLACES, Baseline, listed, place, read_listed
 from holdall.importer.runs.effects import Effect, Made, agent_of
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
+from holdall.importer.runs.version_ids import version_target
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.kinds import ASSISTANT_KINDS, KINDS, Platform
 from holdall.model import DefinitionView, FileView, Kind, StoreView, TargetId
@@ -82,7 +85,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     alive: bool = True
     written: list[WrittenFile] = []
     earlier: dict[TargetId, list[TargetId]] = {}
-    """By agent of which the run made a version: what the newest other version uses; not for one that has no other."""
+    """By agent or skill of which the run made a version: what the newest other version uses; not for one that has no
+    other."""
 
 
 async def observe(
@@ -101,10 +105,11 @@ async def observe(
     """
     effects = state.effects()
     looker = _Looker(account, state, effects, everywhere, again)
-    for kind in (*ASSISTANT_KINDS, Kind.STORE, Kind.FILE):
+    for kind in (*ASSISTANT_KINDS, Kind.SKILL, Kind.STORE, Kind.FILE):
         if account.platform in KINDS[kind].platforms:
             await looker.objects(kind)
     await looker.versions()
+    await looker.skill_versions()
     await looker.members()
     seen, written = looker.seen, _written(output, effects) if output else []
     ours = {effect.target for effect in effects if isinstance(effect, Written)}
@@ -137,7 +142,7 @@ def _without_mark(state: RunState) -> set[tuple[Kind, str, int | None]]:
     return {
         (intent.kind, intent.name or "", intent.size)
         for intent in state.uncertain
-        if intent.kind is Kind.FILE or not state.keeps_marks
+        if intent.kind in UNMARKED or not state.keeps_marks
     }
 
 
@@ -208,11 +213,12 @@ class _Looker:
         if isinstance(view, StoreView):
             self.seen.stores[target], self._totals[target] = name, view.total
         elif isinstance(view, DefinitionView):
-            uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
+            uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)]
+            uses += [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
             self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses))
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
-        if kind is not Kind.FILE:
+        if kind not in UNMARKED:
             self._note_late(kind, target, (view.metadata or {}).get(OPERATION))
         if target in self._touched:
             self.seen.found[target] = shown(kind, viewed(raw, dict[str, Any], f"{kind} {target}"))
@@ -248,6 +254,18 @@ class _Looker:
                     name=agent, versions=AgentVersions(latest=viewed(there[newest], AgentVersion, newest))
                 )
                 self.seen.earlier[agent] = [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
+
+    async def skill_versions(self) -> None:
+        """Note the versions that the run put into skills that it didn't make."""
+        mine = {target for target, kind in self._touched.items() if kind is Kind.SKILL_VERSION}
+        for skill in dict.fromkeys(map(agent_of, mine)):
+            with suppress(NotFound):
+                for number in await version_numbers(self._account, skill):
+                    target = version_target(skill, number)
+                    if target in mine:
+                        self.seen.found[target] = {"version": number}
+                    else:
+                        self.seen.earlier[skill] = []
 
     async def members(self) -> None:
         """Look into the stores: those of the run whole, the others for the files that matter."""

@@ -16,9 +16,10 @@ from holdall.dialects.registry import as_update
 from holdall.importer.plan.difference import changed, fingerprints, same
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, agent_of, chains, merged
-from holdall.importer.runs.runlines import Attach, Update, Written
+from holdall.importer.runs.runlines import Attach, Create, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undolog import Act, UndoAction
+from holdall.importer.runs.version_ids import version_number
 from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, affected
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, TargetId
@@ -78,6 +79,10 @@ class _Decision:
         self._hashes = state.written
         # Of several, the first has what was there before.
         self._written = {one.target: one for one in reversed(self._effects) if isinstance(one, Written)}
+        self._numbers: dict[TargetId, set[str]] = {}
+        for version in state.targets[Kind.SKILL_VERSION].values():
+            self._numbers.setdefault(agent_of(version), set()).add(version_number(version))
+        self._cut_off = {one.into for one in state.uncertain if isinstance(one, Create) and one.into}
         self._stays: dict[TargetId, str] = {}
         # By agent of which the run made versions: whether each of them goes.
         self._versions: dict[TargetId, list[bool]] = {}
@@ -99,6 +104,10 @@ class _Decision:
         self._note_requests(decided)
         for (store, file), chain in self._chains.items():
             decided[store, file] = self._membership(store, file, chain)
+        for made in self._of(Kind.SKILL):
+            decided[made.target] = self._deleted(made)
+        for made in self._of(Kind.SKILL_VERSION):
+            decided[made.target] = self._version_deleted(made, decided.get(agent_of(made.target)))
         for made in self._of(Kind.STORE):
             decided[made.target] = self._deleted(made)
         self._note_members(decided)
@@ -126,10 +135,10 @@ class _Decision:
     def _version_deleted(self, made: Made, agent: UndoAction | None) -> UndoAction:
         """A version goes with an agent that the run made. The only one that an agent has stays: the agent would go."""
         one = self._deleted(made)
-        if agent is not None and agent.due:
+        if agent is not None and agent.act is Act.DELETE and agent.due:
             return msgspec.structs.replace(one, needless=True)
         if not one.needless and agent_of(made.target) not in self._after.earlier:
-            return self._unless(one, "it is the only version that its agent has")
+            return self._unless(one, f"it is the only version that its {noun(made.kind).split()[0]} has")
         return one
 
     def _unless(self, one: UndoAction, why: str) -> UndoAction:
@@ -148,7 +157,14 @@ class _Decision:
         if found is not None and made.image is not None:
             ours = set(made.perhaps).difference(changed(made.kind, made.perhaps, found, self._added))
             fields = [field for field in changed(made.kind, made.image, found, self._added) if field not in ours]
+            if made.kind is Kind.SKILL:
+                fields = [field for field in fields if not self._is_by_version(made.target, field, found)]
         return _changed(fields) or self._members_changed(made.target)
+
+    def _is_by_version(self, skill: TargetId, field: str, found: Mapping[str, Any]) -> bool:
+        """Whether a field of a skill may be what it is by a version that the run itself put in, before it was cut
+        off."""
+        return found.get(field) in self._numbers.get(skill, ()) or skill in self._cut_off
 
     def _members_changed(self, store: TargetId) -> str:
         inside, put = self._after.members.get(store, {}), self._put.get(store, {})

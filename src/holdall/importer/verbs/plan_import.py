@@ -40,7 +40,7 @@ from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
-from holdall.kinds import noun, read
+from holdall.kinds import KINDS, noun, read
 from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.probing import day
@@ -83,7 +83,8 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A plan, and what was learned on the way. ``warnings`` are for people, a line each; ``shutdowns`` are of models
-    that it gives to something. ``inherent`` is what no copy of the bundle can have at this destination."""
+    that it gives to something. ``inherent`` is what no copy of the bundle can have at this destination. ``is_own``: the
+    bundle comes from that very Foundry project."""
 
     destination: Destination
     plan: Plan
@@ -93,6 +94,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     shutdowns: list[Shutdown]
     inherent: list[Loss]
     completeness: Completeness
+    is_own: bool
 
     def verdict(self) -> Verdict:
         """What would be missing at the destination once the plan is carried out."""
@@ -209,6 +211,7 @@ async def prepare(
         shutdowns=check.shutdowns,
         warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
         completeness=completeness,
+        is_own=is_own,
     )
 
 
@@ -271,7 +274,7 @@ def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterab
                 pass
             case UpdateDefinition(fields=fields) if "model" not in fields:
                 pass
-            case CreateDefinition() | UpdateDefinition() | WriteRequest():
+            case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
                 model = read(records[step.kind][step.id]).model
                 if model is not None:
                     yield model
