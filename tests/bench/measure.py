@@ -87,7 +87,7 @@ def measure(floor: Command | None, work: Command, rounds: int) -> Pairs:
 
 
 def _run(command: Command) -> Measured:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HOLDALL_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HOLDALL_", "PYTHON"))}
     with command.within() as more:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, *command.words, *more],
