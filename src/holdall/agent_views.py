@@ -65,6 +65,7 @@ class FoundryAgentView(DefinitionView, frozen=True, kw_only=True):
 
     id: str = ""
     versions: AgentVersions = AgentVersions()
+    agent_endpoint: object = None
 
     def __post_init__(self) -> None:
         latest = self.versions.latest
@@ -82,6 +83,21 @@ class FoundryAgentView(DefinitionView, frozen=True, kw_only=True):
     def file_ids(self) -> list[SourceId]:
         tools = self.versions.latest.definition.tools or ()
         return [SourceId(id) for tool in tools for id in tool.file_ids if not is_placeholder(id)]
+
+    @property
+    def pinned(self) -> str | None:
+        """The number of the version that callers are given, where the agent's settings name one; else it is the latest
+        one."""
+        selector = _members(self.agent_endpoint).get("version_selector")
+        rules = _members(selector).get("version_selection_rules")
+        taking = [
+            one for one in map(_members, rules if isinstance(rules, list) else ()) if one.get("traffic_percentage")
+        ]
+        return str(taking[0].get("agent_version")) if taking else None
+
+
+def _members(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 class VersionView(View, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ def add_all(
     foundry_agents: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     skills: Mapping[str, Sequence[bytes | None]] | None = None,
     templates: Mapping[str, Mapping[str, Any]] | None = None,
+    default_version: str = "1",
 ) -> None:
     """Everything an export would add: each file is a member of each store, each store used by each assistant.
 
@@ -80,7 +81,7 @@ def add_all(
     for id, fields in (agents or {}).items():
         raw = {"id": id, "object": "agent", "created_at": STARTED - 9, **fields}
         writer.add_record(Record(kind=Kind.AGENT, id=SourceId(id), raw=json.dumps(raw).encode()))
-    _add_later_kinds(writer, foundry_agents or {}, skills or {}, templates or {})
+    _add_later_kinds(writer, foundry_agents or {}, skills or {}, templates or {}, default_version)
     for id, fields in stores.items():
         raw = {"id": id, "created_at": STARTED - 8, **fields}
         writer.add_record(Record(kind=Kind.STORE, id=SourceId(id), raw=json.dumps(raw).encode()))
@@ -104,6 +105,7 @@ def _add_later_kinds(
     agents: Mapping[str, Sequence[Mapping[str, Any]]],
     skills: Mapping[str, Sequence[bytes | None]],
     templates: Mapping[str, Mapping[str, Any]],
+    default_version: str,
 ) -> None:
     def add(kind: Kind, id: str, **fields: Any) -> None:
         writer.add_record(Record(kind=kind, id=SourceId(id), raw=json.dumps({"id": id, **fields}).encode()))
@@ -121,7 +123,7 @@ def _add_later_kinds(
                 lines.commit()
     for id, zips in skills.items():
         last, name = str(len(zips)), id.removeprefix("skill_")
-        add(Kind.SKILL, id, object="skill", name=name, default_version="1", latest_version=last)
+        add(Kind.SKILL, id, object="skill", name=name, default_version=default_version, latest_version=last)
         with writer.open_members(Kind.SKILL, id) as lines:
             for number, data in enumerate(zips, 1):
                 file = File(id=f"skillver_{name}_{number}", filename=f"{name}-{number}.zip", data=data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from holdall.add_originals import supply
 from holdall.backups.search_bundle import BundleSearch
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import open_bundle
+from holdall.diff.compare_sources import Copies, compare_sources
+from holdall.diff.object_changes import How, ObjectChange
+from holdall.diff.record_source import BundleSource
 from holdall.folder.pack_folder import pack as pack_folder
 from holdall.folder.write_folder import unpack
 from holdall.model import Kind
@@ -202,3 +206,45 @@ def test_inspect_shows_what_each_is_made_of(tmp_path: Path, monkeypatch: pytest.
     assert (found["counts"]["skill_versions"], found["foundry_agents"][0]["version_count"]) == (2, 2)
     assert [one["fidelity"] for one in found["skills"][0]["versions"]] == ["original", "unavailable"]
     assert found["environment_templates"][0]["skills"] == ["skill_tea", "openai-pdf"]
+
+
+def compared(tmp_path: Path, before: dict[str, Any], after: dict[str, Any]) -> list[ObjectChange]:
+    sources = []
+    with ExitStack() as stack:
+        for number, definitions in enumerate((before, after)):
+            path = tmp_path / f"{number}.tar.zst"
+            pack(path, [File(id="file-1")], **definitions)
+            sources.append(BundleSource(stack.enter_context(open_bundle(path))))
+        return compare_sources(sources[0], sources[1], Copies()).changes
+
+
+def test_versions_are_compared_by_number_and_zips_by_hash(tmp_path: Path) -> None:
+    before, after = {"skills": {"skill_tea": [b"1", b"2", b"3"]}}, {"skills": {"skill_tea": [b"1", b"two"]}}
+    skill, changed, gone = compared(tmp_path, before, after)
+    assert [field.path for field in skill.fields] == ["latest_version"]
+    assert (changed.how, changed.id, changed.inside, changed.name) == (
+        How.CHANGED, "skillver_tea_2", "skill_tea", "version 2"
+    )  # fmt: skip
+    (content,) = changed.fields
+    assert (content.path, content.before["size"], content.after["size"]) == ("content", 1, 3)
+    assert (gone.how, gone.name) == (How.REMOVED, "version 3")
+
+
+def test_instructions_of_a_foundry_agent_are_compared_by_their_lines(tmp_path: Path) -> None:
+    before, after = (
+        {"foundry_agents": {"desk": [{"instructions": "Old."}, {"instructions": f"Be kind.\n{last}"}]}}
+        for last in ("Be brief.", "Be long.")
+    )
+    agent, version = compared(tmp_path, before, after)
+    for change in (agent, version):
+        (field,) = change.fields
+        assert (field.path, field.diff) == (
+            "instructions",
+            ["@@ -1,2 +1,2 @@", " Be kind.", "-Be brief.", "+Be long."],
+        ), change
+    assert (version.kind, version.name) == (Kind.AGENT_VERSION, "version 2")
+    # Of one that was exported with its latest version alone, nobody knows the others.
+    alone = {"foundry_agents": {"desk": [{"instructions": "Be kind.\nBe long."}]}}
+    for path in tmp_path.glob("*.zst"):
+        path.unlink()
+    assert [field.path for change in compared(tmp_path, after, alone) for field in change.fields] == ["version"]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from holdall.bundle.reader import open_bundle
-from holdall.exporter.withheld import CannotWithhold, findings, without_values
+from holdall.environment_values import CannotWithhold, without_values
+from holdall.exporter.withheld import findings
 from holdall.model import Kind, Record, SourceId
 from holdall.sandbox.entra import token
 from holdall.sandbox.profiles import PROFILES

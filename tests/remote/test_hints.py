@@ -187,6 +187,15 @@ def test_azure_with_a_version() -> None:
     assert "asked with api-version=v1" in project.hint
 
 
+def test_a_foundry_project_is_told_by_its_own_words() -> None:
+    url = "https://acme.services.ai.azure.com/api/projects/p"
+    ended = refused(401, body("Access token has expired.", "401"), url=url, side="destination")
+    assert "https://ai.azure.com/.default" in ended.hint
+    assert "OPENAI_DST_TOKEN_COMMAND" in ended.hint
+    assert "Foundry User" in refused(403, body("no such project", "project_mismatch"), url=url).hint
+    assert "PROJECT_ID" not in refused(404, body("no such project"), url=url).hint
+
+
 @pytest.mark.parametrize(
     "text", ["<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>"
     "<body><center>The plain HTTP request was sent to HTTPS port</center></body></html>",

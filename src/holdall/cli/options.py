@@ -332,6 +332,13 @@ how_to_plan = together(
     _several("--map-model", "OLD=NEW", "Use model NEW for assistants whose model is OLD (or a GLOB)."),
     _several("--map-connection", "OLD=NEW", "Use connection NEW of a Foundry project in place of OLD."),
     click.option(
+        "--supply-template",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="JSON with what no server returns of environment templates, by id or name: env, setup_commands, "
+        "blocked_domains, inline files, skills and plugins. Never stored or logged.",
+    ),
+    click.option(
         "--skip-unmapped", is_flag=True, help="Leave out assistants whose model the destination does not have."
     ),
     _several("--keep-metadata", "KEY", "Import this metadata key even if it looks like the server's own."),

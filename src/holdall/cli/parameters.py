@@ -95,7 +95,7 @@ def _asked_of(given: Mapping[str, Any]) -> Asked:
             pattern(text)
     mistakes.raise_all()
     # The options have the names of the fields.
-    asked = {name: given[name] for name in Asked.__struct_fields__ if given[name] is not None}
+    asked = {name: given[name] for name in Asked.__struct_fields__ if given.get(name) is not None}
     form = asked.pop("form")
     return msgspec.convert(asked if form == "auto" else {**asked, "as": form}, Asked)
 

@@ -29,11 +29,15 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
     destination, else 0.
     """
     settings, asked = parameters.read_import(console, given)
-    from holdall.cli.runs import TerminalObserver, open_verified
+    from holdall.cli.runs import TerminalObserver, open_verified, supply_of
     from holdall.importer.verbs.plan_import import PlanOptions, plan_import
 
     wanted = PlanOptions(
-        asked=asked, output=settings.output_dir, accept_known=given["accept_known_losses"], save=output
+        asked=asked,
+        output=settings.output_dir,
+        accept_known=given["accept_known_losses"],
+        save=output,
+        supply=supply_of(given),
     )
 
     if output:

@@ -28,6 +28,7 @@ from holdall.cli.signals import on_signal
 from holdall.cli.views import loss_lines, losses_as_json, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
+from holdall.importer.verbs.plan_import import NOTHING_SUPPLIED, TemplateSupply, read_supply
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
@@ -116,6 +117,12 @@ def open_verified(console: Console, bundle: Path, *, action: str = "import") -> 
         yield reader
 
 
+def supply_of(given: Mapping[str, Any]) -> TemplateSupply:
+    """What ``--supply-template`` gives. Raises CannotRead, and UsageFault for what isn't such a file."""
+    path = given["supply_template"]
+    return read_supply(path) if path else NOTHING_SUPPLIED
+
+
 def run_import(
     console: Console,
     settings: DestinationSettings,
@@ -140,6 +147,7 @@ def run_import(
         dry_run=settings.dry_run,
         force=given["force"],
         settle=settings.settle,
+        supply=supply_of(given),
     )
 
     # Whoever gives a plan has seen what it changes.

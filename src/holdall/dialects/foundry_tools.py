@@ -69,7 +69,8 @@ class _Azure(Rule, frozen=True, kw_only=True):
         kind = tool["type"]
         found, place = tool.get(kind), f"{where}.{kind}"
         if found is None:
-            found, place = _resource(reading, kind), f"tool_resources.{kind}"
+            # Once, or each of many tools would look through all of it.
+            found, place = _take_resource(reading, kind), f"tool_resources.{kind}"
         if is_bound(reading, found, where):
             return ABSENT
         made = self.inner.repair(reading, found, place) if isinstance(found, dict) else ABSENT
@@ -88,27 +89,42 @@ class _First(Rule, frozen=True):
     rule: Rule
 
     def repair(self, reading: Reading, value: Any, where: str) -> Any:
-        made = Each(self.rule).repair(reading, value, where)
-        if made is not ABSENT and len(made) > 1:
-            reading.lose(Why.LEFT_OUT, where, value, f"left out: all but the first of {len(made)}")
-        return made if made is ABSENT else made[:1]
+        if isinstance(value, list) and len(value) > 1:
+            reading.lose(Why.LEFT_OUT, where, value, f"left out: all but the first of {len(value)}")
+            value = value[:1]
+        return Each(self.rule).repair(reading, value, where)
+
+
+def place_mcp(reading: Reading) -> None:
+    """Put what ``tool_resources`` says of a classic agent's MCP servers into its tools, by their labels. What may be
+    secret is lost."""
+    listed, tools = _take_resource(reading, "mcp"), reading.fields.get("tools")
+    tools = tools if isinstance(tools, list) else []
+    labels: dict[str, list[dict[str, Any]]] = {}
+    for number, tool in enumerate(tools):
+        if isinstance(tool, dict) and tool.get("type") == "mcp":
+            lose_secrets(reading, tool, f"tools[{number}]")
+            if isinstance(label := tool.get("server_label"), str):
+                labels.setdefault(label, []).append(tool)
+    for number, one in enumerate(listed if isinstance(listed, list) else ()):
+        where = f"tool_resources.mcp[{number}]"
+        label = one.get("server_label") if isinstance(one, dict) else None
+        # Of several under one label the first counts.
+        if isinstance(label, str) and (using := labels.pop(label, None)):
+            lose_secrets(reading, one, where)
+            for tool in using:
+                tool.update(without_type(one))
+        else:
+            reading.lose(Why.UNUSABLE, where, None, "left out: no mcp tool uses it")
 
 
 class _ClassicMcp(Rule, frozen=True):
-    """An MCP server, with what ``tool_resources`` has under its label."""
+    """An MCP server of a classic agent."""
 
     def repair(self, reading: Reading, tool: Any, where: str) -> Any:
         if is_bound(reading, tool, where):
             return ABSENT
-        found, taken = dict(without_type(tool)), where
-        listed = _resource(reading, "mcp")
-        for number, one in enumerate(listed if isinstance(listed, list) else ()):
-            if isinstance(one, dict) and one.get("server_label") == tool.get("server_label"):
-                taken = f"tool_resources.mcp[{number}]"
-                lose_secrets(reading, found, where)
-                found = {**found, **one}
-        lose_secrets(reading, found, taken)
-        made = _MCP.repair(reading, found, where, Why.UNKNOWN_TOOL)
+        made = _MCP.repair(reading, without_type(tool), where, Why.UNKNOWN_TOOL)
         return made if made is ABSENT else {"type": "mcp", **connected(made, reading.connections)}
 
 
@@ -157,6 +173,14 @@ class _WebSearch(Rule, frozen=True):
         return made
 
 
+class _Set(Flag, frozen=True):
+    """What is on; off is the default."""
+
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        made = super().repair(reading, value, where)
+        return made if made is True else ABSENT
+
+
 class _Programmatic(Rule, frozen=True):
     """Calls of tools by code, which an OpenAI agent can have and not use."""
 
@@ -169,14 +193,14 @@ def lose_secrets(reading: Reading, found: dict[str, Any], where: str) -> None:
     for key in ("headers", "authorization", "credential"):
         value = found.pop(key, None)
         if value:
-            names = f" ({', '.join(list(value)[:_FEW])})" if isinstance(value, dict) else ""
-            text = f"left out{names}: it may be secret; set it at the destination, best by a connection of the project"
+            names = f" {', '.join(list(value)[:_FEW])}" if isinstance(value, dict) else ""
+            text = f"left out: {key}{names} may be secret; set it at the destination, best by a connection"
             reading.lose(Why.SECRET, f"{where}.{key}", None, text)
 
 
-def _resource(reading: Reading, kind: str) -> Any:
+def _take_resource(reading: Reading, kind: str) -> Any:
     resources = reading.fields.get("tool_resources")
-    return resources.get(kind) if isinstance(resources, dict) else None
+    return resources.pop(kind, None) if isinstance(resources, dict) else None
 
 
 _TO_PROJECT = {
@@ -330,7 +354,7 @@ ASSISTANT_TOOLS = msgspec.structs.replace(
 OPENAI_AGENT_TOOLS = Tools(
     kinds={
         "function": Function(
-            nested=False, complete=True, more={"defer_loading": Flag(), "async": Flag()}, defaults={"strict": False}
+            nested=False, complete=True, more={"defer_loading": _Set(), "async": _Set()}, defaults={"strict": False}
         ),
         "tool_search": NOTHING,
         "programmatic_tool_calling": _Programmatic(),

@@ -17,7 +17,7 @@ from holdall.dialects.assistants import OPENAI, READ_ONLY, refusing
 from holdall.dialects.canonical import canonical_form
 from holdall.dialects.foundry_bindings import by_name, carried, connection_ids, connection_name, templates
 from holdall.dialects.foundry_names import agent_name
-from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES
+from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES, place_mcp
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import NAME, marked_once
 from holdall.dialects.reading import Reading, read_fields
@@ -33,6 +33,7 @@ PROMPT = "prompt"
 _OWN = ("name", "description", "metadata")
 _BESIDE: Mapping[str, Rule] = {"description": OPENAI.fields["description"], "metadata": METADATA}
 _SENT_AS_IT_IS: tuple[str, ...] = ("model", "instructions", "description", "metadata")
+_INDEXES = "azure_ai_search"
 _OF_THE_PROJECT = {"skills": "skills", "rai_config": "content filters"}
 _AGENT_READ_ONLY = (*READ_ONLY, "updated_at")
 
@@ -138,6 +139,7 @@ def _marked(reading: Reading, body: dict[str, Any], prefix: str, operation: str,
 def _of_assistant(reading: Reading, targets: Targets, table: Table) -> dict[str, Any]:
     """An assistant's or a classic agent's definition."""
     _lose_assets(reading)
+    place_mcp(reading)
     found = {field: value for field, value in fields(reading, table.fields).items() if value is not None}
     refusing(reading, found)
     kept = {field: found[field] for field in _SENT_AS_IT_IS if field in found}
@@ -147,18 +149,11 @@ def _of_assistant(reading: Reading, targets: Targets, table: Table) -> dict[str,
     asked = reading.fields.get("tools")
     types = [tool.get("type") for tool in asked if isinstance(tool, dict)] if isinstance(asked, list) else []
     lose_unused(reading, {kind for kind in types if isinstance(kind, str)}, table.resources)
-    _lose_unused_own(reading, types)
+    # Tools have taken what they use.
+    if unused := _object(reading.fields.get("tool_resources")).get(_INDEXES):
+        reading.lose(Why.UNUSABLE, f"tool_resources.{_INDEXES}", unused, f"left out: no {_INDEXES} tool uses it")
     reading.lose_unknown(reading.fields, {*table.fields, *READ_ONLY}, "")
     return body
-
-
-def _lose_unused_own(reading: Reading, types: list[Any]) -> None:
-    """The same for what only Foundry's tools have in ``tool_resources``."""
-    resources = _object(reading.fields.get("tool_resources"))
-    for kind in sorted(RESOURCES):
-        if resources.get(kind) and kind not in types:
-            where = f"tool_resources.{kind}"
-            reading.lose(Why.UNUSABLE, where, None, f"left out: no {kind} tool uses it")
 
 
 def _lose_assets(reading: Reading) -> None:
@@ -244,5 +239,7 @@ FOUNDRY_AGENTS = Table(
     files=50,
     resources=RESOURCES,
     batch_files=500,
+    # Any is taken, but agents and stores refuse the ids of all others.
+    purpose="assistants",
 )
 """New Foundry agents, by the fields of an assistant that becomes one."""

@@ -61,11 +61,15 @@ class Reading:
         if self.name is not None:
             self.fields["name"] = prefix + self.name
         self.left_out: dict[str, Any] = {}
-        self.losses: list[Loss] = []
-        self._with_parts: set[str] = set()
-        self._looked_at = 0
+        self._losses: dict[int, Loss] = {}
+        self._noted = self._looked_at = 0
+        self._parts: dict[str, list[int]] = {}
         if without_half_characters(record.raw) is not record.raw:
             self._lose_halves()
+
+    @property
+    def losses(self) -> list[Loss]:
+        return [*self._losses.values()]
 
     def fit(self, field: str, value: object, kind: type[T], text: str) -> T | None:
         """``value`` if it is of ``kind``, None for null. Another kind is lost; ``text`` says what it should be."""
@@ -76,16 +80,17 @@ class Reading:
 
     def lose(self, why: Why, field: str, value: object, text: str) -> None:
         """Record that ``field`` isn't sent as it was; ``value`` is the source's. Replaces the losses of its parts."""
-        if self._has_parts(field):
-            self.losses = [loss for loss in self.losses if not str(loss.field).startswith(f"{field}.")]
-            self.left_out = {key: was for key, was in self.left_out.items() if not key.startswith(f"{field}.")}
-            self._looked_at = len(self.losses)
+        for number in self._parts_of(field):
+            if (part := self._losses.pop(number, None)) is not None:
+                self.left_out.pop(str(part.field), None)
         self._note(why, field, value, text)
 
     def _note(self, why: Why, field: str, value: object, text: str) -> None:
         self.left_out[field] = value
         record = self.record
-        self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
+        loss = Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text)
+        self._losses[self._noted] = loss
+        self._noted += 1
 
     def lose_each(self, why: Why, fields: Mapping[str, object], text: str) -> None:
         """Record that ``fields`` aren't sent, for one reason: ``_FEW`` of many are losses of their own."""
@@ -93,7 +98,8 @@ class Reading:
             self._note(why, field, value, text)
         if len(fields) > _FEW:
             text = f"{text}; same for {len(fields) - _FEW} more"
-            self.losses[-1] = msgspec.structs.replace(self.losses[-1], text=text)
+            last = self._noted - 1
+            self._losses[last] = msgspec.structs.replace(self._losses[last], text=text)
             self.left_out.update(fields)
 
     def _lose_halves(self) -> None:
@@ -108,13 +114,14 @@ class Reading:
                     "unpaired surrogate replaced by U+FFFD",
                 )
 
-    def _has_parts(self, field: str) -> bool:
-        """Whether a part of ``field`` has a loss; saves each loss a search through all earlier ones."""
-        for loss in self.losses[self._looked_at :]:
-            *outer, _ = str(loss.field).split(".", _DEEPEST)
-            self._with_parts.update(".".join(outer[:count]) for count in range(1, len(outer) + 1))
-        self._looked_at = len(self.losses)
-        return field in self._with_parts
+    def _parts_of(self, field: str) -> list[int]:
+        """The losses of parts of ``field``; saves each loss a search through all earlier ones."""
+        for number in range(self._looked_at, self._noted):
+            *outer, _ = str(self._losses[number].field).split(".", _DEEPEST)
+            for count in range(1, len(outer) + 1):
+                self._parts.setdefault(".".join(outer[:count]), []).append(number)
+        self._looked_at = self._noted
+        return self._parts.pop(field, [])
 
     def lose_unknown(self, fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
         """All of ``fields`` that are neither ``known`` nor empty are lost; ``where`` is what they are inside of, with a

@@ -53,7 +53,7 @@ def template(
     body["skills"] = list(_skills(reading, targets))
     reading.lose_unknown(reading.fields, {*FIELDS, *_INLINE, *_READ_ONLY}, "")
     for field, what in unseen(reading.fields):
-        reading.lose(Why.NEVER_SHOWN, field, None, f"{what}: never returned by the API")
+        reading.lose(Why.NEVER_SHOWN, field, None, f"{what}: never returned by the API (--supply-template)")
     return Request(body=body, losses=reading.losses)
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from holdall.agent_views import VersionView
 from holdall.dialects.canonical import UNSET, canonical_form, equal
 from holdall.dialects.marks import unmarked
 from holdall.diff.json_paths import ValueChange, value_changes
 from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fields
+from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, SourceDiff
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files
 from holdall.diff.text_lines import LineBudget, line_diff
 from holdall.file_names import copy_names
@@ -37,59 +38,6 @@ _FIELDS = 1000
 _LONG, _TEXTS = 200, frozenset({"instructions"})
 # Objects of files that are read once more to say which field differs.
 _FILES = 100_000
-
-
-class How(StrEnum):
-    """What became of an object."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-    CHANGED = "changed"
-    RENAMED = "renamed"
-    """It is there under another id, and may have changed besides."""
-
-
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """The assistant or agent that an object is listed with."""
-
-    kind: Kind
-    id: SourceId
-    name: str | None = None
-
-
-class FieldChange(ValueChange, frozen=True, kw_only=True):
-    """One value that differs. A text has its ``diff`` by lines in place of both values; ``added`` and ``removed`` count
-    its lines."""
-
-    diff: list[str] | msgspec.UnsetType = msgspec.UNSET
-    added: int = 0
-    removed: int = 0
-
-
-class ObjectChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One object that differs. ``id`` is that of the first state, if it is there, else of the second; ``to`` is the
-    other, where that is another one. ``inside`` is the store of a membership, whose ``id`` is its file's."""
-
-    how: How
-    kind: Kind
-    id: SourceId
-    to: SourceId | None = None
-    name: str | None = None
-    inside: SourceId | None = None
-    owner: Owner | None = None
-    size: int | None = None
-    fields: list[FieldChange] = []
-
-
-class SourceDiff(msgspec.Struct, kw_only=True):
-    """The result. ``total`` counts all changes, ``changes`` has the first, as many as fit into memory; ``counts`` is by
-    what became of them. ``compared`` counts the objects of either state."""
-
-    changes: list[ObjectChange] = []
-    total: int = 0
-    counts: Counter[How] = msgspec.field(default_factory=Counter)
-    compared: Counter[str] = msgspec.field(default_factory=Counter)
-    copies: int = 0
 
 
 def compare_sources(before: RecordSource, after: RecordSource, copies: Copies) -> SourceDiff:
@@ -129,6 +77,9 @@ class _Comparison:
         for kind in ASSISTANT_KINDS:
             for ours, theirs in self._units(kind):
                 yield from self._assistant(kind, ours, theirs)
+        for ours, theirs in self._units(Kind.SKILL):
+            yield from self._definition(Kind.SKILL, ours, theirs, None)
+            yield from self._versions(Kind.SKILL, ours, theirs, None)
         for ours, theirs in self._units(Kind.STORE):
             yield from self._store(ours, theirs, None)
         for ours, theirs in self._pairs(Kind.FILE, self.match.before.files, self.match.after.files):
@@ -180,6 +131,8 @@ class _Comparison:
         assert known is not None
         owner = Owner(kind=kind, id=known.id, name=known.name)
         yield from self._definition(kind, ours, theirs, owner)
+        if kind is Kind.FOUNDRY_AGENT:
+            yield from self._versions(kind, ours, theirs, owner)
         for pair in self._used(Kind.FILE, users):
             yield from self._file(*pair, owner)
         for pair in self._used(Kind.STORE, users):
@@ -221,8 +174,8 @@ class _Comparison:
             return
         yield from self._definition(Kind.STORE, ours, theirs, owner)
         match = self.match
-        here = {record.id: record for record in match.before.memberships(ours)} if ours else {}
-        there = {record.id: record for record in match.after.memberships(theirs)} if theirs else {}
+        here = {record.id: record for record in match.before.members(Kind.STORE, ours)} if ours else {}
+        there = {record.id: record for record in match.after.members(Kind.STORE, theirs)} if theirs else {}
         self.compared[KINDS[Kind.MEMBERSHIP].count] += max(len(here), len(there))
         by_name = {match.name_after(Kind.FILE, id): id for id in there}
         # With a store that is new or gone, so is what it holds.
@@ -243,6 +196,44 @@ class _Comparison:
             yield from told
             if both and all(change.how is not How.ADDED for change in told):
                 yield about(how=How.ADDED, id=id, name=self._name(id))
+
+    def _versions(
+        self, kind: Kind, ours: SourceId | None, theirs: SourceId | None, owner: Owner | None
+    ) -> Iterator[ObjectChange]:
+        """The versions of a skill or a Foundry agent that both states have, by their numbers. A copy has numbers of its
+        own, so its versions are compared in their order, and only by their zips."""
+        if ours is None or theirs is None:
+            return
+        match, member = self.match, KINDS[kind].member
+        assert member is not None
+        is_copy = match.is_copy(kind, ours)
+        here, there = (
+            {(number if is_copy else _number(record)): record for number, record in enumerate(records)}
+            for records in (match.before.members(kind, ours), match.after.members(kind, theirs))
+        )
+        self.compared[KINDS[member].count] += max(len(here), len(there))
+        # One of the two may have been exported with the latest version only.
+        if kind is Kind.FOUNDRY_AGENT and not (here and there):
+            return
+        for number in {**here, **there}:
+            one, other = here.get(number), there.get(number)
+            found = one or other
+            assert found is not None
+            about = partial(
+                ObjectChange, kind=member, id=found.id, inside=ours, owner=owner, name=f"version {_number(found)}"
+            )
+            if one is None or other is None:
+                yield about(how=How.ADDED if one is None else How.REMOVED)
+                continue
+            fields = [] if is_copy else self._fields(member, one, other, is_copy=False)
+            if fields := [*fields, *self._zip_fields(one.id, other.id)]:
+                yield about(how=How.CHANGED, fields=fields)
+
+    def _zip_fields(self, ours: SourceId, theirs: SourceId) -> Iterator[FieldChange]:
+        here, there = self.match.before.zips.get(ours), self.match.after.zips.get(theirs)
+        if here and there:
+            before, after = _content_of(here)["content"], _content_of(there)["content"]
+            yield from self._named(_whole(before, after, "content"))
 
     def _name(self, file: SourceId) -> str | None:
         found = self.match.before.files.get(file) or self.match.after.files.get(file)
@@ -338,6 +329,10 @@ class _Comparison:
             return FieldChange(path=change.path, before=change.before, after=change.after)
         found = line_diff(texts[0], texts[1], self._budget)
         return FieldChange(path=change.path, diff=found.lines, added=found.added, removed=found.removed)
+
+
+def _number(record: Record) -> str:
+    return VersionView.of(record).version or record.id
 
 
 def _content_of(file: ComparedFile) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, epoc
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 # What identifies an object, and what says when it was made.
-_IDENTITY = frozenset({"id", "created_at", "vector_store_id"})
+_IDENTITY = frozenset({"id", "created_at", "vector_store_id", "skill_id"})
 
 
 class Copies(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,8 @@ class ObjectMatch:
         known = _Origins(copies.origins.get(Kind.FILE, {}), ())
         self._by_origin(Kind.FILE, before.files, after.files, known)
         self._files_by_content()
-        for kind in (Kind.STORE, *ASSISTANT_KINDS):
+        # What is referred to comes before what refers to it.
+        for kind in (Kind.STORE, Kind.SKILL, *ASSISTANT_KINDS):
             self._by_content(kind)
 
     def is_copy(self, kind: Kind, id: SourceId) -> bool:
@@ -96,12 +97,14 @@ class ObjectMatch:
     def values(self, record: Record, *, mapped: bool) -> dict[str, Any]:
         """A record's fields, with lists of ids in order. ``mapped``: it is of ``after``, and refers to what it refers
         to by the ids of ``before``."""
-        fields = fields_of(record)
+        fields = as_compared(record)
+        name = self.name_after if mapped else self.name_before
+        if record.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION, Kind.TEMPLATE):
+            return {key: _with_names(value, name) if key in _REFERRING else value for key, value in fields.items()}
         tools, found = fields.get("tools"), fields.get("tool_resources")
         if mapped and isinstance(tools, list):
             fields["tools"] = with_callees(tools, self.back[Kind.ASSISTANT])
         if isinstance(found, dict):
-            name = self.name_after if mapped else self.name_before
             fields["tool_resources"] = {tool: _with_ids(held, name) for tool, held in found.items()}
         return fields
 
@@ -192,8 +195,8 @@ class ObjectMatch:
         for store, copy in self.to[Kind.STORE].items():
             if not self.is_copy(Kind.STORE, store):
                 continue
-            ours = (record.id for record in self.before.memberships(store))
-            theirs = (record.id for record in self.after.memberships(copy))
+            ours = (record.id for record in self.before.members(Kind.STORE, store))
+            theirs = (record.id for record in self.after.members(Kind.STORE, copy))
             left, there = self._left(Kind.FILE, dict.fromkeys(ours), dict.fromkeys(theirs))
             names = {file.name: file.id for id in there if (file := self.after.files.get(id)) and file.name}
             for file in (self.before.files[id] for id in left if id in self.before.files):
@@ -218,9 +221,13 @@ class ObjectMatch:
 
         total = hashlib.sha256(_ENCODER.encode(said(source.definition(kind, id))))
         if kind is Kind.STORE:
-            members = ((name(Kind.FILE, record.id), said(record)) for record in source.memberships(id))
+            members = ((name(Kind.FILE, record.id), said(record)) for record in source.members(kind, id))
             lines = sorted(hashlib.sha256(_ENCODER.encode([file, fields])).digest() for file, fields in members)
             total.update(b"".join(lines))
+        elif kind is Kind.SKILL:
+            for record in source.members(kind, id):
+                zip = source.zips.get(record.id)
+                total.update(_ENCODER.encode([said(record), zip and zip.sha256]))
         return total.digest()
 
 
@@ -252,7 +259,7 @@ def _listed(source: RecordSource, kind: Kind) -> dict[SourceId, KnownObject]:
 
 def _one(kind: Kind, record: Record) -> KnownObject:
     view: Any = KINDS[kind].view.of(record)
-    mark = (view.metadata or {}).get(CLONED_FROM)
+    mark = (getattr(view, "metadata", None) or {}).get(CLONED_FROM)
     uses = (tuple(dict.fromkeys(ids)) for ids in (view.store_ids, view.file_ids)) if _refers(view) else ((), ())
     stores, files = uses
     return KnownObject(
@@ -276,6 +283,49 @@ def _content_key(file: ComparedFile) -> Hashable:
 
 def _name_key(file: ComparedFile) -> Hashable:
     return (file.name, file.declared) if file.name is not None and file.declared is not None else None
+
+
+def as_compared(record: Record) -> dict[str, Any]:
+    """The fields of a record; of a Foundry agent and its versions flat, those of the definition beside the others."""
+    fields = fields_of(record)
+    if record.kind not in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
+        return fields
+    versions = fields.pop("versions", None)
+    others = {**versions} if isinstance(versions, dict) else {}
+    latest = others.pop("latest", None) if record.kind is Kind.FOUNDRY_AGENT else fields
+    latest = {**latest} if isinstance(latest, dict) else {}
+    definition = latest.pop("definition", None)
+    for field in ("id", "object", "name", "created_at"):
+        latest.pop(field, None)
+    fields.pop("definition", None)
+    return {**({"versions": others} if others else {}), **fields, **latest, **_object(definition)}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# Fields in which Foundry agents and templates name other things, and what a key in them names.
+_REFERRING = frozenset({"tools", "files", "skills"})
+_NAMED_BY = {"vector_store_ids": Kind.STORE, "file_ids": Kind.FILE, "file_id": Kind.FILE, "skill_id": Kind.SKILL}
+
+
+def _with_names(value: Any, name: Callable[[Kind, SourceId], SourceId]) -> Any:
+    """A value where each id is the one that stands for its object in both states; lists of ids are sets."""
+    if isinstance(value, list):
+        return [_with_names(one, name) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        kind = _NAMED_BY.get(key)
+        if kind and isinstance(item, list):
+            found[key] = sorted({name(kind, SourceId(str(id))) for id in item})
+        elif kind and isinstance(item, str):
+            found[key] = name(kind, SourceId(item))
+        else:
+            found[key] = _with_names(item, name)
+    return found
 
 
 def _with_ids(held: Any, name: Callable[[Kind, SourceId], SourceId]) -> Any:

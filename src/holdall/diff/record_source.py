@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.agent_views import VersionView
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import CONTENTS, RECORD, TEXTS, IndexEntry
 from holdall.bundle.reader import BundleReader
@@ -45,10 +46,12 @@ class ComparedFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RecordSource(ABC):
-    """One of the two states that are compared. ``title`` names it, for people. Reading raises DamagedBundle."""
+    """One of the two states that are compared. ``title`` names it, for people; ``zips`` are those of skills' versions,
+    by the versions' ids. Reading raises DamagedBundle."""
 
     title: str
     files: Mapping[SourceId, ComparedFile]
+    zips: Mapping[SourceId, ComparedFile]
 
     @abstractmethod
     def definitions(self, kind: Kind) -> Iterator[Record]:
@@ -59,8 +62,8 @@ class RecordSource(ABC):
         """One of them."""
 
     @abstractmethod
-    def memberships(self, store: SourceId) -> Iterator[Record]:
-        """The memberships of one of the stores."""
+    def members(self, kind: Kind, id: SourceId) -> Iterator[Record]:
+        """What belongs to one of the definitions: the memberships of a store, the versions of a skill or an agent."""
 
     @abstractmethod
     def file_records(self) -> Iterator[Record]:
@@ -102,6 +105,9 @@ class BundleSource(RecordSource):
         self.title, self._reader = str(reader.path), reader
         self._entries: dict[Kind, dict[SourceId, IndexEntry]] = {kind: {} for kind in DEFINITIONS}
         self.files = self._read_files()
+        skills = reader.definitions(Kind.SKILL)
+        versions = [one.id for skill in skills for one in reader.versions(Kind.SKILL, skill.id)]
+        self.zips = {id: self.files.pop(id) for id in versions if id in self.files}
 
     def definitions(self, kind: Kind) -> Iterator[Record]:
         for entry in self._reader.entries(KINDS[kind].folder):
@@ -113,8 +119,8 @@ class BundleSource(RecordSource):
     def definition(self, kind: Kind, id: SourceId) -> Record:
         return self._reader.record(kind, self._entries[kind][id])
 
-    def memberships(self, store: SourceId) -> Iterator[Record]:
-        return self._reader.memberships(store)
+    def members(self, kind: Kind, id: SourceId) -> Iterator[Record]:
+        return self._reader.members(kind, id)
 
     def file_records(self) -> Iterator[Record]:
         return self._reader.files()
@@ -141,14 +147,16 @@ class LiveSource(RecordSource):
         self,
         title: str,
         definitions: Definitions,
-        members: Mapping[SourceId, list[Record]],
+        members: Mapping[tuple[Kind, SourceId], list[Record]],
         files: Mapping[SourceId, Record | None],
     ) -> None:
+        """``members`` by what they belong to."""
         self.title, self._members = title, members
         self._definitions = {
             kind: {record.id: record for record in definitions.records.get(kind, ())} for kind in DEFINITIONS
         }
         self._files = files
+        self.zips = {}  # nobody downloads them to compare
         self.files = {id: _file(id, record) for id, record in files.items()}
 
     def definitions(self, kind: Kind) -> Iterator[Record]:
@@ -157,8 +165,8 @@ class LiveSource(RecordSource):
     def definition(self, kind: Kind, id: SourceId) -> Record:
         return self._definitions[kind][id]
 
-    def memberships(self, store: SourceId) -> Iterator[Record]:
-        return iter(self._members.get(store, ()))
+    def members(self, kind: Kind, id: SourceId) -> Iterator[Record]:
+        return iter(self._members.get((kind, id), ()))
 
     def file_records(self) -> Iterator[Record]:
         return (record for record in self._files.values() if record is not None)
@@ -171,16 +179,26 @@ async def read_live(account: Account, surveyor: Surveyor, definitions: Definitio
     """
     progress, host = account.progress, account.endpoint.host
     progress.stage(f"Reading vector stores and files of {host}")
-    members: dict[SourceId, list[Record]] = {**definitions.memberships}
+    members: dict[tuple[Kind, SourceId], list[Record]] = {
+        (Kind.STORE, store): found for store, found in definitions.memberships.items()
+    }
     for store in map(SourceId, (view.id for view in definitions.store_views)):
-        if store not in members:
+        if (Kind.STORE, store) not in members:
             listed = surveyor.memberships(store)
-            members[store] = [Record(kind=Kind.MEMBERSHIP, id=SourceId(view.id), raw=raw) async for view, raw in listed]
+            found = [Record(kind=Kind.MEMBERSHIP, id=SourceId(view.id), raw=raw) async for view, raw in listed]
+            members[Kind.STORE, store] = found
+    versions = [(Kind.SKILL, SourceId(view.id), SourceId(view.id)) for view in definitions.skill_views]
+    versions += [(Kind.FOUNDRY_AGENT, id, SourceId(name)) for id, name in definitions.all_versions.items()]
+    for kind, id, asked in versions:
+        member = Kind.SKILL_VERSION if kind is Kind.SKILL else Kind.AGENT_VERSION
+        said = surveyor.members(kind, asked, VersionView)
+        members[kind, id] = [Record(kind=member, id=SourceId(view.id), raw=raw) async for view, raw in said]
     wanted = dict.fromkeys((*surveyor.users(definitions.views).files, *definitions.files))
-    wanted.update(dict.fromkeys(record.id for records in members.values() for record in records))
-    found = {**definitions.file_records, **await _file_objects(account, surveyor, wanted)}
+    held = (records for (kind, _), records in members.items() if kind is Kind.STORE)
+    wanted.update(dict.fromkeys(record.id for records in held for record in records))
+    objects = {**definitions.file_records, **await _file_objects(account, surveyor, wanted)}
     # One that is gone is still referred to.
-    return LiveSource(account.endpoint.title, definitions, members, {id: found.get(id) for id in wanted})
+    return LiveSource(account.endpoint.title, definitions, members, {id: objects.get(id) for id in wanted})
 
 
 async def _file_objects(

@@ -23,7 +23,6 @@ from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
 from holdall.exporter.turns import Put, Queue, in_turn
-from holdall.exporter.withheld import CannotWithhold, without_values
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.client import Account
@@ -126,14 +125,8 @@ class Fetch:
         member = Kind.SKILL_VERSION if kind is Kind.SKILL else Kind.AGENT_VERSION
         with self._writer.open_members(kind, ident) as lines:
             asked = SourceId(name or ident) if kind is Kind.FOUNDRY_AGENT else ident
-            async for version, raw in self._surveyor.members(kind, asked, VersionView, required=False):
-                id = SourceId(version.id)
-                try:
-                    line = without_values(Record(kind=member, id=id, raw=raw)).raw
-                except CannotWithhold as error:
-                    self._ledger.unfit(member, id, str(error))
-                    continue
-                if not self._ledger.takes(member, id, line, ident):
+            async for version, line in self._surveyor.members(kind, asked, VersionView, required=False):
+                if not self._ledger.takes(member, SourceId(version.id), line, ident):
                     continue
                 lines.write(line + b"\n")
                 if kind is Kind.SKILL:

@@ -23,9 +23,9 @@ from holdall.agent_views import (
     is_builtin_skill,
 )
 from holdall.dumps import Dump
+from holdall.environment_values import CannotWithhold, without_values
 from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
-from holdall.exporter.withheld import CannotWithhold, without_values
 from holdall.graph import called, callee_names, users_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import KNOWLEDGE, AssistantView, DefinitionView, FileView, Kind, Record, SourceId, is_invented

@@ -149,11 +149,19 @@ _REGIONAL = re.compile(r"make your requests? to ((?:[\w-]+\.)*api\.openai\.com)\
 _API_VERSION = re.compile(r"api[- ]?version", re.I)
 _PLAIN_TO_TLS = re.compile(r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.I)
 _AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net", ".microsoft.com")
+_FOUNDRY = {
+    401: "a Foundry project takes Entra tokens for https://ai.azure.com/.default, which last an hour: set {command} to "
+    "a command that prints one",
+    403: "the token needs a role on the Foundry project, such as Foundry User (earlier Azure AI User)",
+}
 
 
 def for_refusal(status: int, code: str | None, detail: str, target: RequestTarget) -> str:
     """The hint for a refusal of a known kind, else ``""``."""
-    if status in (400, 401, 403, 404) and (what := scope(code, detail)):
+    if target.endpoint.is_foundry and status in (401, 403) and code != "preview_feature_required":
+        return _FOUNDRY[status].format(command=target.variable("TOKEN_COMMAND"))
+    # A Foundry project is named by its address.
+    if status in (400, 401, 403, 404) and not target.endpoint.is_foundry and (what := scope(code, detail)):
         return _for_scope(what, target)
     if regional := _REGIONAL.search(detail):
         return f"set {target.variable('BASE_URL')}=https://{regional[1]}/v1"

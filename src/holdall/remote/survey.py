@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from holdall.agent_views import SkillView
+from holdall.environment_values import CannotWithhold, without_values
 from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.graph import Users, users_of
 from holdall.kinds import DEFINITIONS, KINDS, Platform, is_named, with_article
@@ -210,8 +211,12 @@ class Surveyor:
             self.doubts[where] = f"not requested, because the lists of {HOPELESS} other {KINDS[kind].noun}s failed"
             return
         try:
-            async for _, raw in self._list(where):
-                line = _one_line(raw)
+            async for id, raw in self._list(where):
+                try:
+                    line = without_values(Record(kind=member, id=id, raw=_one_line(raw))).raw
+                except CannotWithhold as error:
+                    self.doubts[where] = f"{id} was left out: {error}"
+                    continue
                 yield viewed(line, of, f"{with_article(member)} of {ident}"), line
             self._failed_in_a_row = 0
         except REQUEST_ERRORS as error:

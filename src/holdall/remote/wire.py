@@ -36,6 +36,7 @@ from holdall.lenient import first_value, readable, without_half_characters
 from holdall.redaction import MARK, redactor
 from holdall.remote import tokens, transport
 from holdall.remote.account_errors import AccountErrors
+from holdall.remote.answers import Answer, route
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
@@ -64,29 +65,6 @@ _CHUNK = 1 << 20
 _BETAS = {row.endpoint.split("/")[1]: row.beta for row in KINDS.values() if row.beta}
 _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One successful answer: its JSON, which every decoder reads."""
-
-    raw: bytes
-    status: int
-    request_id: str | None = None
-    is_altered: bool = False
-    """A key that the server sent back was taken out of it."""
-    unreadable: bytes | None = None
-    """The same JSON as it was sent, where not every decoder reads that."""
-
-    @property
-    def sent(self) -> bytes:
-        """What a bundle keeps."""
-        return self.raw if self.unreadable is None else self.unreadable
-
-
-def route(where: str) -> str:
-    """The path with its ids (every second segment) replaced by ``*``: the endpoint that it belongs to."""
-    parts = where.strip("/").split("/")
-    return "/" + "/".join("*" if place % 2 else part for place, part in enumerate(parts))
 
 
 @contextmanager

@@ -16,19 +16,19 @@ from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS, METADATA_KEYS, OPERATION, unmarked
 from holdall.dialects.registry import dispensable, shown
-from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
+from holdall.errors import REQUEST_ERRORS, DestinationDiffers, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
 from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
-from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership
+from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateFoundryAgent, UpdateMembership
 from holdall.importer.runs.baseline import place
 from holdall.importer.runs.runlines import Create, Shown, Update
 from holdall.kinds import noun
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
+from holdall.remote.answers import route
 from holdall.remote.client import path, viewed
-from holdall.remote.wire import route
 
 
 class Changes:
@@ -78,16 +78,25 @@ class Changes:
 
     async def new_version(
         self,
-        step: UpdateDefinition,
+        step: UpdateFoundryAgent,
         wanted: dict[str, Any],
         body: Callable[[str], dict[str, Any]],
         *,
         without: list[str],
     ) -> None:
         """Make a version of an agent that is there, unless its latest one is as ``wanted``: equal ones may be kept
-        twice. ``body`` is given the attempt's name."""
+        twice. ``body`` is given the attempt's name.
+
+        Raises DestinationDiffers where it has another latest version than the plan saw.
+        """
         raw = (await self._account.get(place(step.kind, step.target))).raw
         latest = viewed(raw, FoundryAgentView, f"agent {step.target}").versions.latest.version
+        state = self._folder.state
+        is_begun = state.target(Kind.AGENT_VERSION, step.id) or step.id in {one.source for one in state.uncertain}
+        if latest != (step.latest or latest) and not is_begun:
+            raise DestinationDiffers(
+                f"not updated: others have made version {latest} of {step.target} meanwhile; run the import again"
+            )
         there = shown(step.kind, viewed(raw, dict[str, Any], f"agent {step.target}"))
         if differences(wanted, there, kind=step.kind, source=step.id, target=step.target, name=None):
             intent = Create(

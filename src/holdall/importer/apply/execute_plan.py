@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Container, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import Targets
-from holdall.errors import HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
+from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields
 from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
@@ -36,6 +37,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
 from holdall.importer.plan.skill_steps import referred
+from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
@@ -44,6 +46,8 @@ from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import path
+
+_NOTHING: Mapping[SourceId, SuppliedTemplate] = MappingProxyType({})
 
 
 class _Failed(Exception):
@@ -63,12 +67,22 @@ def _named(step: steps.CreateDefinition | steps.UpdateDefinition) -> dict[Source
 class PlanExecution:
     """One run: what it has placed so far."""
 
-    def __init__(self, context: Context, plan: steps.Plan, bundle: BundleSummary, reader: BundleReader) -> None:
+    def __init__(
+        self,
+        context: Context,
+        plan: steps.Plan,
+        bundle: BundleSummary,
+        reader: BundleReader,
+        supplied: Mapping[SourceId, SuppliedTemplate] = _NOTHING,
+    ) -> None:
         folder, self._context, self._summary = context.folder, context, bundle
+        self._supplied = supplied
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
-        self._connections = None if is_own_project(context.account.endpoint, reader.info) else plan.connections
+        # None is for the project itself, in which nothing has to be mapped.
+        is_own = is_own_project(context.account.endpoint, reader.info)
+        self._connections = None if is_own else plan.connections or {}
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
@@ -123,7 +137,7 @@ class PlanExecution:
             target: TargetId | None = None
             for step in unit.steps:
                 target = await self._step(unit, step) or target
-        except _Failed as failure:
+        except (_Failed, DestinationDiffers) as failure:
             self.tally.fail(unit, str(failure))
         except RemoteError as error:
             self.stopped = self.stopped or await self._context.stopping(error)
@@ -240,6 +254,11 @@ class PlanExecution:
         if isinstance(step, steps.UpdateFoundryAgent):
             return await self._new_version(step, wanted)
         left_out = await self._changes.definition(step, wanted)
+        if isinstance(step, steps.UpdateTemplate) and step.supplied:
+            made = self._supplied[step.id].into(self._request(step).create)
+            fields = {"network" if name == "blocked_domains" else name.partition(".")[0] for name in step.supplied}
+            body = {field: made[field] for field in sorted(fields)}
+            await self._writes.update(step.kind, step.id, step.target, body, supplied=step.supplied)
         self._say_left_out(step, wanted, left_out, "not updated")
         await self._look(step, step.target, wanted, left_out)
         return step.target
@@ -267,18 +286,19 @@ class PlanExecution:
         return step.target
 
     async def _create(self, step: steps.CreateDefinition) -> TargetId:
-        if isinstance(step, steps.CreateFoundryAgent) and not self._state.target(step.kind, step.id):
-            await self._require_free(step.agent)
+        before = partial(self._require_free, step.agent) if isinstance(step, steps.CreateFoundryAgent) else None
         request = partial(self._request, step)
         # Fails here where a store that it needs does.
         targets = self._targets(step, "created")
         left_out = set(self._state.without.get(step.id, ()))
+        supplied = step.supplied if isinstance(step, steps.CreateTemplate) else []
 
         def body(op: str) -> dict[str, Any]:
-            return {field: value for field, value in request(op).create.items() if field not in left_out}
+            made = {field: value for field, value in request(op).create.items() if field not in left_out}
+            return self._supplied[step.id].into(made) if supplied else made
 
         fresh = [*targets.stores.values(), *targets.files.values(), *targets.skills.values()]
-        looks = template_looks(body("")) if step.kind is Kind.TEMPLATE else None
+        looks = template_looks(request().create) if step.kind is Kind.TEMPLATE else None
         while True:
             try:
                 name, without = body("").get("name"), sorted(left_out)
@@ -291,8 +311,9 @@ class PlanExecution:
                     without=without,
                     looks=looks,
                     unmarked=unmarked,
+                    supplied=supplied,
                 )
-                target = await self._writes.create(intent, body, fresh)
+                target = await self._writes.create(intent, body, fresh, before)
                 break
             except RequestRefused as error:
                 spare = refused_fields(error, dispensable(step.kind, body("")))
@@ -314,13 +335,11 @@ class PlanExecution:
 
     async def _require_free(self, agent: str) -> None:
         """Raise _Failed where an agent has come to be that the plan didn't see: what is sent would be served by it."""
-        if self._state.unknown(Create, Kind.FOUNDRY_AGENT):
-            return
         try:
             await self._context.account.get(path("/agents/{}", agent))
         except (NotFound, RequestRefused):
             return
-        raise _Failed(f"not created: an agent {agent} has been created by others meanwhile; run the import again")
+        raise _Failed(f"not created: meanwhile there is an agent {agent}, not of this run for certain; run it again")
 
     def _say_left_out(
         self,

@@ -8,11 +8,12 @@ before the run, and is not claimed by anything else that the run did.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.registry import shown
@@ -21,6 +22,7 @@ from holdall.importer.apply.context import PATIENCE, Context
 from holdall.importer.apply.skill_reconcile import first_digest, versions_made
 from holdall.importer.plan.difference import fingerprints, template_looks
 from holdall.importer.runs.baseline import Listed, listed, read_listed
+from holdall.importer.runs.effects import agent_of, is_later
 from holdall.importer.runs.runfolder import AuditLine
 from holdall.importer.runs.runlines import ALONE, Create, Creation, Done, Failed
 from holdall.importer.runs.runreport import Orphan
@@ -32,6 +34,9 @@ from holdall.remote.lists import Doubt
 Key = tuple[Kind, str, int | None]
 """Kind, name and size (bytes; of files): what an object is known by that carries no mark. A template's name is followed
 by how it looks."""
+
+
+_VERSIONED = (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +89,7 @@ class Reconciler:
         try:
             for kind in sorted({intent.kind for intent in missed} - {Kind.SKILL_VERSION}):
                 wanted = [intent for intent in missed if intent.kind is kind]
-                keys = set(map(_key, wanted)) if self._is_unmarked(kind) else set()
+                keys = {_key(intent) for intent in wanted if self._bears_none(intent)}
                 listings[kind] = await self._list(kind, wanted, keys)
         except RemoteError as error:
             self._progress.note(f"can't find the ids of possible orphans: {error.message}")
@@ -99,14 +104,16 @@ class Reconciler:
         """The object that an intent may have made. Its id is taken out of the ``listing``, so that it is named once."""
         if done := listing.marked.get(intent.op):
             yield _orphan(intent, done.target)
-        elif self._is_unmarked(intent.kind):
+        elif self._bears_none(intent):
             if ids := listing.alike.get(_key(intent)):
                 yield _orphan(intent, ids.pop(0))
             elif listing.lacks or self._lags:
                 yield _orphan(intent, None)
 
-    def _is_unmarked(self, kind: Kind) -> bool:
-        return kind in UNMARKED or not self._folder.state.keeps_marks
+    def _bears_none(self, intent: Creation) -> bool:
+        """Whether what was sent bears no mark by which it could be known."""
+        is_bare = isinstance(intent, Create) and intent.unmarked
+        return is_bare or intent.kind in UNMARKED or not self._folder.state.keeps_marks
 
     async def _with_contents(self, wanted: Iterable[Creation], listing: _Listing) -> _Listing:
         """The same, of skills that look alike only those whose first version is the one that was sent."""
@@ -125,7 +132,7 @@ class Reconciler:
             if kind is Kind.SKILL_VERSION:
                 found |= await versions_made(self._account, self._folder.state, here)
                 continue
-            listing = await self._list(kind, here, self._adoptable(kind, here))
+            listing = await self._list(kind, here, self._adoptable(here))
             if kind is Kind.SKILL:
                 listing = await self._with_contents(here, listing)
             found |= listing.marked
@@ -137,31 +144,35 @@ class Reconciler:
                     found[intent.op] = Done(op=intent.op, target=ids[0], inferred=not is_sure)
         return found
 
-    def _adoptable(self, kind: Kind, wanted: Iterable[Creation]) -> set[Key]:
+    def _adoptable(self, wanted: Iterable[Creation]) -> set[Key]:
         """The keys by which an object may be taken for ours: no attempt of another source can have made one like it."""
         state = self._folder.state
         if state.learned.get(ALONE) == 0:
             return set()
-        wanted = [intent for intent in wanted if self._is_unmarked(kind) or _is_bare(intent)]
+        wanted = [intent for intent in wanted if self._bears_none(intent)]
         sources: dict[Key, set[SourceId]] = {}
         for intent in (*wanted, *state.missed):
             sources.setdefault(_key(intent), set()).add(intent.source)
         return {_key(intent) for intent in wanted if len(sources[_key(intent)]) == 1}
 
-    async def _list(self, kind: Kind, wanted: Iterable[Creation], keys: set[Key]) -> _Listing:
+    async def _list(self, kind: Kind, wanted: Collection[Creation], keys: set[Key]) -> _Listing:
         ops = {intent.op for intent in wanted}
         claimed = set(self._folder.state.claimed(kind))
-        unseen = set(claimed)
+        agents = [intent.name for intent in wanted]
+        # Of versions only those of the agents in question are listed.
+        unseen = {id for id in claimed if kind not in _VERSIONED or (agent_of(id) or id) in agents}
         marked: dict[str, Done] = {}
-        alike: dict[Key, list[TargetId]] = {}
+        alike: dict[Key, dict[TargetId, None]] = {}
         doubts: list[str] = []
         async for raw in self._objects(kind, wanted, doubts.append):
-            seen = read_listed(kind, raw)
+            seen = read_listed(Kind.AGENT_VERSION if kind in _VERSIONED else kind, raw)
+            if kind is Kind.FOUNDRY_AGENT:
+                seen = replace(seen, id=agent_of(seen.id))
             unseen.discard(seen.id)
             # What carries the mark of another attempt is that one's, whatever its name is.
             if (op := seen.mark(OPERATION)) is None:
                 if (key := _key_of(kind, seen, raw)) in keys and seen.id not in claimed:
-                    alike.setdefault(key, []).append(seen.id)
+                    alike.setdefault(key, {})[seen.id] = None
             elif op in ops:
                 looks = fingerprints(kind, shown(kind, viewed(raw, dict[str, Any], noun(kind))))
                 marked[op] = Done(op=op, target=seen.id, image=looks)
@@ -170,21 +181,22 @@ class Reconciler:
             before = self._folder.baseline
             new = before.newer(kind, (id for ids in alike.values() for id in ids))
             if kind is Kind.AGENT_VERSION:
-                new = _later(wanted, alike)
-            alike = {key: [id for id in ids if id in new] for key, ids in alike.items()}
+                new = {id for one in wanted for id in alike.get(_key(one), ()) if is_later(id, one)}
+            alike = {key: {id: None for id in ids if id in new} for key, ids in alike.items()}
             # Without the list of what was there before, any of these may be the one.
             lacks = lacks or not before.is_whole(kind)
-        return _Listing(marked=marked, alike=alike, lacks=lacks)
+        return _Listing(marked=marked, alike={key: [*ids] for key, ids in alike.items()}, lacks=lacks)
 
     async def _objects(self, kind: Kind, wanted: Iterable[Creation], doubt: Doubt) -> AsyncIterator[bytes]:
-        """All objects of a kind, but of versions only those of the agents in question."""
-        if kind is not Kind.AGENT_VERSION:
+        """All objects of a kind; in place of agents of Foundry, of which a list shows the latest versions only, and of
+        their versions those of the agents in question."""
+        if kind not in _VERSIONED:
             async for raw in listed(self._account, kind, doubt):
                 yield raw
             return
         for name in dict.fromkeys(intent.name or "" for intent in wanted):
             with suppress(NotFound):
-                async for raw in self._account.items(path(KINDS[kind].endpoint, name), doubt=doubt):
+                async for raw in self._account.items(path(KINDS[Kind.AGENT_VERSION].endpoint, name), doubt=doubt):
                     yield raw
 
     async def _settle(self, intent: Creation, done: Done | None) -> None:
@@ -206,24 +218,6 @@ class Reconciler:
                 detail=detail,
             )
         )
-
-
-def _is_bare(intent: Creation) -> bool:
-    """Whether there was no room for a mark in what was sent."""
-    return isinstance(intent, Create) and intent.unmarked
-
-
-def _later(wanted: Iterable[Creation], alike: Mapping[Key, list[TargetId]]) -> set[TargetId]:
-    """Those versions that came after the newest one that was there before the attempt."""
-    found: set[TargetId] = set()
-    for intent in wanted:
-        latest = _number(getattr(intent, "latest", None) or "")
-        found.update(id for id in alike.get(_key(intent), ()) if _number(id.rpartition(":")[2]) > latest)
-    return found
-
-
-def _number(version: str) -> int:
-    return int(version) if version.isdecimal() else 0
 
 
 def _key(intent: Creation) -> Key:

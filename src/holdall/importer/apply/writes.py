@@ -18,13 +18,14 @@ from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.apply.agentversions import require_first, version_of
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES, place
+from holdall.importer.runs.effects import agent_of
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.version_ids import version_target
 from holdall.kinds import KINDS
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
@@ -38,21 +39,19 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     id: TargetId
 
 
-class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
-    version: str | int
-
-
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
     """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
-    attempt. The ``op`` of the intent is set with each attempt."""
+    attempt. ``before`` is awaited before an attempt, and may forbid it. The ``op`` of the intent is set with each
+    attempt."""
 
     intent: runlines.Intent
     request: str
     send: Callable[[str], Awaitable[Answer]]
+    before: Callable[[], Awaitable[None]] | None = None
 
 
 class Writes:
@@ -81,24 +80,30 @@ class Writes:
         return await self._surely(call, [])
 
     async def create(
-        self, intent: runlines.Create, body: Callable[[str], dict[str, Any]], fresh: list[TargetId]
+        self,
+        intent: runlines.Create,
+        body: Callable[[str], dict[str, Any]],
+        fresh: list[TargetId],
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> TargetId:
         """POST a store, an assistant, an agent, or a version of one. ``body`` is given the attempt's name, for
         ``metadata.holdall_op``.
 
-        ``fresh`` are the ids in it, which the server may not know yet.
+        ``fresh`` are the ids in it, which the server may not know yet. ``before`` is awaited before each attempt, once
+        what became of those before it is known.
         """
         is_version = intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
         # Of a Foundry project: its first version makes an agent.
         where = path(KINDS[Kind.AGENT_VERSION].endpoint, intent.name or "") if is_version else PLACES[intent.kind]
 
         async def send(op: str) -> Answer:
-            try:
-                return await self._account.post(where, version_body(body(op)) if is_version else body(op))
-            except RemoteError as error:
-                raise (withheld(error, where) if intent.supplied else error) from None
+            sent = version_body(body(op)) if is_version else body(op)
+            answer = await self._confidential(intent, where, sent)
+            if intent.kind is Kind.FOUNDRY_AGENT:
+                await require_first(self._account, intent.name or "", answer, self._folder.state.operations)
+            return answer
 
-        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send), fresh)
+        return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send, before=before), fresh)
 
     async def upload_version(self, intent: runlines.Create, filename: str, stream: BinaryIO) -> TargetId:
         """POST the zip of a skill's first version, or of a further one ``into`` the intent's skill."""
@@ -119,6 +124,7 @@ class Writes:
         *,
         store: TargetId | None = None,
         before: dict[str, Any] | None = None,
+        supplied: list[str] | None = None,
     ) -> None:
         """Set fields of a definition or a store, or the attributes of a membership of ``store``.
 
@@ -128,7 +134,14 @@ class Writes:
         where = place(kind, target) if store is None else _member(store, target)
         after = dict.fromkeys(body, "") | fingerprints(kind, body)
         intent = runlines.Update(
-            op="", kind=kind, source=source, target=target, store=store, before=before, after=after
+            op="",
+            kind=kind,
+            source=source,
+            target=target,
+            store=store,
+            before=before,
+            after=after,
+            supplied=supplied or [],
         )
         await self._repeated(self._post(intent, where, body), target)
 
@@ -157,7 +170,15 @@ class Writes:
     # -- how it happens once ---------------------------------------------------------------------------
 
     def _post(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> _Call:
-        return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._account.post(where, body))
+        return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._confidential(intent, where, body))
+
+    async def _confidential(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> Answer:
+        """POST; what the server says of values that were supplied goes no further."""
+        try:
+            return await self._account.post(where, body)
+        except RemoteError as error:
+            is_secret = isinstance(intent, runlines.Create | runlines.Update) and intent.supplied
+            raise (withheld(error, where) if is_secret else error) from None
 
     async def _attach(
         self, source: SourceId, store: TargetId, files: list[dict[str, Any]], where: str, body: dict[str, Any]
@@ -204,6 +225,8 @@ class Writes:
             if lost and tried >= tries:
                 self._given_up.add(_action(intent))
                 raise lost
+            if call.before:
+                await call.before()
             try:
                 return await self._while_fresh(call, fresh)
             except RemoteError as error:
@@ -300,7 +323,8 @@ class Writes:
             done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, runlines.Create) and intent.kind not in UNMARKED and not intent.unmarked:
+        is_marked = intent.kind not in UNMARKED and not done.there
+        if isinstance(intent, runlines.Create) and is_marked and not intent.unmarked:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -358,11 +382,12 @@ def withheld(error: RemoteError, where: str) -> RemoteError:
 def _identity(call: _Call, answer: Answer) -> TargetId:
     intent = call.intent
     try:
-        if intent.kind in (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION):
-            name, version = intent.name or "", msgspec.json.decode(answer.raw, type=_MadeVersion).version
-            return TargetId(name if intent.kind is Kind.FOUNDRY_AGENT else f"{name}:{version}")
+        if intent.kind is Kind.FOUNDRY_AGENT:
+            return agent_of(version_of(intent.name or "", answer))
+        if intent.kind is Kind.AGENT_VERSION:
+            return version_of(intent.name or "", answer)
         if isinstance(intent, runlines.Create) and intent.into is not None:
-            return version_target(intent.into, str(msgspec.json.decode(answer.raw, type=_MadeVersion).version))
+            return version_of(intent.into, answer)
         return msgspec.json.decode(answer.raw, type=_Made).id
     except msgspec.DecodeError:
         # Ambiguous, for it was answered with success: something may have been made.

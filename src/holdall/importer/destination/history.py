@@ -13,7 +13,7 @@ from holdall.dialects.marks import CLONED_FROM, UNMARKED
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
-from holdall.importer.plan.choices import ModelMap, connection_map, model_map
+from holdall.importer.plan.choices import ModelMap, connection_map, model_map, supplied_by_id
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.runs.runfolder import mappings, past_runs
 from holdall.importer.runs.runlines import Shown
@@ -47,6 +47,8 @@ class History:
         """By store, the files in it whose attributes were not kept."""
         self.added: set[str] = set()
         """Metadata keys that the server puts in by itself."""
+        self.supplied: dict[TargetId, set[str]] = {}
+        """By template, the fields whose values its owner supplied."""
         self.notes: list[str] = []
         """What could not be read, in words."""
         self._dropped: dict[Kind, dict[str, None]] = {}
@@ -65,6 +67,8 @@ class History:
             inside = {**self.attached.get(store, {}), **files}
             self.attached[store] = {file: left for file, left in inside.items() if left is not None}
         self.added.update(run.added)
+        for target, names in run.supplied.items():
+            self.supplied.setdefault(target, set()).update(names)
         for line in run.shown:
             self._show(line)
         if not run.keeps_marks and DROPS_METADATA not in self.notes:
@@ -185,6 +189,7 @@ class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
     connections: Mapping[str, str] = {}
     form: Form = Form.ASSISTANTS
     output: Path | None = None
+    supplied: Mapping[SourceId, frozenset[str]] = {}
 
     @property
     def stores(self) -> Mapping[SourceId, TargetId]:
@@ -222,6 +227,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
             selection=Selection(only=choices.only, exclude=choices.exclude),
             models=model_map(choices.map_model),
             connections=connection_map(choices.map_connection),
+            supplied=supplied_by_id(choices.supplied),
             form=found.form,
             output=output,
         )

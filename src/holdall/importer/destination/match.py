@@ -20,7 +20,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Form, Targets
-from holdall.dialects.templates import by_reference
+from holdall.dialects.templates import unseen
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.file_match import fits, is_same_file, sized
 from holdall.importer.destination.find_skills import SkillsThere, find_skills
@@ -29,7 +29,7 @@ from holdall.importer.destination.objects import MemberThere, Object, Objects, S
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project
 from holdall.importer.plan.definitions import agent_names, intact, references
-from holdall.importer.plan.difference import same, top_fields
+from holdall.importer.plan.difference import Difference, same, top_fields
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundSkill, FoundStore
 from holdall.importer.plan.steps import By, CreateSkill, CreateStore, Plan, UploadFile
 from holdall.importer.runs.baseline import listed
@@ -320,13 +320,15 @@ class _Look:
             for one in there.named(source) if source not in known else ():
                 if one.target in claimed:
                     continue
-                compared = self._definition(Kind.TEMPLATE, source, {source: (one, By.CONTENTS)}, choices)
+                # What is supplied tells nothing of what is there.
+                plain = msgspec.structs.replace(choices, supplied={})
+                compared = self._definition(Kind.TEMPLATE, source, {source: (one, By.CONTENTS)}, plain)
                 if top_fields(compared.differences) == ["files"]:
                     # Its files may be copies of which nothing is recorded.
                     used = dict.fromkeys(_files_used(one))
                     self._resolve_by_place(self._views[Kind.TEMPLATE][source].file_ids, used, None)
                     self._intact = intact(self._files, self._summary)
-                    compared = self._definition(Kind.TEMPLATE, source, {source: (one, By.CONTENTS)}, choices)
+                    compared = self._definition(Kind.TEMPLATE, source, {source: (one, By.CONTENTS)}, plain)
                 if not compared.differences:
                     claimed.add(one.target)
                     found[source] = one, By.CONTENTS
@@ -373,14 +375,31 @@ class _Look:
             table=table,
         )
         found = compare(record, view.name, request, there, self._history, by=by)
+        return found if kind is not Kind.TEMPLATE else self._template(found, view.name, source, there, choices)
+
+    def _template(self, found: Found, name: str | None, source: SourceId, there: Object, choices: Choices) -> Found:
+        """The comparison of a template, with what can't be compared: what its owner supplies now and did not before."""
+        supplied = choices.supplied.get(source, frozenset())
+        new = sorted(supplied - self._history.supplied.get(there.target, set()))
+        differences = [
+            *found.differences,
+            *(
+                Difference(
+                    kind=Kind.TEMPLATE,
+                    source=source,
+                    target=there.target,
+                    name=name,
+                    field=field,
+                    bundle="supplied",
+                    destination="not shown",
+                )
+                for field in new
+            ),
+        ]
         # A list replaces what is there, and what is inline in it nobody could put back.
-        lost = [one.top for one in found.differences if one.kind is Kind.TEMPLATE and _has_inline(there, one.top)]
-        return msgspec.structs.replace(found, changed=[*found.changed, *lost]) if lost else found
-
-
-def _has_inline(there: Object, field: str) -> bool:
-    value = there.fields().get(field)
-    return isinstance(value, list) and by_reference(field, value) != value
+        inline = {field for field, _ in unseen(there.fields())} - supplied
+        lost = [field for field in top_fields(differences) if any(one.startswith(f"{field}.") for one in inline)]
+        return msgspec.structs.replace(found, differences=differences, changed=[*found.changed, *lost])
 
 
 def _target(

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.agent_views import FoundryAgentView
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, unmarked
 from holdall.dialects.registry import copy_name, shown, table
@@ -255,7 +256,10 @@ def compare(
     touched = changed(there.kind, left, fields) if left is not None else []
     # What the account didn't keep when it was sent is no difference, unless somebody has changed it since.
     not_kept = [one for one in found if one.top in history.unkept.get(target, ()) and one.top not in touched]
+    agent = viewed(there.raw, FoundryAgentView, f"agent {target}") if there.kind is Kind.FOUNDRY_AGENT else None
     return Found(
+        latest=agent.versions.latest.version if agent else None,
+        pinned=agent.pinned if agent else None,
         target=target,
         by=by,
         differences=[one for one in found if one not in not_kept],

@@ -16,6 +16,7 @@ from holdall.dialects.registry import table
 from holdall.dialects.tables import Form, Table
 from holdall.endpoint import Endpoint, same_account
 from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
+from holdall.model import SourceId
 from holdall.selection import Selection
 
 
@@ -53,7 +54,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
     ``missing`` has, by the bundle's name of a model, why it can't be used. ``delete``: an update also takes files out
     of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since an
-    earlier run.
+    earlier run. ``supplied`` names what the owner supplies of environment templates, by their ids.
     """
 
     form: Form = Form.ASSISTANTS
@@ -65,6 +66,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     even_if_changed: bool = False
     connections: Mapping[str, str] | None = None
     """Those of a Foundry project, by the source's names; None where the bundle comes from that very project."""
+    supplied: Mapping[SourceId, frozenset[str]] = {}
 
     @property
     def table(self) -> Table:
@@ -73,7 +75,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of the command line. ``form`` None means what the destination can keep."""
+    """The options of the command line. ``form`` None means what the destination can keep. ``supplied`` are template ids
+    and fields: what ``--supply-template`` gives, without the values."""
 
     form: Form | None = msgspec.field(default=None, name="as")
     max_loss: MaxLoss = MaxLoss.ANY
@@ -87,6 +90,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     delete: bool = False
     even_if_changed: bool = False
     mapping: str | None = None
+    supplied: tuple[tuple[SourceId, str], ...] = ()
     keep_metadata: tuple[str, ...] = ()
     drop_metadata: tuple[str, ...] = ()
 
@@ -105,6 +109,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             delete=self.delete,
             even_if_changed=self.even_if_changed,
             connections=None if is_own else connection_map(self.map_connection),
+            supplied=supplied_by_id(self.supplied),
         )
 
     def options(self) -> dict[str, Any]:
@@ -113,6 +118,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
         always = ("prefix", "only", "exclude")
         return {name: value for name, value in given.items() if name in always or value != plain[name]}
+
+
+def supplied_by_id(pairs: Iterable[tuple[SourceId, str]]) -> dict[SourceId, frozenset[str]]:
+    """The fields that are supplied of each template."""
+    found: dict[SourceId, frozenset[str]] = {}
+    for id, name in pairs:
+        found[id] = found.get(id, frozenset()) | {name}
+    return found
 
 
 class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):

@@ -102,9 +102,12 @@ class UpdateSkill(UpdateDefinition, frozen=True, kw_only=True, tag="update_skill
 
 
 class UpdateFoundryAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_foundry_agent"):
-    """Make another version, which is served at once."""
+    """Make a version after the ``latest``, which is served at once, unless another is ``pinned`` by the agent's
+    settings."""
 
     kind = Kind.FOUNDRY_AGENT
+    latest: str | None = None
+    pinned: str | None = None
     stores: list[SourceId] = []
     files: list[SourceId] = []
 

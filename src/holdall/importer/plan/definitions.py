@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.agent_views import TemplateView
+from holdall.agent_views import FoundryAgentView, TemplateView
 from holdall.dialects import foundry_names
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import impossible
@@ -22,6 +22,7 @@ from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
 from holdall.importer.plan.requests import paths
 from holdall.importer.plan.skill_steps import SkillReferences, referred, skill_name
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
+from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
@@ -46,14 +47,16 @@ def references(
     lost: list[LeaveOut] = []
     field = "tool_resources.file_search"
     wanted = list(dict.fromkeys(view.store_ids))
+    # What an agent has in one project of Foundry, it may have in another.
+    most = max(table.stores, len(wanted)) if isinstance(view, FoundryAgentView) else table.stores
     for store in wanted:
         # Where the limit cuts off, the first stay: the order is the definition's own.
         record = summary.stores.get(store)
         root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
         if record is None:
             lost.append(left_out(root, view.id, "not in the bundle", field))
-        elif len(stores) == table.stores:
-            why = f"the destination allows {table.stores} of its {len(wanted)} vector stores"
+        elif len(stores) == most:
+            why = f"the destination allows {most} of its {len(wanted)} vector stores"
             why += f"; import it separately with --only {pasteable(store)}"
             lost.append(left_out(root, view.id, why, field, recorded=False))
         else:
@@ -145,13 +148,16 @@ class DefinitionSteps:
         step = self._copy(root, view, refers)
         # Of what refers to nothing, the step has no such fields.
         if root.kind is Kind.TEMPLATE:
-            step.update(files=refers.files, skills=refers.skills.skills)
+            supplied = sorted(self._choices.supplied.get(root.id, ()))
+            step.update(files=refers.files, skills=refers.skills.skills, supplied=supplied)
         elif refers.stores or refers.files:
             step.update(stores=refers.stores, files=refers.files)
         if found is None:
             if root.kind is Kind.FOUNDRY_AGENT:
                 step.update(agent=self._names[root.id], versions=self._versions.get(root.id, []))
             return CREATE[root.kind](**step)
+        if root.kind is Kind.FOUNDRY_AGENT:
+            step.update(latest=found.latest, pinned=found.pinned)
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
@@ -188,7 +194,7 @@ class DefinitionSteps:
             versions={pinned: pinned[1] for pinned in refers.skills.versions},
         )
         request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
-        losses = [*request.losses]
+        losses = without_supplied(request.losses, self._choices.supplied.get(root.id, ()))
         if new is not None and new != view.model:
             text = f"{view.model} replaced by {new} (--map-model)"
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)

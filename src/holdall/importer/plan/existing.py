@@ -15,13 +15,16 @@ from holdall.model import Kind, SourceId, TargetId
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A definition that exists. ``changed`` are those of its differing fields that others changed since an earlier run.
-    ``unkept`` are differences too: the account didn't keep these values when an earlier run sent them."""
+    ``unkept`` are differences too: the account didn't keep these values when an earlier run sent them. Of a Foundry
+    agent, ``latest`` is its newest version, and ``pinned`` the one that is served, if its settings name one."""
 
     target: TargetId
     by: By
     differences: list[Difference] = []
     changed: list[str] = []
     unkept: list[Difference] = []
+    latest: str | None = None
+    pinned: str | None = None
 
 
 class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -269,7 +269,7 @@ class _Planner:
             name = found.name or content.filename
             yield steps.Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by)
         else:
-            yield steps.UploadFile(content=content, purpose=_purpose(content))
+            yield steps.UploadFile(content=content, purpose=self._choices.table.purpose or _purpose(content))
 
 
 def _unit(root: Root, its_steps: Iterable[Step]) -> Unit:

@@ -121,8 +121,8 @@ class _Prover:
         self._members = MemberCheck(account, reader, summary.files, search=search, added=mapping.added)
         self._prefix = mapping.prefix if mapping.prefix is not None else prefix
         self._table = table_of(mapping.form, account.endpoint.base_url, reader.info)
-        is_own = is_own_project(account.endpoint, reader.info)
-        self._connections = None if is_own else mapping.connections
+        self._is_own = is_own_project(account.endpoint, reader.info)
+        self._connections = None if self._is_own else mapping.connections
         self._records = summary.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
@@ -135,7 +135,11 @@ class _Prover:
 
     async def run(self, completeness: Completeness) -> Proof:
         choices = Choices(
-            form=self._mapping.form, limits=self._table, models=self._mapping.models, connections=self._connections
+            form=self._mapping.form,
+            limits=self._table,
+            models=self._mapping.models,
+            connections=self._connections,
+            supplied=self._mapping.supplied,
         )
         planned = plan(self._summary, self._mapping.selection, prefix=self._prefix, choices=choices)
         self._account.progress.stage(f"Comparing {self._account.endpoint.host} with {self._reader.path.name}")
@@ -202,8 +206,9 @@ class _Prover:
         found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
         there: Any = KINDS[step.kind].view.of_values({**found, "id": target})
         found = shown(step.kind, found)
-        # What was never copied is as its own server has it, whatever a table allows.
-        table = AS_IS if str(target) == str(step.id) else self._table
+        # What was never copied is as its own server has it, whatever a table allows. Foundry's names say less than ids.
+        is_named = step.kind is Kind.FOUNDRY_AGENT and not self._is_own
+        table = AS_IS if str(target) == str(step.id) and not is_named else self._table
         self._compare(subject, final(await self._wanted(step.kind, step, there.file_ids, table)), found)
 
     async def _request(self, step: WriteRequest) -> None:

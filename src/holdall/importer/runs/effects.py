@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.importer.plan.difference import fingerprint
-from holdall.importer.runs.runlines import Attach, Detach, Update, Written
+from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
 from holdall.model import Kind, SourceId, TargetId
 
 
@@ -41,6 +41,17 @@ def agent_of(version: TargetId) -> TargetId:
     'help-desk'
     """
     return TargetId(version.rpartition(":")[0])
+
+
+def number_of(version: TargetId) -> int:
+    """The number of a version in its agent; 0 for what is none."""
+    number = version.rpartition(":")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def is_later(version: TargetId, intent: Creation) -> bool:
+    """Whether that attempt may have made the version: it came after what was the newest one."""
+    return number_of(version) > number_of(TargetId(getattr(intent, "latest", None) or ""))
 
 
 Effect = Made | Attach | Detach | Update | Written

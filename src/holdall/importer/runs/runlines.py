@@ -126,7 +126,7 @@ class Update(_Intent, frozen=True, kw_only=True, tag="update"):
     """Set fields of ``target``, for a membership in ``store``.
 
     ``before`` has the values that are taken away, of what this run did not create. ``after`` has the fingerprints of
-    what is set, in case the answer is lost.
+    what is set, in case the answer is lost. ``supplied`` names what a template's owner supplied.
     """
 
     kind: Kind
@@ -134,6 +134,7 @@ class Update(_Intent, frozen=True, kw_only=True, tag="update"):
     store: TargetId | None = None
     before: dict[str, Any] | None = None
     after: dict[str, str] | None = None
+    supplied: list[str] = []
 
 
 class Delete(_Intent, frozen=True, kw_only=True, tag="delete"):

@@ -118,6 +118,7 @@ class RunChoices(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     map_model: tuple[str, ...] = ()
     map_connection: tuple[str, ...] = ()
+    supplied: tuple[tuple[SourceId, str], ...] = ()
 
 
 class RunMapping(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,6 +55,8 @@ class RunState:
         self.answered: set[tuple[str, Kind]] = set()
         """The writes, by action and kind, of which one at least was carried out."""
         self.learned: dict[str, int] = {}
+        self.supplied: dict[TargetId, set[str]] = {}
+        """By template, the fields whose values its owner supplied."""
         self.added: set[str] = set()
         """Metadata keys that the server puts in by itself."""
         self.made: list[Made] = []
@@ -205,6 +207,8 @@ class RunState:
     def _done(self, intent: runlines.Intent, line: runlines.Done) -> None:
         source = intent.source
         self.answered.add(("create" if isinstance(intent, runlines.Copy) else intent.action, intent.kind))
+        if isinstance(intent, runlines.Create | runlines.Update) and intent.supplied:
+            self.supplied.setdefault(line.target, set()).update(intent.supplied)
         if intent.op in self._effects:  # not so a change of what the run made itself
             self.sure.add(intent.op)
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:

@@ -16,7 +16,7 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.skill_versions import version_numbers
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.baseline import PLACES, Baseline, listed, place, read_listed
-from holdall.importer.runs.effects import Effect, Made, agent_of
+from holdall.importer.runs.effects import Effect, Made, agent_of, is_later, number_of
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.version_ids import version_target
@@ -87,6 +87,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     earlier: dict[TargetId, list[TargetId]] = {}
     """By agent or skill of which the run made a version: what the newest other version uses; not for one that has no
     other."""
+    foreign: dict[TargetId, int] = {}
+    """By agent that the run made, how many versions are not the run's."""
+    pinned: dict[TargetId, str] = {}
+    """By agent, the version that its settings say is served."""
 
 
 async def observe(
@@ -118,6 +122,12 @@ async def observe(
     return msgspec.structs.replace(seen, orphans=looker.orphans(baseline), alive=alive, written=written)
 
 
+def uses_of(view: Any) -> list[TargetId]:
+    """What a definition uses: stores, files, skills, and versions of these."""
+    pinned = [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
+    return [*(TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)), *pinned]
+
+
 def affected(effect: Effect) -> list[Key]:
     """What an effect was upon."""
     match effect:
@@ -142,7 +152,7 @@ def _without_mark(state: RunState) -> set[tuple[Kind, str, int | None]]:
     return {
         (intent.kind, intent.name or "", intent.size)
         for intent in state.uncertain
-        if intent.kind in UNMARKED or not state.keeps_marks
+        if intent.kind in UNMARKED or not state.keeps_marks or getattr(intent, "unmarked", False)
     }
 
 
@@ -162,7 +172,7 @@ class _Looker:
         self._uncertain = {intent.op: intent for intent in state.uncertain if intent.kind is not Kind.FILE}
         self._lost = _without_mark(state)
         # The run took these for its own by name and size alone.
-        self._inferred = {made.target for made in state.inferred}
+        self._inferred = {made.target: made.kind for made in state.inferred}
         self._kinds = {*self._touched.values(), *(one.kind for one in (*state.uncertain, *state.inferred))}
         self._totals: dict[TargetId, int | None] = {}
         self._perhaps: dict[TargetId, PossibleOrphan] = {}
@@ -176,7 +186,7 @@ class _Looker:
             for kind in {one.kind for one in found}
             for id in baseline.newer(kind, [one.id for one in found if one.kind is kind], perhaps=True)
         }
-        return sorted((one for one in found if one.id in newer | self._inferred), key=lambda one: one.id)
+        return sorted((one for one in found if one.id in newer | self._inferred.keys()), key=lambda one: one.id)
 
     async def objects(self, kind: Kind) -> None:
         """Note every object of a kind; those of the run that a lagging list leaves out are asked for one by one.
@@ -213,9 +223,9 @@ class _Looker:
         if isinstance(view, StoreView):
             self.seen.stores[target], self._totals[target] = name, view.total
         elif isinstance(view, DefinitionView):
-            uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids, *view.skill_ids)]
-            uses += [version_target(TargetId(skill), number) for skill, number in skill_references(view) if number]
-            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses))
+            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses_of(view)))
+            if isinstance(view, FoundryAgentView) and view.pinned is not None:
+                self.seen.pinned[target] = view.pinned
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
         if kind not in UNMARKED:
@@ -233,23 +243,35 @@ class _Looker:
             self.seen.late.append(Made(kind=kind, target=target, source=intent.source, name=intent.name, op=intent.op))
 
     async def versions(self) -> None:
-        """Note the versions of agents that the run made, each with how many its agent has."""
+        """Note the versions of agents that the run made, or may have made, and what the newest other one uses."""
         kind = Kind.AGENT_VERSION
-        lost = [intent for intent in self._uncertain.values() if intent.kind is kind]
-        mine = {target: agent_of(target) for target, its in self._touched.items() if its is kind}
-        for agent in dict.fromkeys([*mine.values(), *(TargetId(intent.name or "") for intent in lost)]):
+        # Of one that bears no mark, any that came later may be it.
+        lost = {TargetId(one.name or ""): one for one in self._uncertain.values() if one.kind is kind}
+        begun = [TargetId(one.name or "") for one in self._uncertain.values() if one.kind is Kind.FOUNDRY_AGENT]
+        made = [target for target, its in self._touched.items() if its is Kind.FOUNDRY_AGENT and target in self._made]
+        ours = [target for target, its in self._touched.items() if its is kind]
+        inferred = [target for target, its in self._inferred.items() if its is kind]
+        for agent in dict.fromkeys([*map(agent_of, [*ours, *inferred]), *made, *begun, *lost]):
             there: dict[TargetId, bytes] = {}
             with suppress(NotFound):
                 async for raw in self._account.items(path(KINDS[kind].endpoint, agent)):
                     there[read_listed(kind, raw).id] = raw
             for target, raw in there.items():
-                self._note_late(kind, target, read_listed(kind, raw).mark(OPERATION))
+                mark = read_listed(kind, raw).mark(OPERATION)
+                self._note_late(kind, target, mark)
+                # Of an agent whose list shows the version of somebody else, the run may have made the first one.
+                if agent in begun and agent not in made and mark in self._uncertain:
+                    self._perhaps[agent] = PossibleOrphan(kind=Kind.FOUNDRY_AGENT, id=agent, name=agent)
                 if target in self._touched:
                     found = shown(kind, viewed(raw, dict[str, Any], f"version {target}"))
                     self.seen.found[target] = found
+                elif target in inferred or ((kind, agent, None) in self._lost and is_later(target, lost[agent])):
+                    self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=agent)
             others = [target for target in there if target not in self._touched]
-            if others:
-                newest = max(others, key=lambda one: (len(one), one))
+            if agent in made:
+                self.seen.foreign[agent] = len(others) - 1
+            elif others:
+                newest = max(others, key=number_of)
                 view = FoundryAgentView(
                     name=agent, versions=AgentVersions(latest=viewed(there[newest], AgentVersion, newest))
                 )

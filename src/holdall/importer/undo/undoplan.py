@@ -20,9 +20,20 @@ from holdall.importer.runs.runlines import Attach, Create, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.runs.version_ids import version_number
-from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, affected
+from holdall.importer.undo.observed import (
+    Key,
+    Observed,
+    ObservedMember,
+    ObservedUser,
+    PossibleOrphan,
+    affected,
+    uses_of,
+)
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun
 from holdall.model import Kind, TargetId
+
+# The fields of definitions that refer to others.
+_USES = ("tool_resources", "files", "skills")
 
 
 class UndoPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,13 +141,23 @@ class _Decision:
         one = UndoAction(
             act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None
         )
-        return self._unless(one, self._changed_since(made) or self._stays.get(made.target, ""))
+        why = self._taken_up(made.target) or self._changed_since(made) or self._stays.get(made.target, "")
+        return self._unless(one, why)
+
+    def _taken_up(self, agent: TargetId) -> str:
+        """What others do with an agent of Foundry that the run made."""
+        if pinned := self._after.pinned.get(agent):
+            return f"others have pinned its version {pinned} since"
+        return "others have added versions to it since" if self._after.foreign.get(agent, 0) > 0 else ""
 
     def _version_deleted(self, made: Made, agent: UndoAction | None) -> UndoAction:
         """A version goes with an agent that the run made. The only one that an agent has stays: the agent would go."""
         one = self._deleted(made)
+        name, _, version = made.target.rpartition(":")
         if agent is not None and agent.act is Act.DELETE and agent.due:
             return msgspec.structs.replace(one, needless=True)
+        if not one.needless and self._after.pinned.get(TargetId(name)) == version:
+            return self._unless(one, "others have pinned it since: its agent serves this version")
         if not one.needless and agent_of(made.target) not in self._after.earlier:
             return self._unless(one, f"it is the only version that its {noun(made.kind).split()[0]} has")
         return one
@@ -228,9 +249,9 @@ class _Decision:
         uses = user.uses
         if user.id in self._after.earlier and all(self._versions.get(user.id, ())):
             uses = self._after.earlier[user.id]
-        if decided is not None and decided.due and "tool_resources" in decided.body:
-            before: Any = KINDS[user.kind].view.of_values({"id": user.id, **decided.body})
-            uses = [TargetId(id) for id in (*before.store_ids, *before.file_ids)]
+        if decided is not None and decided.due and not decided.body.keys().isdisjoint(_USES):
+            found = self._after.found.get(user.id, {})
+            uses = uses_of(KINDS[user.kind].view.of_values({**found, **decided.body, "id": user.id}))
         who = f"{noun(user.kind)} {f'{user.name} ({user.id})' if user.name else user.id}"
         for target in uses:
             self._stays.setdefault(target, f"used by {who}")

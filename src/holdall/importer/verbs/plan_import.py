@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from glob import escape
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
-from holdall.errors import DestinationDiffers, LossTooGreat
+from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
@@ -37,11 +38,19 @@ from holdall.importer.plan.document import Estimate, PlanDocument, estimate, nam
 from holdall.importer.plan.existing import NOTHING, Existing, Several
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
-from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
+from holdall.importer.plan.steps import (
+    CreateDefinition,
+    CreateStore,
+    Plan,
+    UpdateDefinition,
+    UpdateFoundryAgent,
+    WriteRequest,
+)
+from holdall.importer.plan.template_supply import NOTHING_SUPPLIED, SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import KINDS, noun, read
-from holdall.model import Kind
+from holdall.model import Kind, SourceId
 from holdall.remote.client import Account
 from holdall.remote.probing import day
 from holdall.verdict import Verdict
@@ -49,6 +58,7 @@ from holdall.version import __version__
 
 __all__ = [
     "FOLDER",
+    "NOTHING_SUPPLIED",
     "Asked",
     "Difference",
     "Estimate",
@@ -56,11 +66,13 @@ __all__ = [
     "PlanDocument",
     "PlanOptions",
     "Prepared",
+    "TemplateSupply",
     "choose",
     "model_map",
     "plan_import",
     "prepare",
     "read_plan",
+    "read_supply",
     "steps",
 ]
 
@@ -79,6 +91,7 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     accept_known: bool = False
     document: PlanDocument | None = None
     save: Path | None = None
+    supply: TemplateSupply = NOTHING_SUPPLIED
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +138,9 @@ async def plan_import(
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
-    asked, summary = options.asked, await asyncio.to_thread(summarize, reader)
+    summary = await asyncio.to_thread(summarize, reader)
+    options, _ = with_supplied(options, summary)
+    asked = options.asked
     form = await choose(account, asked.form)
     prepared = await prepare(account, summary, reader, options, form, now=now)
     tell(prepared)
@@ -142,6 +157,22 @@ async def plan_import(
         )
         write_plan(options.save, document)
     return prepared
+
+
+Options = TypeVar("Options", bound=PlanOptions)
+
+
+def with_supplied(options: Options, summary: BundleSummary) -> tuple[Options, dict[SourceId, SuppliedTemplate]]:
+    """The options with the names of what is supplied of the bundle's templates, and what is. Raises UsageFault where
+    it doesn't fit the bundle, or the plan that was made."""
+    found = options.supply.of(summary.records(Kind.TEMPLATE)) if options.supply else {}
+    supplied = tuple((id, name) for id, one in sorted(found.items()) for name in one.names)
+    if options.document and options.document.asked.supplied != supplied:
+        raise UsageFault(
+            "can't apply this plan: it was made with other values for environment templates",
+            hint="give the --supply-template that plan was given",
+        )
+    return msgspec.structs.replace(options, asked=msgspec.structs.replace(options.asked, supplied=supplied)), found
 
 
 async def prepare(
@@ -209,7 +240,7 @@ async def prepare(
         existing=existing,
         estimate=cost,
         shutdowns=check.shutdowns,
-        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
+        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned), *_about_versions(planned)],
         completeness=completeness,
         is_own=is_own,
     )
@@ -261,6 +292,15 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
             f"metadata of every {noun(kind)} in the bundle: {', '.join(keys)}; left out if the destination "
             f"adds it itself (--keep-metadata KEY imports it, --drop-metadata GLOB leaves it out)"
         )
+
+
+def _about_versions(planned: Plan) -> Iterator[str]:
+    """Which agents of Foundry get a version, and whether callers get that at once."""
+    versions = [step for step in planned.steps() if isinstance(step, UpdateFoundryAgent)]
+    if live := [str(step.target) for step in versions if step.pinned is None]:
+        yield f"live at once: the new version of {named(live, _FEW)}"
+    if pinned := [f"{step.target} (version {step.pinned})" for step in versions if step.pinned is not None]:
+        yield f"not live: pinned to another version are {named(pinned, _FEW)}"
 
 
 def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterable[str]:

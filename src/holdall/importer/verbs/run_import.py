@@ -23,6 +23,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summari
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.steps import Plan
+from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import Made
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
@@ -36,9 +37,17 @@ from holdall.importer.runs.runreport import (
     keeping,
     mapping,
 )
-from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
+from holdall.importer.verbs.plan_import import (
+    Asked,
+    PlanDocument,
+    PlanOptions,
+    Prepared,
+    plan_import,
+    prepare,
+    with_supplied,
+)
 from holdall.kinds import noun
-from holdall.model import Kind
+from holdall.model import Kind, SourceId
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -131,7 +140,7 @@ async def run_import(
     OUTPUT_DIR is locked before the destination is looked at. What stopped the run is in its report. Raises
     OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
     """
-    asked, output = options.asked, options.output
+    output = options.output
     digests = msgspec.to_builtins(reader.info.digests)
     if options.document:
         require_bundle(options.document, digests)
@@ -140,6 +149,8 @@ async def run_import(
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
     # Reading means decompressing, which would hold up every connection of the event loop.
     summary = await asyncio.to_thread(summarize, reader)
+    options, supplied = with_supplied(options, summary)
+    asked = options.asked
     completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
@@ -170,7 +181,7 @@ async def run_import(
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
                 judge = partial(_verdict, completeness=completeness, prepared=found)
-                report = await _apply(context, plan, summary, reader, written, judge, force=options.force)
+                report = await _apply(context, plan, summary, reader, written, judge, supplied, force=options.force)
         finally:
             await folder.close()
     created = [effect for effect in folder.state.effects() if isinstance(effect, Made)]
@@ -190,6 +201,7 @@ async def _apply(
     reader: BundleReader,
     options: dict[str, Any],
     judge: Callable[[Report], Verdict],
+    supplied: Mapping[SourceId, SuppliedTemplate],
     *,
     force: bool,
 ) -> Report:
@@ -201,7 +213,7 @@ async def _apply(
     """
     folder, now = context.folder, context.now
     summary = in_form(without_keys(summary, plan.dropped_keys), plan.form)
-    work = PlanExecution(context, plan, summary, reader)
+    work = PlanExecution(context, plan, summary, reader, supplied)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",

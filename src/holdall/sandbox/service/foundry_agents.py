@@ -161,7 +161,7 @@ def create(call: Call) -> dict[str, Any]:
         agent = _add_agent(connection, call, asked["name"], asked)
         _add_version(connection, call, agent, _checked(connection, call, asked))
         _check_rules(connection, agent, asked)
-        return shown(connection, agent)
+        return shown(connection, call, agent)
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def update(call: Call) -> dict[str, Any]:
         asked = _checked(connection, call, asked)
         if not _is_equal(call, msgspec.json.decode(latest(connection, agent)["body"]), asked):
             _add_version(connection, call, agent, asked)
-        return shown(connection, agent)
+        return shown(connection, call, agent)
 
 
 def create_version(call: Call) -> msgspec.Raw:
@@ -194,7 +194,7 @@ def create_version(call: Call) -> msgspec.Raw:
 
 def retrieve(call: Call) -> dict[str, Any]:
     with call.service.database.read() as connection:
-        return shown(connection, find(connection, call, call.path["agent"]))
+        return shown(connection, call, find(connection, call, call.path["agent"]))
 
 
 def retrieve_version(call: Call) -> msgspec.Raw:
@@ -218,7 +218,7 @@ def list_all(call: Call) -> dict[str, Any]:
             narrowed=narrowed[0],
             narrowed_args=narrowed[1],
         )
-        objects = [shown(connection, row) for row in rows]
+        objects = [shown(connection, call, row) for row in rows]
     return page(call, objects, [row["id"] for row in rows], has_more)
 
 
@@ -308,7 +308,7 @@ def patch(call: Call) -> dict[str, Any]:
         kept = _merged(msgspec.json.decode(agent["body"]), asked)
         _check_rules(connection, agent, kept)
         _keep(connection, agent, kept)
-        return shown(connection, find(connection, call, agent["id"]))
+        return shown(connection, call, find(connection, call, agent["id"]))
 
 
 def _merged(target: Any, change: Any) -> Any:

@@ -63,11 +63,13 @@ def latest_or_none(connection: sqlite3.Connection, agent: sqlite3.Row) -> sqlite
     return row
 
 
-def shown(connection: sqlite3.Connection, agent: sqlite3.Row) -> dict[str, Any]:
+def shown(connection: sqlite3.Connection, call: Call, agent: sqlite3.Row) -> dict[str, Any]:
     """The agent object, its latest version in it."""
     version = msgspec.Raw(latest(connection, agent)["body"])
     kept: dict[str, Any] = msgspec.json.decode(agent["body"])
-    return {"object": "agent", "id": agent["id"], "name": agent["id"], "versions": {"latest": version}, **kept}
+    ids = {"name": {"id": agent["id"]}, "own": {"id": f"agent_{agent['seq']:08}"}, "none": {}}
+    own = ids[call.service.behaviour.agent_ids]
+    return {"object": "agent", **own, "name": agent["id"], "versions": {"latest": version}, **kept}
 
 
 def page(call: Call, objects: list[Any], ids: list[str], has_more: bool) -> dict[str, Any]:

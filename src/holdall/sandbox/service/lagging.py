@@ -72,7 +72,8 @@ def _behind(status: int, body: bytes, *, since: float) -> tuple[int, bytes]:
     if isinstance(found.get("data"), list):
         data = [each for each in found["data"] if _created(each) <= since]
         if len(data) < len(found["data"]):
-            ids = [each["id"] for each in data]
+            # Pages of Foundry's agents go by names.
+            ids = [each["name"] if "versions" in each else each["id"] for each in data]
             ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
             # What is hidden is the newest, which in ascending order is all that would follow.
             found |= {"data": data, **ends, "has_more": found["has_more"] and bool(ids)}

@@ -155,6 +155,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     agents_order: Literal["asc", "desc"] = "desc"
     """The order of lists of Foundry agents and versions, where none is asked for."""
 
+    agent_ids: Literal["name", "own", "none"] = "name"
+    """What stands as the id of a Foundry agent: its name, an id of its own, or nothing."""
+
     last_page_has_last_id: bool = True
     """Whether the last page of a list of Foundry agents or versions has a ``last_id``; else it has neither end."""
 
