@@ -24,7 +24,7 @@ from holdall.cli.folders import opened_folder
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
 from holdall.cli.retyped import again, onward
-from holdall.cli.subprocesses import on_signal
+from holdall.cli.signals import on_signal
 from holdall.cli.views import loss_lines, losses_as_json, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb

@@ -79,7 +79,7 @@ def _served(step: steps.Step) -> str:
 
 
 def _fields(found: Iterable[Difference]) -> list[str]:
-    return ["files" if one.inside else one.top for one in found]
+    return [("versions" if one.kind is Kind.SKILL_VERSION else "files") if one.inside else one.top for one in found]
 
 
 def _noted(notes: Iterable[str]) -> str:
