@@ -15,7 +15,8 @@ from holdall.cli.console import Console, counted
 from holdall.cli.runs import THIS_MACHINE, QuietObserver
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
-from holdall.kinds import read
+from holdall.kinds import KINDS, read
+from holdall.model import Kind
 from holdall.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def restore_and_compare(
         # Termination ends it as Ctrl-C does, so that nothing is left behind.
         subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
         subprocesses.temporary_folder("holdall-rehearsal-") as folder,
-        Running(
-            folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=any(reader.agents()))
-        ) as sandbox,
+        Running(folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=_has_agents(reader))) as sandbox,
     ):
         wanted = RehearseOptions(
             endpoint=endpoint(_KEY, sandbox.url), output=folder / "out", search=search, accept_known=accept_known
@@ -71,6 +70,11 @@ def restore_and_compare(
             raise
     console.close_progress()
     return found
+
+
+def _has_agents(reader: BundleReader) -> bool:
+    """Whether the bundle has agents, or what these are made of."""
+    return any(reader.info.counts.get(KINDS[kind].count) for kind in (Kind.AGENT, Kind.SKILL, Kind.TEMPLATE))
 
 
 async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:

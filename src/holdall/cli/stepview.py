@@ -67,7 +67,7 @@ def unit_line(unit: steps.Unit, prefix: str) -> str:
 
 
 def _fields(found: Iterable[Difference]) -> list[str]:
-    return ["files" if one.inside else one.top for one in found]
+    return [("versions" if one.kind is Kind.SKILL_VERSION else "files") if one.inside else one.top for one in found]
 
 
 def _noted(notes: Iterable[str]) -> str:
