@@ -327,9 +327,10 @@ def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterab
             case UpdateDefinition(fields=fields) if "model" not in fields:
                 pass
             case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
-                model = read(records[step.kind][step.id]).model
-                if model is not None:
-                    yield model
+                views = [read(records[step.kind][step.id])]
+                if isinstance(step, steps.CreateFoundryAgent):
+                    views += summary.versions.get(step.id, {}).values()
+                yield from (view.model for view in views if view.model is not None)
 
 
 def _ambiguous(several: list[Several]) -> DestinationDiffers:
