@@ -21,6 +21,7 @@ from holdall.folder.pack_folder import pack as pack_folder
 from holdall.folder.write_folder import unpack
 from holdall.model import Kind
 from holdall.originals import Originals
+from holdall.pages.bundlepage import bundle_page
 from holdall.progress import Silent
 from holdall.verification import verify
 from tests.bundle.packing import File, pack
@@ -248,3 +249,24 @@ def test_instructions_of_a_foundry_agent_are_compared_by_their_lines(tmp_path: P
     for path in tmp_path.glob("*.zst"):
         path.unlink()
     assert [field.path for change in compared(tmp_path, after, alone) for field in change.fields] == ["version"]
+
+
+def test_the_page_has_a_card_for_each(tmp_path: Path) -> None:
+    desk = {
+        "model": "gpt-5",
+        "instructions": "Be kind.",
+        "tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}],
+    }
+    pack(tmp_path / "b.tar.zst", [File(id="file-1")], **{**BOUND, "foundry_agents": {"desk": [{"model": "old"}, desk]}})
+    with open_bundle(tmp_path / "b.tar.zst") as bundle:
+        page = "".join(bundle_page(bundle, 1))
+    for said in (
+        "1 Foundry agent<",
+        "Be kind.",
+        "<h2>1 skill<",
+        "tea-1.zip",
+        "1 environment template<",
+        "Knowledge</bdi></a>",
+    ):
+        assert said in page, said
+    assert "Files that no store or assistant uses" not in page

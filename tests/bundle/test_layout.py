@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -73,14 +74,36 @@ def test_bundles_of_every_version_are_read(path: Path) -> None:
         assert bundle.info.format == version
         contents = {str(entry.id): bundle.read(entry) for entry in bundle.entries() if entry.fidelity}
         names = {str(entry.id): entry.filename for entry in bundle.entries() if entry.fidelity}
-    assert contents == {"file-1": b"some words\n", "../../x": b"hostile\n", "file-3": b'{"pages":[],"truncated":false}'}
-    assert names == {"file-1": "e\u0301te\u0301 100%.txt", "../../x": None, "file-3": "x" * 200 + ".pdf"}
-    assert [(loss.code, loss.id) for loss in verdict.losses] == [("unavailable", "file-4")]
+    zips = ZIPS if version == "1.2" else {}
+    files = {"file-1": b"some words\n", "../../x": b"hostile\n", "file-3": b'{"pages":[],"truncated":false}'}
+    assert contents == {**files, **zips}
+    assert {id: name for id, name in names.items() if id not in zips} == {
+        "file-1": "e\u0301te\u0301 100%.txt",
+        "../../x": None,
+        "file-3": "x" * 200 + ".pdf",
+    }
+    assert [(loss.code, loss.id) for loss in verdict.losses] == [
+        ("unavailable", "file-4"),
+        *(LOST if version == "1.2" else []),
+    ]
     assert verdict.info
     assert verdict.info.digests == DIGESTS[version]
 
 
+ZIPS = {"skillver_reports_1": b"PK\x05\x06" + bytes(18), "skillver_reports_2": b"no zip"}
+LOST = [("unavailable", "skillver_reports_3"), ("templates", "envtmpl_1"), ("variables", "hosted")]
 DIGESTS = {
+    # What is new in 1.2 has digests of its own; its zips are contents.
+    "1.2": layout.Digests(
+        definitions="h1:0602308844ff63390403bf81a8fde0c24db1b4c4620da8fc09a8556100116c22",
+        contents="h1:234650347d7d6e640964bd5ef45dcdb18f9a2b1b5109d2e0d6133beb954ca313",
+        agents="h1:73b45e872e085415af23f0e7856eefb2d0b8944d3a90534db688ecbe9c851c8d",
+        foundry_agents="h1:2ec6e11a7b44a0aef30126d94e28373bc9b65f09f9a382216359bc5f4982a969",
+        agent_versions="h1:86160f106f6e9bf9539ee4e84fe82c80420ff79d4f9812078a969727a2f05e3d",
+        skills="h1:28949a0547e988e15e67407757da00c67ba72d407d9b813f9aa1294c07efd805",
+        skill_versions="h1:5086d08062bbf92c961f03018afe13a3af3b4b8070b01b21b0f7178ed4027225",
+        environment_templates="h1:54edd52ea130f8cf5ec39668ed3944759d3ce1ea2860b86b2e6ff05477580d57",
+    ),
     # All but the agents are the same: their digests don't depend on what a newer version adds.
     "1.1": layout.Digests(
         definitions="h1:0602308844ff63390403bf81a8fde0c24db1b4c4620da8fc09a8556100116c22",
@@ -130,6 +153,35 @@ def test_a_reader_of_1_0_proves_all_that_it_knows_in_a_bundle_of_1_1() -> None:
     assert [entry.path for entry in entries if not entry.path.startswith(KNOWN_10)] == [
         "data/agents/agent_1.json",
         "data/agents/agent_2.json",
+    ]
+
+
+class Loss11(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the losses as a reader of format 1.1 takes it: of no other kinds than it knows."""
+
+    reason: str
+    kind: Literal["assistant", "agent", "vector_store", "membership", "file"] | None = None
+    id: str | None = None
+
+
+def test_a_reader_of_1_1_proves_all_that_it_knows_in_a_bundle_of_1_2() -> None:
+    """Zips of skills are contents with a line of the ledger; a loss of a new kind is one of an unknown reason."""
+    with open_bundle(GOLDEN / "1.1.tar.zst") as old, open_bundle(GOLDEN / "1.2.tar.zst") as new:
+        lines = [content_line(str(one.id), one.fidelity, one.sha256) for one in new.entries() if one.fidelity]
+        ledger = {line.id: line for line in new.ledger()}
+        told = [msgspec.json.decode(raw, type=Loss11) for raw, _ in new.lines(layout.LOSSES, bytes)]
+        assert old.info.digests.definitions == new.info.digests.definitions
+        assert old.info.digests.agents == new.info.digests.agents
+        assert new.info.digests.contents == digest_of(sorted(lines))
+        assert ledger.keys() - {line.id for line in old.ledger()} == {*ZIPS, "skillver_reports_3"}
+        assert all(line.path and line.path.startswith(layout.CONTENTS) for id, line in ledger.items() if id in ZIPS)
+        known = {"files", *(name for name in old.info.counts)}
+        assert {name: new.info.counts[name] for name in known - {"entries", "bytes"}} == {
+            name: old.info.counts[name] for name in known - {"entries", "bytes"}
+        }
+    assert [(loss.reason, loss.kind, loss.id) for loss in told] == [
+        ("templates:environment_template", None, "envtmpl_1"),
+        ("variables:foundry_agent", None, "hosted"),
     ]
 
 

@@ -24,6 +24,7 @@ FROZEN = {
     "exported/1.1.tar.zst": "408288e53128c521ca91eb844bcb94ac46985f3017f09b44a9f0b6b5ca8af556",
     "golden/1.0.tar.zst": "d8ab767b6e457f8599fd0c400bcc9245f0201a85fc42b8e70580e86dbd04e8fe",
     "golden/1.1.tar.zst": "b768360fa49a259d445bae6ea1de40907552d1421c4da94cf73dc1d1b3cc3ece",
+    "golden/1.2.tar.zst": "aa303a8942148da3644cd6e8bf8513f5146d9eadca2f4b4a1ae8605c01b4437f",
 }
 EXPORTED = ["1.0", "1.1"]
 

@@ -22,20 +22,36 @@ from tests.hostile.forge import digest, record_hash, sha256
 __all__ = ["broken"]
 
 _FIDELITIES = ["original", "supplied", "container", "text", "unavailable"]
-_KINDS = {"assistant", "agent", "vector_store", "membership", "file"}
+_OLD_KINDS = {"assistant", "agent", "vector_store", "membership", "file"}
+_NEW_KINDS = {"foundry_agent", "agent_version", "skill", "skill_version", "environment_template"}
+_KINDS = _OLD_KINDS | _NEW_KINDS
+# By folder: the kind of its records, the kind of the lines beside them, and the version that had them first.
+_FOLDERS = {
+    "assistants": ("assistant", "", "1.0"),
+    "vector_stores": ("vector_store", "membership", "1.0"),
+    "agents": ("agent", "", "1.1"),
+    "foundry_agents": ("foundry_agent", "agent_version", "1.2"),
+    "skills": ("skill", "skill_version", "1.2"),
+    "environment_templates": ("environment_template", "", "1.2"),
+}
+_LATER = ("agents", "foundry_agents", "agent_versions", "skills", "skill_versions", "environment_templates")
 _MUST_LEDGER = {"id", "filename", "rung", "path", "expected", "size", "route", "status", "code", "message"}
 _ROUTE = r"/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?s: -> .*)?"
+_ZIP = r"/skills/([^/ ]+)/versions/([^/ ]+)/content(?s: -> .*)?"
 _ABOUT = {
     "files": {"file"},
     "stores": {"vector_store"},
-    "changed": {"assistant", "agent", "vector_store"},
+    "changed": {kind for kind, _, _ in _FOLDERS.values()},
+    "templates": {"environment_template"},
+    "variables": {"foundry_agent"},
     "records": _KINDS,
     "keys": _KINDS,
     "references": _KINDS,
 }
 _PLACES = [
-    (r"data/(assistants|agents|vector_stores)/[^/]+\.json", {"id"}, set()),
+    (rf"data/({'|'.join(_FOLDERS)})/[^/]+\.json", {"id"}, set()),
     (r"data/vector_stores/[^/]+\.files\.jsonl", {"id", "records"}, set()),
+    (r"data/(skills|foundry_agents)/[^/]+\.versions\.jsonl", {"id", "records"}, set()),
     (r"data/(files|ledger|losses)\.jsonl", {"records"}, set()),
     (r"data/files/[^/]+/[^/]+", {"id", "rung"}, {"original", "supplied", "container"}),
     (r"data/text/[^/]+/[^/]+\.json", {"id", "rung"}, {"text"}),
@@ -125,7 +141,7 @@ class _Bundle:
         self.info = _json(self.files["holdall.json"])
         must(isinstance(self.info, dict) and _values(self.info) <= 100_000, "holdall.json is no object, or too large")
         self._check_info()
-        if self.info["format"] not in ("1.0", "1.1"):
+        if self.info["format"] not in ("1.0", "1.1", "1.2"):
             return  # which may have more than this page knows
         self.index = self._lines("index.jsonl")
         for line in self.index:
@@ -185,8 +201,11 @@ class _Bundle:
             must(_number(line["records"]) and line["records"] == data.count(b"\n"), "the number of lines")
 
     def _check_records(self) -> None:
-        self.digested: dict[str, list[list[Any]]] = {"definitions": [], "agents": [], "contents": []}
-        self.counts = {"assistants": 0, "vector_stores": 0, "agents": 0, "memberships": 0}
+        self.digested: dict[str, list[list[Any]]] = {"definitions": [], "contents": [], **{name: [] for name in _LATER}}
+        self.counts = {"assistants": 0, "vector_stores": 0, "memberships": 0, **dict.fromkeys(_LATER, 0)}
+        self.versions: dict[str, tuple[str, str]] = {}
+        beside: dict[str, dict[str, str]] = {"skills": {}, "foundry_agents": {}}
+        owners: dict[str, dict[str, str]] = {"skills": {}, "foundry_agents": {}}
         self.members: set[str] = set()
         self.contents: dict[str, dict[str, Any]] = {}
         self.held: set[tuple[str, str]] = set()
@@ -206,9 +225,15 @@ class _Bundle:
                 must(len(set(ids)) == len(ids), "a membership twice")
                 self.counts["memberships"] += len(ids)
                 self.members |= set(ids)
-            elif folder in ("assistants", "agents", "vector_stores"):
-                kind = folder.removesuffix("s")
-                id = self._record(kind, self.files[path], "agents" if kind == "agent" else "definitions")
+            elif path.endswith(".versions.jsonl"):
+                must(line["id"] not in beside[folder], "two lists of versions")
+                beside[folder][line["id"]] = path.removesuffix(".versions.jsonl")
+                self._check_versions(_FOLDERS[folder][1], path, line["id"])
+            elif folder in _FOLDERS:
+                kind = _FOLDERS[folder][0]
+                id = self._record(kind, self.files[path], folder if folder in _LATER else "definitions")
+                if folder in owners:
+                    owners[folder][id] = path.removesuffix(".json")
                 must(id == line["id"] and (kind, id) not in self.held, "the id of a record, or it is there twice")
                 self.held.add((kind, id))
                 self.counts[folder] += 1
@@ -221,12 +246,29 @@ class _Bundle:
                 self.contents[line["id"]] = line
                 self.digested["contents"].append(["content", line["id"], line["rung"], line["sha256"]])
         must(stores == lists, "stores and their memberships")
+        must(owners["skills"] == beside["skills"], "skills and their versions")
+        must(beside["foundry_agents"].items() <= owners["foundry_agents"].items(), "agents and their versions")
         self.store_of = {path.removeprefix("data/vector_stores/"): id for id, path in stores.items()}
         self.objects: dict[str, Any] = {}
         for raw in self.files.get("data/files.jsonl", b"").splitlines():
             id = self._record("file", raw, "definitions")
             must(id not in self.objects, "two file objects")
             self.objects[id] = _json(raw, strict=False)
+
+    def _check_versions(self, kind: str, path: str, owner: str) -> None:
+        numbers = []
+        for raw in self.files[path].splitlines():
+            id, value = self._record(kind, raw, f"{kind}s", owner), _json(raw, strict=False)
+            said = value.get("version")
+            numbers.append(said if isinstance(said, str) else id)
+            must((kind, id) not in self.held or kind == "agent_version", "a version twice")
+            self.held.add((kind, id))
+            if kind == "skill_version":
+                skill = value.get("skill_id")
+                must(not isinstance(skill, str) or skill in ("", owner), "a version of another skill")
+                self.versions[id] = owner, numbers[-1]
+        must(len(set(numbers)) == len(numbers), "a number twice")
+        self.counts[f"{kind}s"] += len(numbers)
 
     def _record(self, kind: str, raw: bytes, where: str, store: str | None = None) -> str:
         value = _json(raw, strict=False)
@@ -277,10 +319,18 @@ class _Bundle:
                 must(line["expected"] == size or (line["expected"], size) == (None, 0), "the expected size")
         ids = [line["id"] for line in self.ledger]
         must([i.encode() for i in ids] == sorted({i.encode() for i in ids}), "the order of the ledger")
-        must(set(ids) >= self.members | self.objects.keys() | self.contents.keys(), "a file that the ledger lacks")
+        must(
+            set(ids) >= self.versions.keys() | self.members | self.objects.keys() | self.contents.keys(),
+            "a file that the ledger lacks",
+        )
 
     def _check_route(self, line: dict[str, Any]) -> None:
         """Of what was asked for, and of the store that a text is of."""
+        must(line["id"] not in self.versions or line["rung"] in ("original", "supplied", "unavailable"), "no zip")
+        if found := re.fullmatch(_ZIP, line["route"] or ""):
+            must(
+                self.versions.get(line["id"]) == (unquote(found[1]), unquote(found[2])), "the route of another version"
+            )
         rung, route = line["rung"], re.fullmatch(_ROUTE, line["route"] or "")
         must(rung != "original" or not (line["code"] is not None or (line["status"] or 0) >= 400), "refused, yet there")
         store = route and route[1] and unquote(route[1])
@@ -331,10 +381,11 @@ class _Bundle:
             must(line.get("reason") and line.get("kind", "") is not None, "a reason, and no kind that is null")
             must(len(line.get("message", "")) <= 64 << 10, "a short message")
             must(_text(line.get("reason")) and _text(line.get("message", "")) and _word(line.get("id")), "a loss")
-            must(line.get("kind") is None or line["kind"] in _KINDS, "the kind of a loss")
-            must(line["reason"] not in ("texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")
-            must(line["reason"] != "files" or line.get("id") not in told, "a loss of the ledger's")
-            self._check_loss(line["reason"], line.get("kind"), line.get("id"))
+            must(line.get("kind") is None or line["kind"] in _OLD_KINDS, "the kind of a loss")
+            reason, _, kind = line["reason"].partition(":")
+            must(reason not in ("texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")
+            must(reason != "files" or line.get("id") not in told, "a loss of the ledger's")
+            self._check_loss(reason, kind if kind in _NEW_KINDS else line.get("kind"), line.get("id"))
             self.losses[line["reason"]] += 1
         self._check_told({(line["reason"], line.get("id")) for line in lines}, lines)
         minimum = _FIDELITIES.index(self.info.get("min_rung", "text"))
@@ -357,7 +408,8 @@ class _Bundle:
         else:
             there = id in self.objects if kind == "file" else (kind, id) in self.held
         if reason != "files":
-            must(there == (reason in ("keys", "references", "changed")), "a loss, and what is there")
+            held = ("keys", "references", "changed", "templates", "variables")
+            must(kind == "agent_version" or there == (reason in held), "a loss, and what is there")
 
     def _check_told(self, told: set[tuple[str, Any]], lines: list[dict[str, Any]]) -> None:
         """What differs is told as a loss, where losses are told."""
@@ -373,13 +425,13 @@ class _Bundle:
             must(not known or int(total) <= count or left_out or ("lists", id) in told, "files that a store counts")
 
     def _check_numbers(self) -> None:
-        info, agents = self.info, self.counts["agents"]
+        info, later = self.info, [name for name in _LATER if self.counts[name]]
         counts = {**self.counts, "files": len(self.objects), "entries": len(self.index)}
         counts["bytes"] = sum(line["size"] for line in self.index)
-        if not agents:
-            del counts["agents"]
+        counts = {name: count for name, count in counts.items() if count or name not in _LATER}
         must(info.get("counts") == counts and not _has_bool(info["counts"]), "the counts")
-        must(info["format"] == ("1.1" if agents else "1.0"), "the version")
+        versions = (since for folder, (_, _, since) in _FOLDERS.items() if self.counts[folder])
+        must(info["format"] == max(versions, default="1.0"), "the version")
         rungs: dict[str, dict[str, int]] = {}
         for line in self.ledger:
             rung = rungs.setdefault(line["rung"], {"files": 0, "bytes": 0})
@@ -392,10 +444,10 @@ class _Bundle:
         if "losses" in info:
             must(isinstance(info["losses"], dict) and info["losses"] == dict(+self.losses), "the losses")
             must(not _has_bool(info["losses"]), "the losses")
-        digests = {name: digest(lines) for name, lines in self.digested.items() if name != "agents" or agents}
+        digests = {name: digest(lines) for name, lines in self.digested.items() if name not in _LATER or name in later}
         told = info.get("digests")
         must(isinstance(told, dict) and None not in told.values() and _only(told, *digests) == digests, "the digests")
-        must(agents or told.get("agents") is None, "a digest of no agents")
+        must(all(told.get(name) is None for name in _LATER if name not in later), "a digest of nothing")
         fields = [line.partition(": ")[::2] for line in self.files["bag-info.txt"].decode().split("\n")[:-1]]
         must(
             [value for label, value in fields if label.lower() == "payload-oxum"]

@@ -43,10 +43,25 @@ BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _VOLATILE = {
     "assistant": (),
     "agent": ("updated_at",),
+    "foundry_agent": ("state",),
+    "agent_version": (),
+    "skill": (),
+    "skill_version": (),
+    "environment_template": ("updated_at",),
     "vector_store": ("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
     "membership": ("usage_bytes", "status"),
     "file": ("expires_at", "status", "status_details"),
 }
+
+LATER = {
+    "agents": ("agent", "1.1"),
+    "foundry_agents": ("foundry_agent", "1.2"),
+    "skills": ("skill", "1.2"),
+    "environment_templates": ("environment_template", "1.2"),
+}
+"""The folders of kinds that came after 1.0: which they are, and the version that had them first."""
+VERSIONS = {"foundry_agents": "agent_version", "skills": "skill_version"}
+"""The kinds of the lines beside records, by folder; the digests of later kinds are called as their plural."""
 
 Lies = dict[str, Callable[[Any], Any]]
 
@@ -214,6 +229,7 @@ def _world() -> dict[str, Any]:
             record("vector_stores", "vs_1", created_at=TIME, name="Knowledge", metadata={}),
         ],
         "contents": [first, second, third],
+        "versions": [],
         "memberships": [{"id": id, "vector_store_id": "vs_1", "status": "completed", "attributes": {}} for id in ids],
         "files": [file_object(line) for line in ledger],
         "ledger": ledger,
@@ -226,10 +242,10 @@ def _world() -> dict[str, Any]:
 def forge(**lies: Callable[[Any], Any]) -> bytes:
     """A bundle; each keyword is a stage and the lie told there.
 
-    ``definitions`` and ``contents`` are lists of Members, ``memberships``, ``files`` and ``ledger`` lists of lines;
-    ``payload`` all members below data/; ``index`` the lines of the index; ``manifest`` bytes; ``tail`` the tag files
-    that end with the index; ``info`` what
-    holdall.json says, ``info_raw`` its bytes; ``members`` the whole tar;
+    ``definitions``, ``contents`` and ``versions`` (files of lines) are lists of Members, ``memberships``, ``files`` and
+    ``ledger`` lists of lines; ``payload`` all members below data/; ``index`` the lines of the index; ``manifest``
+    bytes; ``tail`` the tag files that end with the index; ``info`` what holdall.json says, ``info_raw`` its bytes;
+    ``members`` the whole tar;
     ``tar`` and ``last`` its bytes before and in the last frame; ``frames`` the Frames; ``seal`` and ``table`` bytes;
     ``file`` all of it.
     """
@@ -318,6 +334,7 @@ def _payload(world: dict[str, Any]) -> list[Member]:
     return [
         *world["definitions"],
         *world["contents"],
+        *world["versions"],
         *(Member(path, jsonl(world[name]), about | {"records": len(world[name])}) for path, name, about in lines),
     ]
 
@@ -335,8 +352,13 @@ def _info(world: dict[str, Any], payload: list[Member], entries: list[Any], plac
         "entries": len(lines),
         "bytes": sum(size for size in sizes if isinstance(size, int)),
     }
-    if agents := sum(member.path.startswith("data/agents/") for member in payload):
-        counts["agents"] = agents
+    version = "1.0"
+    for folder, (_, since) in LATER.items():
+        if count := sum(one.path.startswith(f"data/{folder}/") and one.path.endswith(".json") for one in payload):
+            counts[folder], version = count, max(version, since)
+    for folder, kind in VERSIONS.items():
+        if count := sum(one.data.count(b"\n") for one in world["versions"] if one.path.startswith(f"data/{folder}/")):
+            counts[f"{kind}s"] = count
     rungs: dict[str, dict[str, int]] = {}
     for line in world["ledger"]:
         if isinstance(line, dict):
@@ -344,7 +366,7 @@ def _info(world: dict[str, Any], payload: list[Member], entries: list[Any], plac
             rung["files"] += 1
             rung["bytes"] += line["size"] if isinstance(line.get("size"), int) else 0
     return {
-        "format": "1.1" if agents else "1.0",
+        "format": version,
         "tool": "forge 1",
         "source": {"base_url": "http://127.0.0.1/v1", "organization": None, "project": None, "label": None},
         "selection": {"mode": "all"},
@@ -360,17 +382,28 @@ def _info(world: dict[str, Any], payload: list[Member], entries: list[Any], plac
 
 
 def _digests(world: dict[str, Any], payload: list[Member], entries: list[dict[str, Any]]) -> dict[str, str]:
-    definitions, agents = [], []
+    definitions: list[list[Any]] = []
+    later: dict[str, list[list[Any]]] = {}
+    kinds = {
+        "assistants": "assistant",
+        "vector_stores": "vector_store",
+        **{name: kind for name, (kind, _) in LATER.items()},
+    }
     for member in payload:
-        for folder, kind in (("assistants", "assistant"), ("vector_stores", "vector_store"), ("agents", "agent")):
+        for folder, kind in kinds.items():
             if member.path.startswith(f"data/{folder}/") and member.path.endswith(".json"):
                 line = [kind, member.about.get("id"), record_hash(kind, member.data)]
-                (agents if kind == "agent" else definitions).append(line)
+                (later.setdefault(folder, []) if folder in LATER else definitions).append(line)
+    for member in world["versions"]:
+        kind = VERSIONS[member.path.split("/")[1]]
+        for raw in member.data.splitlines():
+            line = [kind, member.about.get("id"), _id(json.loads(raw)), record_hash(kind, raw)]
+            later.setdefault(f"{kind}s", []).append(line)
     definitions += [["membership", "vs_1", _id(line), record_hash("membership", line)] for line in world["memberships"]]
     definitions += [["file", _id(line), record_hash("file", line)] for line in world["files"]]
     contents = [["content", one.get("id"), one["rung"], one.get("sha256")] for one in entries if "rung" in one]
     found = {"definitions": digest(definitions), "contents": digest(contents)}
-    return found | ({"agents": digest(agents)} if agents else {})
+    return found | {name: digest(lines) for name, lines in later.items()}
 
 
 def digest(lines: list[list[Any]]) -> str:

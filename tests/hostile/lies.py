@@ -32,6 +32,7 @@ from tests.hostile.forge import (
     seek_table,
     sha256,
 )
+from tests.hostile.later_lies import LATER_CONTRADICTIONS, later
 
 __all__ = ["CERTAIN", "CONTRADICTIONS", "LIMITS", "NAMED", "NAMES", "ODD", "add", "bomb", "info", "name_lies"]
 
@@ -1086,6 +1087,7 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
     "a bag-info with a folded line": ("tar", bag_info("Payload-Oxum: {oxum}\nLabel: a\n  b\n")),
     "a bag-info with a line that says nothing": ("tar", bag_info("Payload-Oxum: {oxum}\nhello\n")),
     "a bag-info without its end": ("tar", bag_info("Payload-Oxum: {oxum}")),
+    **LATER_CONTRADICTIONS,
 }
 """Statements that contradict another one or the format, each by itself; the code is that of all findings there are."""
 
@@ -1150,6 +1152,7 @@ def _odd_files(**fields: Any) -> Lies:
 
 ODD: dict[str, Lies] = {
     "an honest bundle": {},
+    "an honest bundle of all kinds": later(),
     "frames of 300 bytes": _CUT_SMALL,
     "a frame for everything but the last": {"tar": lambda pieces: [b"".join(pieces)]},
     "names with control characters": {

@@ -298,7 +298,7 @@ how_to_export = together(
         show_default=True,
         help="Exit 4 if a file falls below this fidelity.",
     ),
-    _several("--allow-missing", "ID", "Don't exit 4 if this file or vector store is missing."),
+    _several("--allow-missing", "ID", "Don't exit 4 if this object is missing or incomplete."),
     click.option(
         "--parent",
         metavar="BUNDLE|auto|none",

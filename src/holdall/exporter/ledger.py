@@ -106,9 +106,6 @@ class LedgerWriter:
         """How many contents came out of the parent."""
         for loss in losses_of(definitions):
             losses.add(loss)
-        for record in definitions.all():
-            for loss in withheld.findings(record):
-                losses.add(loss)
 
     def missing(self, file: File, content: FetchedContent) -> None:
         """A file whose content is missing."""
@@ -216,9 +213,10 @@ class LedgerWriter:
 
 
 def losses_of(definitions: Definitions) -> Iterator[report.Finding]:
-    """What the definitions refer to and the server hasn't, and those that can't be read."""
+    """What the definitions refer to and the server hasn't, those that can't be read, and what is withheld of others."""
     yield from map(_absent, definitions.missing)
     yield from (report.unreadable(one.kind, one.id, one.message) for one in definitions.unreadable)
+    yield from chain.from_iterable(map(withheld.findings, definitions.all()))
 
 
 def _absent(missing: Missing) -> report.Absent:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
+from holdall.agent_views import SkillView
 from holdall.bundle.layout import HoldallInfo, LedgerLine
 from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import BundleReader
@@ -17,9 +17,9 @@ from holdall.dialects.shutdowns import announced_shutdown
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.legible import counted, human_size
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView
+from holdall.pages.definition_values import fields_of, indented, parameters, short, title_of, tools_of
 from holdall.pages.markup import bar, code, facts, fidelity, fold, headline, message, name, page, size, stacked, text
 from holdall.pages.shares import Share, Shares
-from holdall.untrusted import read_json
 
 T = TypeVar("T")
 
@@ -37,11 +37,6 @@ _CHARACTERS = 4_000_000
 _LEAST = 100
 # Files that are seen without opening the fold.
 _OPEN = 12
-
-# Characters of a value that has a place of its own.
-_LONG = 100
-
-_SHOWN_ELSEWHERE = frozenset({"id", "object", "created_at", "name", "model", "description", "instructions", "tools"})
 
 
 def bundle_page(bundle: BundleReader, bytes_: int) -> Iterator[str]:
@@ -79,6 +74,7 @@ class _Page:
             self._names[record.id] = StoreView.of(record).name
         for kind in ASSISTANT_KINDS:
             yield from self._cards(kind)
+        yield from self._skills()
         yield from self._knowledge()
 
     def _shows(self, kind: Kind, id: SourceId) -> bool:
@@ -166,35 +162,39 @@ class _Page:
         return sum(its is kind for its, _ in self._copies)
 
     def _card(self, record: Record, view: DefinitionView) -> Iterator[str]:
-        fields = _fields(record)
+        fields = fields_of(record)
         yield f"<article><h3>{name(view.name or '(no name)')}</h3>\n{self._copy(record.kind, record.id)}"
         if said := fields.get("description"):
             yield f"<p>{self._cut(said)}</p>\n"
-        yield facts(self._card_facts(fields, view))
+        yield facts(self._card_facts(record.kind, fields, view))
         if instructions := fields.get("instructions"):
             summary = f"Instructions <small>{counted(len(str(instructions)), 'character')}</small>"
             yield fold(summary, f"<pre>{self._cut(instructions)}</pre>")
-        yield from map(self._tool, self._fitting(_tools(fields)))
-        for field, value in self._fitting(_parameters(fields, view, long=True)):
-            yield fold(text(_title(field)), f"<pre>{self._cut(_indented(value))}</pre>")
+        yield from map(self._tool, self._fitting(tools_of(fields)))
+        for field, value in self._fitting(parameters(fields, view, long=True)):
+            yield fold(text(title_of(field)), f"<pre>{self._cut(indented(value))}</pre>")
         if view.file_ids:
-            yield from self._file_list("Files of the code interpreter", view.file_ids, len(view.file_ids))
+            title = "Files" if record.kind is Kind.TEMPLATE else "Files of the code interpreter"
+            yield from self._file_list(title, view.file_ids, len(view.file_ids))
         yield "</article>\n"
 
-    def _card_facts(self, fields: dict[str, Any], view: DefinitionView) -> Iterator[tuple[str, str]]:
-        yield "Model", _model(view.model)
+    def _card_facts(self, kind: Kind, fields: dict[str, Any], view: DefinitionView) -> Iterator[tuple[str, str]]:
+        if KINDS[kind].has_model:
+            yield "Model", _model(view.model)
+        if entry := self._bundle.members_entry(kind, fields.get("id") or view.id) if KINDS[kind].lines else None:
+            yield "Versions", str(entry.records or 0)
         if stores := view.store_ids:
             shown = stores[: min(_OF_ONE, self._files)]
             self._files -= len(shown)
             left = [f"and {len(stores) - len(shown)} more"] if len(stores) > len(shown) else []
             yield "Searches", "<br>".join([*map(self._store_link, shown), *left])
-        found = _parameters(fields, view, long=False)
-        said = [f"<span>{text(_title(field))} {self._value(value)}</span>" for field, value in self._fitting(found)]
+        found = parameters(fields, view, long=False)
+        said = [f"<span>{text(title_of(field))} {self._value(value)}</span>" for field, value in self._fitting(found)]
         if said:
             yield "Parameters", f"<span class=values>{' '.join(said)}</span>"
 
     def _value(self, value: object) -> str:
-        return f"<code><bdi>{self._cut(_short(value))}</bdi></code>"
+        return f"<code><bdi>{self._cut(short(value))}</bdi></code>"
 
     def _store_link(self, id: SourceId) -> str:
         number = self._numbers.get(id)
@@ -210,7 +210,7 @@ class _Page:
         summary = f"Tool <b>{name(kind)}</b>{f' {code(title)}' if title else ''}"
         if not isinstance(tool, dict) or set(tool) <= {"type"}:
             return f"<p class=tool>{summary}</p>\n"
-        return fold(summary, f"<pre>{self._cut(_indented(said or tool))}</pre>")
+        return fold(summary, f"<pre>{self._cut(indented(said or tool))}</pre>")
 
     def _fitting(self, values: Iterable[T]) -> Iterator[T]:
         """The first of ``values``, as long as the page has room."""
@@ -222,11 +222,34 @@ class _Page:
 
     def _cut(self, value: object) -> str:
         """A long text as HTML, as far as the page has room for it."""
-        whole = value if isinstance(value, str) else _short(value)
+        whole = value if isinstance(value, str) else short(value)
         shown = whole[: max(self._characters, 0)]
         self._characters -= len(shown)
         left = len(whole) - len(shown)
         return text(shown) + (f" <em>… and {counted(left, 'character')} more: holdall extract</em>" if left else "")
+
+    def _skills(self) -> Iterator[str]:
+        """The skills, with the zips of their versions."""
+        total, row = 0, KINDS[Kind.SKILL]
+        for record in self._bundle.definitions(Kind.SKILL):
+            if not self._shows(Kind.SKILL, record.id):
+                continue
+            if not total:
+                yield f"<section><h2>{counted(self._number(Kind.SKILL), row.noun)}</h2>\n"
+            total += 1
+            if total > _CARDS:
+                continue
+            view = SkillView.of(record)
+            yield f"<article><h3>{name(view.name or '(no name)')}</h3>\n{self._copy(record.kind, record.id)}"
+            if view.description:
+                yield f"<p>{self._cut(view.description)}</p>\n"
+            yield facts([("Default version", name(view.default_version or "none"))])
+            entry = self._bundle.members_entry(Kind.SKILL, record.id)
+            versions = (version.id for version in self._bundle.versions(Kind.SKILL, record.id))
+            yield from self._file_list("Versions", versions, (entry.records or 0) if entry else 0)
+            yield "</article>\n"
+        if total:
+            yield f"{_more(total - _CARDS)}</section>\n"
 
     # -- stores and files ----------------------------------------------------------------------------
 
@@ -350,42 +373,6 @@ def _counts(info: HoldallInfo) -> str:
 
 def _stored(info: HoldallInfo, each: Fidelity) -> str:
     return f" {human_size(info.fidelities[each].bytes)}" if info.fidelities[each].bytes else ""
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    try:
-        found = read_json(record.raw)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _tools(fields: dict[str, Any]) -> list[Any]:
-    tools = fields.get("tools")
-    return tools if isinstance(tools, list) else [] if tools is None else [tools]
-
-
-def _parameters(fields: dict[str, Any], view: DefinitionView, *, long: bool) -> Iterator[tuple[str, Any]]:
-    """What else a definition sets; the ``long`` values by themselves."""
-    refers = bool(view.store_ids or view.file_ids)
-    for field, value in fields.items():
-        if field in _SHOWN_ELSEWHERE or value in (None, "", [], {}) or (field == "tool_resources" and refers):
-            continue
-        if long == (len(_short(value)) > _LONG):
-            yield field, value
-
-
-def _title(field: str) -> str:
-    words = field.replace("_", " ")[:_LONG]
-    return words[:1].upper() + words[1:]
-
-
-def _indented(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _time(seconds: int) -> str:

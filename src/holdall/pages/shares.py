@@ -11,7 +11,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import ValueSorter
 from holdall.capped import Capped
 from holdall.kinds import read
-from holdall.model import Fidelity, SourceId
+from holdall.model import Fidelity, Kind, SourceId
 
 
 class Share(msgspec.Struct):
@@ -48,6 +48,9 @@ class Shares:
         for record in bundle.whole():
             for file in read(record).file_ids:
                 traces.add(file, _Trace())
+        for skill in bundle.definitions(Kind.SKILL):
+            for version in bundle.versions(Kind.SKILL, skill.id):
+                traces.add(version.id, _Trace())
         for line in bundle.ledger():
             traces.add(line.id, _Trace(line=line))
         shares = list(self.stores.values())
