@@ -134,6 +134,7 @@ class _Prover:
             {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or summary.records(k)}
         )
         self._differences: list[Difference] = []
+        self._skills = {record.id: record for record in summary.records(Kind.SKILL)}
         self._numbers: dict[SourceId, str] = {}
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
@@ -197,9 +198,8 @@ class _Prover:
         if raw is None or target is None:
             return
         self._compared[KINDS[step.kind].count] += 1
-        record = next(one for one in self._summary.records(step.kind) if one.id == step.id)
         versions = self._summary.skill_versions[step.id]
-        found = await prove_skill(self._account, record, versions, target, raw)
+        found = await prove_skill(self._account, self._skills[step.id], versions, target, raw)
         self._differences += found.differences
         self._numbers |= found.numbers
 
