@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from holdall.sandbox.server import Running
 from tests import sweep
+from tests.cli.terminal import Terminal
+from tests.project import KEY, Hand
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -78,6 +80,20 @@ def box(tmp_path: Path) -> Iterator[Running]:
     """A running sandbox with a fresh folder and an open control endpoint; its base URL is ``box.url``."""
     with Running(tmp_path / "sandbox", control=True) as running:
         yield running
+
+
+@pytest.fixture
+def hand(box: Running) -> Iterator[Hand]:
+    """The project that is exported."""
+    with Hand(box.url, KEY) as made:
+        yield made
+
+
+@pytest.fixture
+def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    """Commands in a folder of their own, with that project as their source."""
+    monkeypatch.chdir(tmp_path)
+    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import openai
 
 BETA = {"OpenAI-Beta": "assistants=v2"}
 AGENTS = {"OpenAI-Beta": "agents=v1"}
+KEY = "sk-source-0001"
+"""The key of the project that tests export from."""
 
 
 def skill_zip(name: str, files: Mapping[str, bytes] | None = None, *, description: str = "What it is for.") -> bytes:

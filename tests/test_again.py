@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,20 +23,6 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand
-
-KEY = "sk-source-0001"
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as made:
-        yield made
-
-
-@pytest.fixture
-def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
-    monkeypatch.chdir(tmp_path)
-    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
 
 
 def content_requests(box: Running) -> int:

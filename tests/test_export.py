@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,7 @@ from holdall.sandbox.behaviour import CutBody, Doubled, Fail, Gone, NoQuota, Rat
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
-from tests.project import Hand
-
-KEY = "sk-source-0001"
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as made:
-        yield made
-
-
-@pytest.fixture
-def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
-    monkeypatch.chdir(tmp_path)
-    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
+from tests.project import KEY, Hand
 
 
 def ledger(bundle: str | Path) -> dict[str, dict[str, object]]:

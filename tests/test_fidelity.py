@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,12 @@ from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
-from tests.project import Hand
+from tests.project import KEY, Hand
 from tests.sweep import sweep
 from tests.waiting import holdall as process
 
-KEY = "sk-source-0001"
 TEXT = "\n".join(f"Line {n} of a guide that says how {n} leaves are steeped." for n in range(200)).encode()
 PDF = b"%PDF-1.4 \x00\x01\x02 no text at all" * 40
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as made:
-        yield made
-
-
-@pytest.fixture
-def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
-    monkeypatch.chdir(tmp_path)
-    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
 
 
 @pytest.fixture

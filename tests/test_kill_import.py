@@ -45,17 +45,18 @@ def holdall(*arguments: str, cwd: Path, **environ: str) -> subprocess.Popen[byte
 class Server:
     """A sandbox in a process of its own, always at the same port and on the same folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
-        self._folder = folder
+        self._folder, self._flags = folder, flags
         self.start()
 
     def start(self) -> None:
         flags = ("--serve-assistants-files", "--latency", "0.03")
-        command = [sys.executable, "-m", "holdall", "sandbox", "--port", str(self.port), "--data", "data", *flags]
+        command = [sys.executable, "-m", "holdall", "sandbox", "--port", str(self.port), "--data", "data"]
+        command += [*flags, *self._flags]
         self._process = Child(command, cwd=self._folder, env=environment())
         self._process.says(self.url)
 

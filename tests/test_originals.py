@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from holdall.errors import UsageFault
 from holdall.originals import Chosen, Original, Originals, Unmatched, copy_original
+from tests.remote.test_containers import Kept
 from tests.sweep import examples
 
 
@@ -180,31 +181,16 @@ def test_a_folder_that_is_none_is_a_usage_fault(tmp_path: Path) -> None:
         Originals(tmp_path / "none")
 
 
-class _Kept:
-    def __init__(self) -> None:
-        self.data, self.state = b"", "open"
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-
-    def commit(self) -> None:
-        self.state = "committed"
-
-    def abort(self) -> None:
-        if self.state == "open":
-            self.state = "aborted"
-
-
 def test_a_copy_is_whole_or_nothing(tmp_path: Path) -> None:
     lay(tmp_path, a_dot_bin=bytes(3_000_000))
     original = found(tmp_path, "a.bin", 3_000_000)
     assert isinstance(original, Original)
-    kept = _Kept()
+    kept = Kept()
     copy_original(original, kept)
     assert (kept.state, len(kept.data)) == ("committed", 3_000_000)
     for change in (lambda path: path.write_bytes(b"short"), Path.unlink):
         change(original.path)
-        kept = _Kept()
+        kept = Kept()
         with pytest.raises(OSError, match=r"changed|No such|cannot find"):
             copy_original(original, kept)
         assert kept.state == "aborted"

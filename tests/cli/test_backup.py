@@ -159,9 +159,12 @@ def test_twelve_projects_of_which_three_have_a_bad_day(twelve: Backups) -> None:
     assert all((after[one] > before[one]) == (one not in ('source="p03"', 'source="p06"')) for one in before)
     assert key("p03") not in done.out + done.err
 
+    assert "\n10 of 12 sources backed up, 1 with new losses\n" in done.err
+
     again = twelve("--only", "p09")
     assert (again.code, twelve.lines(again)["p09"]["new_losses"]) == (0, 0), "a loss is new once"
     assert twelve.lines(again)["p09"]["losses"] == 1
+    assert "1 of 1 source backed up, 1 with known losses" in again.err
 
 
 def test_only_and_shards_choose_sources(backups: Backups) -> None:
@@ -185,6 +188,7 @@ def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Bac
     backups.configure("keep = {last = 1}", names=["p01"])
     with Hand(backups.box.url, key("p01")) as hand:
         made = fill(hand, 6)
+        hand.assistant("two", files=made[2:3])
         assert backups().code == 0
         there = snapshot(backups.folder)
         for file in made[:3]:
@@ -192,9 +196,9 @@ def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Bac
         done = backups()
         line = backups.lines(done)["p01"]
         assert (done.code, line["bundle"], line["pruned"]) == (3, None, [])
-        assert line["verdict"] == "SHRUNK: 3 of 6 files gone"
+        assert line["verdict"] == "SHRUNK: 2 of 6 files gone, 1 less complete"
         assert snapshot(backups.folder) == there
-        assert backups("--accept-shrink").code == 0
+        assert backups("--accept-shrink").code == 4, "one is new: an assistant still uses it"
         accepted = snapshot(backups.folder)
         assert backups.lines(backups())["p01"]["shrunk"] == []
 
@@ -202,7 +206,9 @@ def test_a_shrunken_project_is_not_backed_up_until_that_is_accepted(backups: Bac
             backups.box.behave(missing_scopes=(f"api.{scope}.read",))
             before = snapshot(backups.folder)
             done = backups()
-            assert (done.code, backups.lines(done)["p01"]["error"]["type"]) == (3, "PermissionDenied"), scope
+            line = backups.lines(done)["p01"]
+            assert (done.code, line["error"]["type"]) == (3, "PermissionDenied"), scope
+            assert line["verdict"] == f"SHRUNK: the key lacks api.{scope}.read"
             assert snapshot(backups.folder) == before, scope
         backups.box.behave(missing_scopes=())
 
@@ -252,8 +258,13 @@ def test_what_the_policy_does_not_keep_is_deleted_of_this_source_alone(backups: 
     for name in ("p01", "p02"):
         with Hand(backups.box.url, key(name)) as hand:
             fill(hand, 1)
-    backups.configure(names=["p01", "p02"], p01="keep = {last = 2}")
-    pruned = [[len(line["pruned"]) for line in backups.lines(backups()).values()] for _ in range(4)]
+    pruned = []
+    for verify in ("", "", "0h", "0h"):
+        backups.configure(names=["p01", "p02"], p01=f'keep = {{last = 2}}\nverify = "{verify}"')
+        lines = backups.lines(backups())
+        pruned.append([len(line["pruned"]) for line in lines.values()])
+        assert (lines["p01"]["verified"] is not None) == bool(verify)
+        assert lines["p01"]["verified"] not in lines["p01"]["pruned"], "no proof is wasted"
     assert pruned == [[0, 0], [0, 0], [1, 0], [1, 0]]
     assert (len(backups.bundles("p01")), len(backups.bundles("p02"))) == (2, 4)
 
@@ -331,6 +342,7 @@ def test_its_screen_is_short_with_and_without_a_bad_day(backups: Backups) -> Non
         assert wide == [], done.out
         backups.box.revoke(key("p01"))
         backups.environ[variable("p02")] = ""
+        assert ("COMPLETE: 3 sources" if most == 12 else "0 of 3 sources backed up") in lines
         next((backups.folder / "p03" / "data").glob("assistants/*.json")).write_text("{}")
 
 

@@ -6,6 +6,10 @@ import base64
 import io
 import itertools
 import json
+import os
+import random
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +26,10 @@ from tests.project import Hand, skill_zip
 
 NUMBERS = itertools.count(1)
 ONE, TWO, THREE = (skill_zip("tea", {"scripts/run.py": f"print({n})\n".encode()}) for n in (1, 2, 3))
+
+
+def skill_text(name: str) -> bytes:
+    return f"---\nname: {name}\ndescription: d\n---\n".encode()
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -195,15 +203,16 @@ def test_a_skill_to_which_others_added_a_version_stays_with_all_that_it_has(desk
     assert ([one["id"] for one in found], templates, zips) == ([skill], [], [[ONE, TWO, THREE]])
 
 
-@pytest.mark.parametrize(
-    "unknown",
-    [
-        {"new_skill_version_is_default": True},
-        {"skill_named_by": "latest"},
-        {"openai_skills_listed": True, "unique_names": True},
-        {"template_network": "disabled"},
-    ],
-)
+UNKNOWN: list[dict[str, Any]] = [
+    {"new_skill_version_is_default": True},
+    {"skill_named_by": "latest"},
+    {"openai_skills_listed": True, "unique_names": True},
+    {"template_network": "disabled"},
+]
+TOGETHER = {name: value for one in UNKNOWN for name, value in one.items()}
+
+
+@pytest.mark.parametrize("unknown", [TOGETHER, *(pytest.param(one, marks=pytest.mark.thorough) for one in UNKNOWN)])
 def test_whatever_the_service_does_of_what_nobody_knows_it_arrives_and_goes_again(
     desk: Desk, unknown: dict[str, Any]
 ) -> None:
@@ -303,3 +312,51 @@ def test_what_is_supplied_later_is_sent_when_asked_for_and_no_refusal_of_it_is_r
         assert SECRET not in text
     seen = [one.read_bytes().decode("latin-1") for one in desk.folder.rglob("*") if one.is_file() and one != path]
     assert not any(SECRET in text for text in seen)
+
+
+def test_out_in_and_out_again_is_the_same_but_for_ids_and_numbers(desk: Desk) -> None:
+    source = f"sk-source-{next(NUMBERS):04}"
+    with Hand(desk.box.url, source) as hand:
+        skill = hand.sdk.skills.create(files=("x.zip", ONE)).id
+        for data in (TWO, ONE, THREE):
+            hand.sdk.skills.versions.create(skill, files=("x.zip", data))
+        hand.sdk.skills.update(skill, default_version="3")
+        hand.sdk.skills.versions.delete("2", skill_id=skill)
+        pinned = [{"type": "skill_reference", "skill_id": skill, "version": number} for number in ("4", "latest")]
+        hand.sdk.beta.agents.environments.templates.create(name="t", skills=pinned)  # type: ignore[arg-type]
+    box = {"OPENAI_SRC_BASE_URL": desk.box.url, "OPENAI_DST_BASE_URL": desk.box.url}
+    out = desk.terminal("export", "-o", str(desk.bundle), "--env-file", "none", OPENAI_SRC_API_KEY=source, **box)
+    assert out.code == 4, out.err
+    desk.run("import")
+    (copy,), (template,), zips = desk.contents()
+    assert (zips, copy["default_version"]) == ([[ONE, ONE, THREE]], "2")
+    assert [one["version"] for one in template["skills"]] == ["3", "latest"]
+    for place in ("out", "elsewhere"):
+        proof = desk.run("verify", "--against", "dst", "--output-dir", str(desk.folder / place))
+        assert proof["result"]["against"]["differences"] == []
+    again = desk.folder / "again.tar.zst"
+    desk.terminal("export", "-o", str(again), "--env-file", "none", OPENAI_SRC_API_KEY=desk.key, **box)
+    rehearsed = desk.terminal("verify", str(again), "--rehearse", "--json", "--env-file", "none").document
+    assert rehearsed["result"]["rehearsal"]["differences"] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_two_hundred_versions_and_one_of_50_mb_in_flat_memory(desk: Desk) -> None:
+    small = [skill_zip("tea", {"n": str(number).encode()}) for number in range(200)]
+    noise = random.Random(1)
+    large = zipped({f"tea/{name}": noise.randbytes(24_000_000) for name in "ab"} | {"tea/SKILL.md": skill_text("tea")})
+    desk.pack(*small, large, skills=[])
+    environ = {**os.environ, "OPENAI_DST_API_KEY": desk.key, "OPENAI_DST_BASE_URL": desk.box.url}
+    # Not getrusage: it counts what this process had when it forked.
+    peak = "[one for one in open('/proc/self/status') if one.startswith('VmHWM')][0].split()[1]"
+    command = f"import atexit; atexit.register(lambda: print({peak})); import holdall.__main__ as m; m.main()"
+    argv = ["import", str(desk.bundle), "--env-file", "none", "--output-dir", str(desk.folder / "out")]
+    done = subprocess.run([sys.executable, "-c", command, *argv], env=environ, capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr
+    kilobytes = int(done.stdout.split()[-1])
+    assert kilobytes < 150_000
+    with Hand(desk.box.url, desk.key) as hand:
+        (skill,) = hand.sdk.skills.list()
+        assert len(list(hand.sdk.skills.versions.list(skill.id))) == 201
+        assert hand.sdk.skills.versions.content.retrieve("201", skill_id=skill.id).read() == large

@@ -388,7 +388,7 @@ def test_an_openai_agent_and_its_tools() -> None:
     search = {"type": "web_search", "allowed_domains": ["a.com"], "context_size": "low", "mode": "cached"}
     location = {"country": "DE"}
     tools = [
-        function,
+        {**function, "defer_loading": False},
         {**search, "location": location},
         {"type": "web_search", "mode": "disabled"},
         {"type": "tool_search"},

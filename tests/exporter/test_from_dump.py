@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,12 +30,6 @@ PLAIN: dict[str, Any] = {
     "object": "assistant", "created_at": 1718000000, "name": "Harbour desk", "description": None, "model": "gpt-4o",
     "instructions": "Answer briefly.", "tools": [], "metadata": {},
 }  # fmt: skip
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as made:
-        yield made
 
 
 @pytest.fixture

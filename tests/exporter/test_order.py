@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,9 @@ from holdall.remote.contents import ContentFetcher, FetchedContent
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
-from tests.project import Hand
+from tests.project import KEY, Hand
 from tests.sweep import sweep
 from tests.test_kill_import import environment
-
-KEY = "sk-source-0001"
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,8 @@ from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand
 
-KEY = "sk-source-0001"
 BUNDLE = Path("b.tar.zst")
 LONG = "\n\n".join(f"Paragraph {n} says something of its own. " * 90 for n in range(9)).encode()
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as made:
-        yield made
-
-
-@pytest.fixture
-def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
-    monkeypatch.chdir(tmp_path)
-    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
 
 
 def export(holdall: Terminal, target: Path = BUNDLE) -> Done:

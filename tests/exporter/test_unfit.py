@@ -19,10 +19,8 @@ from holdall.sandbox.server import Running
 from holdall.verification import verify
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
-from tests.project import Hand
+from tests.project import KEY, Hand
 from tests.sweep import sweep
-
-KEY = "sk-source-0001"
 
 
 @pytest.fixture
@@ -30,12 +28,6 @@ def hand(box: Running) -> Iterator[Hand]:
     box.behave(serve_assistants_files=True)
     with Hand(box.url, KEY) as made:
         yield made
-
-
-@pytest.fixture
-def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
-    monkeypatch.chdir(tmp_path)
-    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
 
 
 def nested(depth: int) -> Any:

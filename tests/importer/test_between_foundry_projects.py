@@ -11,7 +11,7 @@ import pytest
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
-from tests.importer.test_foundry_agents import TOKEN, Project, good
+from tests.importer.foundry_rig import TOKEN, Project, good
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from holdall.backups.backup_config import BackupSource, every
 from holdall.backups.folder_record import note_verification, stamp_at
 from holdall.backups.listing import ListedBundle, summaries
-from holdall.backups.pruning import Fate, PruneOptions, prune
+from holdall.backups.pruning import Fate, JudgedBundle, PruneOptions, prune
 from holdall.backups.retention import RetentionPolicy
 from holdall.backups.shrinkage import shrinkages
 from holdall.backups.source_report import SourceReport, described, shrunken
@@ -48,6 +48,7 @@ from holdall.folder.write_folder import unpack
 from holdall.model import Fidelity
 from holdall.progress import Progress
 from holdall.remote.client import Account
+from holdall.remote.refusals import missing_scopes
 from holdall.safe_open import read_regular
 from holdall.selection import Selection
 from holdall.verdict import Verdict
@@ -120,7 +121,10 @@ class BackUpSource:
         """The result for a project that can no longer be read, as a whole or in part."""
         if isinstance(error, PermissionDenied):
             report = shrunken(self._source.name, [])
-            return replace(report, verdict=f"SHRUNK: {error.message}", error=described(error))
+            # The server's sentence is long, and what it takes to mend it stands at its end.
+            lacks = ", ".join(missing_scopes(error) or ())
+            said = f"the key lacks {lacks}" if lacks else error.message
+            return replace(report, verdict=f"SHRUNK: {said}", error=described(error))
         with open_bundle(earlier) as reader:
             shrunk = [str(one) for one in shrinkages(reader, None)]
         return replace(shrunken(self._source.name, shrunk), error=described(error))
@@ -291,7 +295,9 @@ class BackUpSource:
             seconds, now = every(period), self._machine.now()
             if seconds is None or (done is not None and now - done < seconds):
                 continue
-            there = self._listed()
+            # A proof of what is about to be deleted is worth nothing.
+            leaving = {one.bundle.path for one in self._judged(delete=False) if one.fate is Fate.REMOVE}
+            there = [one for one in self._listed() if one.path not in leaving]
             if there:
                 ago = self._rehearsed_at if rehearse else self._verified_at
                 chosen = min(there, key=lambda one: (ago(one), one.taken_at or 0))
@@ -333,15 +339,19 @@ class BackUpSource:
 
     def _prune(self, report: SourceReport) -> SourceReport:
         """Delete what the source's policy does not keep, by the rules of `holdall prune`."""
-        policy = RetentionPolicy(last=1) if self._source.form == "folder" else self._source.keep
-        if policy is None:
-            return report
-        wanted = PruneOptions(
-            folder=self._bundles, policy=policy, now=self._machine.now(), delete=True, source=self._identity
-        )
-        judged = prune(wanted, self._progress)
+        judged = self._judged(delete=True)
         report = replace(report, pruned=[str(one.bundle.path) for one in judged if one.fate is Fate.REMOVED])
         if damaged := [one.bundle.path.name for one in judged if one.damaged]:
             code = max(report.exit_code, DamagedBundle.exit_code)
             return replace(report, exit_code=code, verdict=f"DAMAGED: {', '.join(damaged)}")
         return report
+
+    def _judged(self, *, delete: bool) -> list[JudgedBundle]:
+        """The source's bundles as its policy judges them; none without a policy."""
+        policy = RetentionPolicy(last=1) if self._source.form == "folder" else self._source.keep
+        if policy is None:
+            return []
+        wanted = PruneOptions(
+            folder=self._bundles, policy=policy, now=self._machine.now(), delete=delete, source=self._identity
+        )
+        return prune(wanted, self._progress)

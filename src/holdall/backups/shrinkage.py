@@ -32,10 +32,10 @@ class Shrinkage(msgspec.Struct, frozen=True, kw_only=True):
         return 100 * (self.gone + self.fell) / self.had if self.had else 0.0
 
     def __str__(self) -> str:
-        parts = [f"{self.gone} of {counted(self.had, KINDS[self.kind].noun)} gone"] if self.gone else []
-        if self.fell:
-            parts.append(f"{self.fell} of {counted(self.had, KINDS[self.kind].noun)} less complete")
-        return ", ".join(parts)
+        of = f"of {counted(self.had, KINDS[self.kind].noun)}"
+        if not self.gone:
+            return f"{self.fell} {of} less complete"
+        return f"{self.gone} {of} gone" + (f", {self.fell} less complete" if self.fell else "")
 
 
 def shrinkages(earlier: BundleReader, later: BundleReader | None) -> list[Shrinkage]:

@@ -46,8 +46,8 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether there is a good backup of this run."""
-        return self.bundle is not None
+        """Whether the source was backed up, with losses or without."""
+        return self.bundle is not None and self.error is None
 
 
 def failed(source: str, error: HoldallError) -> SourceReport:

@@ -9,13 +9,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli import subprocesses
 from holdall.cli.compare import compared_objects, proof_as_json, proof_block
 from holdall.cli.console import Console, counted
 from holdall.cli.runs import THIS_MACHINE, QuietObserver
+from holdall.cli.signals import on_signal
+from holdall.cli.subprocesses import temporary_folder
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
-from holdall.kinds import read
+from holdall.kinds import KINDS, read
+from holdall.model import Kind
 from holdall.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -53,11 +55,9 @@ def restore_and_compare(
     models = tuple(model for record in reader.whole() if (model := read(record).model))
     with (
         # Termination ends it as Ctrl-C does, so that nothing is left behind.
-        subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
-        subprocesses.temporary_folder("holdall-rehearsal-") as folder,
-        Running(
-            folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=any(reader.agents()))
-        ) as sandbox,
+        on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
+        temporary_folder("holdall-rehearsal-") as folder,
+        Running(folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=_has_agents(reader))) as sandbox,
     ):
         wanted = RehearseOptions(
             endpoint=endpoint(_KEY, sandbox.url), output=folder / "out", search=search, accept_known=accept_known
@@ -71,6 +71,11 @@ def restore_and_compare(
             raise
     console.close_progress()
     return found
+
+
+def _has_agents(reader: BundleReader) -> bool:
+    """Whether the bundle has agents, or what these are made of."""
+    return any(reader.info.counts.get(KINDS[kind].count) for kind in (Kind.AGENT, Kind.SKILL, Kind.TEMPLATE))
 
 
 async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:

@@ -15,7 +15,7 @@ from holdall.errors import EXIT_DONE, UsageFault, pasteable
 @click.command("unpack", cls=options.Command)
 @options.bundle
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Discard what was edited by hand in DIR.")
+@click.option("--force", is_flag=True, help="Discard hand edits in DIR.")
 @options.output
 def command(console: Console, bundle: Path, folder: Path, force: bool) -> Outcome:
     """Write BUNDLE as a folder of plain files, for git and for backup programs.

@@ -173,6 +173,14 @@ class _WebSearch(Rule, frozen=True):
         return made
 
 
+class _Set(Flag, frozen=True):
+    """What is on; off is the default."""
+
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        made = super().repair(reading, value, where)
+        return made if made is True else ABSENT
+
+
 class _Programmatic(Rule, frozen=True):
     """Calls of tools by code, which an OpenAI agent can have and not use."""
 
@@ -185,8 +193,8 @@ def lose_secrets(reading: Reading, found: dict[str, Any], where: str) -> None:
     for key in ("headers", "authorization", "credential"):
         value = found.pop(key, None)
         if value:
-            names = f" ({', '.join(list(value)[:_FEW])})" if isinstance(value, dict) else ""
-            text = f"left out{names}: it may be secret; set it at the destination, best by a connection of the project"
+            names = f" {', '.join(list(value)[:_FEW])}" if isinstance(value, dict) else ""
+            text = f"left out: {key}{names} may be secret; set it at the destination, best by a connection"
             reading.lose(Why.SECRET, f"{where}.{key}", None, text)
 
 
@@ -346,7 +354,7 @@ ASSISTANT_TOOLS = msgspec.structs.replace(
 OPENAI_AGENT_TOOLS = Tools(
     kinds={
         "function": Function(
-            nested=False, complete=True, more={"defer_loading": Flag(), "async": Flag()}, defaults={"strict": False}
+            nested=False, complete=True, more={"defer_loading": _Set(), "async": _Set()}, defaults={"strict": False}
         ),
         "tool_search": NOTHING,
         "programmatic_tool_calling": _Programmatic(),

@@ -29,6 +29,8 @@ from holdall.kinds import read
 from holdall.model import Kind, Record
 
 PROMPT = "prompt"
+VERSIONS = 1000
+"""As many versions as an agent may have."""
 
 _OWN = ("name", "description", "metadata")
 _BESIDE: Mapping[str, Rule] = {"description": OPENAI.fields["description"], "metadata": METADATA}
@@ -239,5 +241,7 @@ FOUNDRY_AGENTS = Table(
     files=50,
     resources=RESOURCES,
     batch_files=500,
+    # Any is taken, but agents and stores refuse the ids of all others.
+    purpose="assistants",
 )
 """New Foundry agents, by the fields of an assistant that becomes one."""

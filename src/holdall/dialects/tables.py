@@ -103,7 +103,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     """One destination: what becomes of an assistant there, its ``fields``, and how many ``stores`` and code interpreter
     ``files`` it may have. ``build`` makes the request, ``is_at`` says whether the server at a base URL is one.
 
-    ``resources`` are what its tools use besides, ``batch_files`` how many files one call attaches.
+    ``resources`` are what its tools use besides, ``batch_files`` how many files one call attaches. ``purpose`` is
+    that of all uploads, where files of another can't be used.
     """
 
     form: Form
@@ -114,6 +115,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     is_at: Callable[[str], bool] = _anywhere
     resources: frozenset[str] = frozenset()
     batch_files: int = 2000
+    purpose: str | None = None
 
 
 def refused(model: str) -> tuple[str, ...]:

@@ -26,7 +26,10 @@ TEMPLATE: Mapping[str, Rule] = {
     "packages": Members(members=dict.fromkeys(("python", "system", "npm"), _NAMES)),
     "capability_directories": _NAMES,
     "network": Members(
-        members={"access": Choice(words=("enabled", "disabled", "restricted")), "allowed_domains": _NAMES},
+        members={
+            "access": Choice(words=("enabled", "disabled", "restricted")),
+            **dict.fromkeys(("allowed_domains", "blocked_domains"), _NAMES),
+        },
         needs=("access",),
     ),
     "desktop": Members(members={"enabled": Flag()}, needs=("enabled",)),
@@ -52,8 +55,8 @@ def template(
     body["files"] = list(_files(reading, targets))
     body["skills"] = list(_skills(reading, targets))
     reading.lose_unknown(reading.fields, {*FIELDS, *_INLINE, *_READ_ONLY}, "")
-    for field, what in unseen(reading.fields):
-        reading.lose(Why.NEVER_SHOWN, field, None, f"{what}: never returned by the API (--supply-template)")
+    for field, doubt in unseen(reading.fields):
+        reading.lose(Why.NEVER_SHOWN, field, None, f"never returned by the API{doubt} (--supply-template)")
     return Request(body=body, losses=reading.losses)
 
 
@@ -86,16 +89,17 @@ def _skills(reading: Reading, targets: Targets) -> Iterator[dict[str, Any]]:
 
 def unseen(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What there may be of a template without anybody being able to tell, and the contents that are known by their
-    names alone: the field of its loss, and what it is. So ``env``, ``files./workspace/a``, ``skills.NAME``."""
-    yield "env", "environment variables, if it has any"
-    yield "setup_commands", "commands, if it has any"
+    names alone: the field of its loss (``env``, ``files./workspace/a``, ``skills.NAME``), and what may not be there."""
+    yield "env", "; it may have variables"
+    yield "setup_commands", "; it may have commands"
     network = record.get("network")
     # The two kinds of domains exclude each other, and go with restricted access only.
-    if isinstance(network, dict) and network.get("access") == "restricted" and not network.get("allowed_domains"):
-        yield "blocked_domains", "access is restricted and no domain is allowed, so some may be blocked"
+    domains = ("allowed_domains", "blocked_domains")
+    if isinstance(network, dict) and network.get("access") == "restricted" and not any(map(network.get, domains)):
+        yield "blocked_domains", "; access is restricted without an allowed domain, so some may be blocked"
     for field in _INLINE:
         for item in inline(record, field):
-            yield f"{field}.{item.get('path' if field == 'files' else 'name')}", "contents"
+            yield f"{field}.{item.get('path' if field == 'files' else 'name')}", ""
 
 
 def inline(record: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
@@ -105,7 +109,9 @@ def inline(record: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
 
 def by_reference(field: str, value: Any) -> Any:
     """What of a template's ``field`` can be compared with a request: not what is inline, of which only names are
-    shown."""
+    shown, nor blocked domains, which should not be shown at all."""
+    if field == "network" and isinstance(value, dict):
+        return {key: item for key, item in value.items() if key != "blocked_domains"}
     if field not in _INLINE or not isinstance(value, list):
         return value
     kept = () if field == "plugins" else value

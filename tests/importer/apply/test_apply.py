@@ -22,12 +22,6 @@ from tests.importer.shelf import Shelf
 from tests.project import Hand
 
 
-@pytest.fixture
-def hand(box: Running) -> Any:
-    with Hand(box.url, KEY) as opened:
-        yield opened
-
-
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,12 @@ from holdall.dialects.loss import Why
 from holdall.importer.runs.runreport import Status
 from holdall.sandbox.behaviour import Fail, Reset
 from holdall.sandbox.server import Running
-from tests.importer.rig import KEY, run
+from tests.importer.rig import run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
 from tests.sweep import sweep
 
 XML = b"<note>some words that can be searched</note>\n"
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as opened:
-        yield opened
 
 
 def batches(box: Running) -> list[int]:

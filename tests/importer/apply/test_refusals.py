@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,13 @@ from holdall.model import Fidelity
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
-from tests.importer.rig import KEY, run
+from tests.importer.rig import run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
 from tests.sweep import sweep
 
 LOWER = [Oddity.UPLOAD_LOWER_CASE, Oddity.SEARCH_LOWER_CASE, Oddity.INDEX_LOWER_CASE]
 BINARY = b"%PDF-1.4 \xe9\xff\x00"
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as opened:
-        yield opened
 
 
 # -- parameters of models --------------------------------------------------------------------------------

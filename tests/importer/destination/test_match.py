@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,12 +27,6 @@ from holdall.selection import Selection
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as opened:
-        yield opened
 
 
 def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "") -> Existing:

@@ -152,6 +152,17 @@ def test_purposes_that_only_the_server_gives_are_said() -> None:
     assert [loss.why for loss in made.losses()] == [Why.PURPOSE_CHANGED, Why.AS_TEXT, Why.PURPOSE_CHANGED]
 
 
+def test_new_foundry_agents_get_files_of_the_one_purpose_that_they_can_use() -> None:
+    files = [Content(id=SourceId("f1"), purpose="user_data", fidelity=Fidelity.ORIGINAL), file("f2")]
+    catalogue = holding([assistant("a1", stores=["s1"])], {"s1": ["f1", "f2"]}, files)
+    choices = Choices(form=Form.FOUNDRY)
+    made = plan(catalogue, Selection(), choices=choices)
+    assert [step.purpose for step in made.units[0].steps if isinstance(step, UploadFile)] == ["assistants"] * 2
+    assert [(loss.why, loss.id) for loss in made.losses()][:1] == [(Why.PURPOSE_CHANGED, "f1")]
+    kept = plan(catalogue, Selection()).units[0].steps
+    assert [step.purpose for step in kept if isinstance(step, UploadFile)] == ["user_data", "assistants"]
+
+
 def test_a_name_that_grows_too_long_is_cut_and_that_is_said() -> None:
     catalogue = holding([assistant("a1", name="n" * 250), assistant("a2")], {}, [])
     planned = plan(catalogue, Selection(), prefix="copy of ")

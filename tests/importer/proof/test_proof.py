@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -39,12 +39,6 @@ def compare(
             return await compare_copy(account, reader, options)
 
     return asyncio.run(go())
-
-
-@pytest.fixture
-def hand(box: Running) -> Any:
-    with Hand(box.url, KEY) as opened:
-        yield opened
 
 
 @pytest.fixture

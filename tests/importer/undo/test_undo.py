@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
 from tests.sweep import sweep
-
-
-@pytest.fixture
-def hand(box: Running) -> Iterator[Hand]:
-    with Hand(box.url, KEY) as opened:
-        yield opened
 
 
 @pytest.fixture

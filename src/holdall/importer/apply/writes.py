@@ -18,8 +18,8 @@ from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.importer.apply.agentversions import require_first, version_of
 from holdall.importer.apply.context import FRESH, Context
+from holdall.importer.apply.firstversions import require_first, version_of
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines

@@ -50,13 +50,15 @@ def compare_skill(
     numbers = paired(versions, there)
     about = partial(Difference, target=target, name=name)
     found = [
-        about(
+        Difference(
+            target=target,
+            name=f"{name or record.id} version {version.number}",
             kind=Kind.SKILL_VERSION,
             source=version.id,
             inside=record.id,
             field=Kind.SKILL_VERSION.value,
             bundle=PRESENT,
-            destination=f"version {version.number} missing",
+            destination="missing",
         )
         for version in versions
         if version.digest and version.id not in numbers

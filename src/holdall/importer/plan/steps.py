@@ -98,7 +98,7 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
             if content.doubt:
                 yield loss(why=Why.JOINED_DOUBTFULLY, text=f"uncertain text: {content.doubt}", recorded=True)
         if content.purpose not in (None, self.purpose):
-            text = f"{content.purpose} can't be set by clients; using {self.purpose}"
+            text = f"{content.purpose} can't be used at the destination; using {self.purpose}"
             yield loss(why=Why.PURPOSE_CHANGED, text=text, field="purpose")
 
 

@@ -285,7 +285,7 @@ class _Looker:
                 for number in await version_numbers(self._account, skill):
                     target = version_target(skill, number)
                     if target in mine:
-                        self.seen.found[target] = {"version": number}
+                        self.seen.found[target] = {"name": number}
                     else:
                         self.seen.earlier[skill] = []
 
