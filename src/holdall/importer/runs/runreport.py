@@ -49,8 +49,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     ``target``).
 
     ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
-    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``, ``left``
-    or ``written``.
+    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``,
+    ``new version``, ``left`` or ``written``.
     """
 
     source: SourceId

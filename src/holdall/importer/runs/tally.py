@@ -93,6 +93,8 @@ def _how(unit: steps.Unit) -> str:
                 return "adopted"
             case steps.Skip(kind=kind) if kind is unit.kind:
                 return "left"
+            case steps.UpdateFoundryAgent():
+                return "new version"
             case steps.UpdateDefinition():
                 return "updated"
             case steps.WriteRequest():

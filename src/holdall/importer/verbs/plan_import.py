@@ -15,6 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
+from holdall.importer.destination.connection_notes import connection_notes
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
@@ -232,6 +233,8 @@ async def prepare(
     )
     notes = [*past.notes, *past.dropped()] if past is not None else []
     about_models = [*unused_rules(models, summary.models()), *check.warnings]
+    mapped = choices.connections
+    about_connections = [line async for line in connection_notes(account, summary, planned, mapped)]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -240,7 +243,14 @@ async def prepare(
         existing=existing,
         estimate=cost,
         shutdowns=check.shutdowns,
-        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned), *_about_versions(planned)],
+        warnings=[
+            *destination.warnings,
+            *notes,
+            *about_models,
+            *about_connections,
+            *_about_metadata(planned),
+            *_about_versions(planned),
+        ],
         completeness=completeness,
         is_own=is_own,
     )
@@ -266,18 +276,20 @@ def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> 
 def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
     """The error for what differs at the destination, or was changed there, and may not be touched."""
     differences = msgspec.to_builtins(conflicts)
+    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
+    live = " (a new version of an agent is live at once)" if agents else ""
     if changed := [step for step in conflicts if step.changed]:
         words = [f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed]
         return DestinationDiffers(
             f"nothing written: changed at the destination since the last import ({named(words, _FEW)})",
             hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
-            "overwrite them",
+            f"overwrite them{live}",
             differences=differences,
         )
     count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
     return DestinationDiffers(
         f"nothing written: {count} from the bundle",
-        hint="use --on-conflict skip to keep them, update to make them equal to the bundle, or duplicate to "
+        hint=f"use --on-conflict skip to keep them, update to make them equal to the bundle{live}, or duplicate to "
         "create everything again",
         differences=differences,
     )
@@ -315,9 +327,10 @@ def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterab
             case UpdateDefinition(fields=fields) if "model" not in fields:
                 pass
             case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
-                model = read(records[step.kind][step.id]).model
-                if model is not None:
-                    yield model
+                views = [read(records[step.kind][step.id])]
+                if isinstance(step, steps.CreateFoundryAgent):
+                    views += summary.versions.get(step.id, {}).values()
+                yield from (view.model for view in views if view.model is not None)
 
 
 def _ambiguous(several: list[Several]) -> DestinationDiffers:
