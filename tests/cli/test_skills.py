@@ -331,7 +331,9 @@ def test_out_in_and_out_again_is_the_same_but_for_ids_and_numbers(desk: Desk) ->
     (copy,), (template,), zips = desk.contents()
     assert (zips, copy["default_version"]) == ([[ONE, ONE, THREE]], "2")
     assert [one["version"] for one in template["skills"]] == ["3", "latest"]
-    assert desk.run("verify", "--against", "dst")["result"]["against"]["differences"] == []
+    for place in ("out", "elsewhere"):
+        proof = desk.run("verify", "--against", "dst", "--output-dir", str(desk.folder / place))
+        assert proof["result"]["against"]["differences"] == []
     again = desk.folder / "again.tar.zst"
     desk.terminal("export", "-o", str(again), "--env-file", "none", OPENAI_SRC_API_KEY=desk.key, **box)
     rehearsed = desk.terminal("verify", str(again), "--rehearse", "--json", "--env-file", "none").document

@@ -79,6 +79,15 @@ class Project:
         made: dict[str, Any] = self.call("POST", f"/agents/{name}/versions", body)
         return made
 
+    def store(self, name: str, contents: Mapping[str, bytes]) -> str:
+        """A vector store with files of these names."""
+        files = []
+        for filename, content in contents.items():
+            form = {"data": {"purpose": "assistants"}, "files": {"file": (filename, content)}}
+            files.append(self._http.post(f"{self.url}/openai/v1/files", **form).json()["id"])
+        made: str = self.call("POST", "/openai/v1/vector_stores", {"name": name, "file_ids": files})["id"]
+        return made
+
     def pin(self, name: str, version: str) -> None:
         rule = {"type": "FixedRatio", "agent_version": version, "traffic_percentage": 100}
         selector = {"version_selector": {"version_selection_rules": [rule]}}

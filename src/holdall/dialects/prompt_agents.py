@@ -29,6 +29,8 @@ from holdall.kinds import read
 from holdall.model import Kind, Record
 
 PROMPT = "prompt"
+VERSIONS = 1000
+"""As many versions as an agent may have."""
 
 _OWN = ("name", "description", "metadata")
 _BESIDE: Mapping[str, Rule] = {"description": OPENAI.fields["description"], "metadata": METADATA}

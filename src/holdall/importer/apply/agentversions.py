@@ -1,50 +1,93 @@
-"""The first version of a Foundry agent makes the agent, and another POST makes the next: nobody is told that it exists.
-
-So a version that should have been the first one, and isn't, is taken away again.
-"""
+"""Versions of Foundry agents, which are made in order; a new agent gets all that the bundle has, oldest first."""
 
 from __future__ import annotations
 
-from collections.abc import Container
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
+from holdall.agent_views import FoundryAgentView
+from holdall.bundle.reader import BundleReader
+from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import OPERATION
-from holdall.errors import RemoteError, UnexpectedAnswer
-from holdall.importer.runs.baseline import place, read_listed
-from holdall.importer.runs.effects import number_of
-from holdall.importer.runs.version_ids import version_target
-from holdall.kinds import KINDS
-from holdall.model import Kind, TargetId
-from holdall.remote.client import Account, Answer, path
+from holdall.dialects.tables import Request
+from holdall.errors import RequestRefused
+from holdall.importer.apply.context import Context
+from holdall.importer.apply.writes import Writes
+from holdall.importer.plan.bundle_versions import as_latest
+from holdall.importer.plan.steps import CreateFoundryAgent
+from holdall.importer.runs.runlines import Create
+from holdall.importer.runs.version_ids import version_number
+from holdall.kinds import read
+from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.remote.client import path, viewed
 
 
-class _Made(msgspec.Struct, frozen=True, kw_only=True):
-    version: str | int
+class EarlierVersions:
+    """Makes the versions before the latest, each once, of the agents of one run."""
 
+    def __init__(self, context: Context, reader: BundleReader, writes: Writes) -> None:
+        self._account, self._state, self._reader, self._writes = context.account, context.folder.state, reader, writes
 
-def version_of(owner: str, answer: Answer) -> TargetId:
-    """The version of an agent or a skill that an answer is about. Raises msgspec.DecodeError where it doesn't say."""
-    return version_target(TargetId(owner), str(msgspec.json.decode(answer.raw, type=_Made).version))
+    async def make(
+        self,
+        step: CreateFoundryAgent,
+        request: Callable[[Record, str | None, str], Request],
+        fresh: list[TargetId],
+        before: Callable[[], Awaitable[None]],
+    ) -> list[Loss]:
+        """Make those that the step names. ``request`` is given an agent as of a version, its model, and an attempt's
+        name. Returns what is lost, of versions that are refused, too."""
+        versions = self._reader.versions(Kind.FOUNDRY_AGENT, step.id)
+        lines = {line.id: line for line in versions if line.id in step.versions}
+        known = {(loss.why, loss.field, loss.text) for loss in step.losses}
+        lost: list[Loss] = []
+        for id, model in step.versions.items():
+            asked = partial(request, as_latest(step.id, lines[id]), model)
+            for loss in asked("").losses:
+                if (loss.why, loss.field, loss.text) not in known:
+                    lost.append(replace(loss, text=f"version {version_number(TargetId(id))}: {loss.text}"))
+                    known.add((loss.why, loss.field, loss.text))
+            if id in self._state.firsts or self._state.target(Kind.AGENT_VERSION, id):
+                continue
+            try:
+                await self._one(step, id, lambda op, asked=asked: asked(op).create, fresh, before)  # type: ignore[misc]
+            except RequestRefused as error:
+                text = f"version {version_number(TargetId(id))} not made: {error.detail or error.message}"
+                lost.append(
+                    Loss(why=Why.REFUSED, kind=step.kind, id=step.id, name=step.name, field="versions", text=text)
+                )
+        return lost
 
+    async def _one(
+        self,
+        step: CreateFoundryAgent,
+        id: SourceId,
+        body: Callable[[str], dict[str, Any]],
+        fresh: list[TargetId],
+        before: Callable[[], Awaitable[None]],
+    ) -> None:
+        unmarked = OPERATION not in (body("").get("metadata") or {})
+        if self._state.target(step.kind, step.id):
+            latest = await self._latest(step.agent)
+            intent = Create(
+                op="", kind=Kind.AGENT_VERSION, source=id, name=step.agent, unmarked=unmarked, latest=latest
+            )
+            await self._writes.create(intent, body, fresh)
+        else:
+            first = Create(op="", kind=step.kind, source=step.id, name=step.agent, unmarked=unmarked, first=id)
+            await self._writes.create(first, body, fresh, before)
 
-async def require_first(account: Account, agent: str, answer: Answer, ours: Container[str | None]) -> None:
-    """Where others made an agent of that name at the same moment, take away what has become a version of theirs.
+    async def onto(self, step: CreateFoundryAgent, record: Record, intent: Create) -> Create:
+        """``intent`` to make the agent, as that to make its latest version where it has earlier ones."""
+        if self._state.firsts.isdisjoint(step.versions):
+            return intent
+        latest: Any = read(record)
+        source = SourceId(f"{step.id}:{latest.versions.latest.version}")
+        return replace(intent, kind=Kind.AGENT_VERSION, source=source, latest=await self._latest(step.agent))
 
-    ``ours`` are the attempts of this run. Raises UnexpectedAnswer then; ambiguous, where it could not be taken away.
-    """
-    made = TargetId("")
-    with suppress(msgspec.DecodeError):
-        made = version_of(agent, answer)
-    if number_of(made) < 2:
-        return
-    try:
-        where = path(KINDS[Kind.AGENT_VERSION].endpoint, agent)
-        there = [read_listed(Kind.AGENT_VERSION, raw) async for raw in account.items(where)]
-        if not any(number_of(one.id) < number_of(made) and one.mark(OPERATION) not in ours for one in there):
-            return
-        await account.delete(place(Kind.AGENT_VERSION, made))
-    except RemoteError as error:
-        raise UnexpectedAnswer(error.message, status=error.status, ambiguous=True) from None
-    raise UnexpectedAnswer(f"others created an agent {agent} at the same time; run the import again")
+    async def _latest(self, agent: str) -> str | None:
+        raw = (await self._account.get(path("/agents/{}", agent))).raw
+        return viewed(raw, FoundryAgentView, f"agent {agent}").versions.latest.version

@@ -7,8 +7,10 @@ answer to a create proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from holdall.agent_views import FoundryAgentView
 from holdall.dialects.assistants import Request, own_metadata
@@ -21,7 +23,13 @@ from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
 from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
-from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateFoundryAgent, UpdateMembership
+from holdall.importer.plan.steps import (
+    CreateDefinition,
+    DetachFile,
+    UpdateDefinition,
+    UpdateFoundryAgent,
+    UpdateMembership,
+)
 from holdall.importer.runs.baseline import place
 from holdall.importer.runs.runlines import Create, Shown, Update
 from holdall.kinds import noun
@@ -257,6 +265,20 @@ def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> li
     if refusal.reason is refusals.RefusalReason.UNTOLD:
         return [field for field, lossless in dispensable.items() if lossless]
     return refusal.blames(dispensable)
+
+
+def refused_losses(
+    step: CreateDefinition | UpdateDefinition, wanted: Mapping[str, Any], fields: Collection[str], what: str
+) -> Iterator[Loss]:
+    """Of the ``fields`` that the destination refuses, those that say something."""
+    at_default = dispensable(step.kind, wanted)
+    for field in sorted(field for field in fields if wanted[field] is not None):
+        value = msgspec.json.encode(wanted[field]).decode()
+        why, said = Why.REFUSED, f"value in the bundle: {value}"
+        if at_default[field]:
+            why, said = Why.DEFAULT_LEFT_OUT, f"it had the default value, {value}"
+        text = f"{what}: {step.model} does not accept it ({said})"
+        yield Loss(why=why, kind=step.kind, id=step.id, name=step.name, field=field, text=text)
 
 
 def _with_marks(wanted: object, there: object) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
@@ -23,7 +22,8 @@ from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
-from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields
+from holdall.importer.apply.agentversions import EarlierVersions
+from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields, refused_losses
 from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.otherimports import leftovers
@@ -38,6 +38,7 @@ from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.template_supply import SuppliedTemplate
+from holdall.importer.runs.effects import agent_of
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
@@ -87,6 +88,7 @@ class PlanExecution:
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
         self._changes = Changes(context, self._writes)
+        self._earlier = EarlierVersions(context, reader, self._writes)
         self._skills = SkillCopies(context, bundle, reader, self._writes, self._changes)
         self._server_keys = ServerKeys(context, plan.shared_keys, self._changes)
         self._requests = PlannedRequests(plan, bundle, folder.output, context.account.party)
@@ -259,7 +261,8 @@ class PlanExecution:
             fields = {"network" if name == "blocked_domains" else name.partition(".")[0] for name in step.supplied}
             body = {field: made[field] for field in sorted(fields)}
             await self._writes.update(step.kind, step.id, step.target, body, supplied=step.supplied)
-        self._say_left_out(step, wanted, left_out, "not updated")
+        for loss in refused_losses(step, wanted, left_out, "not updated"):
+            self.tally.lose(loss)
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
@@ -281,7 +284,8 @@ class PlanExecution:
                 if not spare:
                     raise
                 left_out.update(spare)
-        self._say_left_out(step, wanted, left_out, "not updated")
+        for loss in refused_losses(step, wanted, left_out, "not updated"):
+            self.tally.lose(loss)
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
@@ -298,6 +302,8 @@ class PlanExecution:
             return self._supplied[step.id].into(made) if supplied else made
 
         fresh = [*targets.stores.values(), *targets.files.values(), *targets.skills.values()]
+        if isinstance(step, steps.CreateFoundryAgent) and step.versions:
+            await self._earlier_versions(step, fresh)
         looks = template_looks(request().create) if step.kind is Kind.TEMPLATE else None
         while True:
             try:
@@ -313,7 +319,12 @@ class PlanExecution:
                     unmarked=unmarked,
                     supplied=supplied,
                 )
+                if isinstance(step, steps.CreateFoundryAgent):
+                    intent = await self._earlier.onto(step, self._records[step.kind][step.id], intent)
+                    before = before if intent.kind is step.kind else None
                 target = await self._writes.create(intent, body, fresh, before)
+                if intent.kind is not step.kind:
+                    target = agent_of(target)
                 break
             except RequestRefused as error:
                 spare = refused_fields(error, dispensable(step.kind, body("")))
@@ -321,8 +332,9 @@ class PlanExecution:
                     raise
                 left_out.update(spare)
         # What an earlier attempt left out whose answer was lost counts too.
-        left_out = set(self._state.without.get(step.id, ()))
-        self._say_left_out(step, request().body, left_out, "left out")
+        left_out = set(self._state.without.get(intent.source, ()))
+        for loss in refused_losses(step, request().body, left_out, "left out"):
+            self.tally.lose(loss)
         unset = "created, but its metadata could not be set"
         async with self._despite_errors(step, Why.REFUSED, unset, "metadata"):
             record = self._records[step.kind][step.id]
@@ -333,6 +345,13 @@ class PlanExecution:
         await self._look(step, target, final(request()), left_out)
         return target
 
+    async def _earlier_versions(self, step: steps.CreateFoundryAgent, fresh: list[TargetId]) -> None:
+        def request(record: Record, model: str | None, op: str) -> dialect.Request:
+            return self._request(replace(step, model=model), op, record)
+
+        for loss in await self._earlier.make(step, request, fresh, partial(self._require_free, step.agent)):
+            self.tally.lose(loss)
+
     async def _require_free(self, agent: str) -> None:
         """Raise _Failed where an agent has come to be that the plan didn't see: what is sent would be served by it."""
         try:
@@ -340,26 +359,6 @@ class PlanExecution:
         except (NotFound, RequestRefused):
             return
         raise _Failed(f"not created: meanwhile there is an agent {agent}, not of this run for certain; run it again")
-
-    def _say_left_out(
-        self,
-        step: steps.CreateDefinition | steps.UpdateDefinition,
-        wanted: Mapping[str, Any],
-        fields: Collection[str],
-        what: str,
-    ) -> None:
-        """Of the ``fields`` that the destination refuses, those that say something are told."""
-        at_default = dispensable(step.kind, wanted)
-        for field in sorted(field for field in fields if wanted[field] is not None):
-            value = msgspec.json.encode(wanted[field]).decode()
-            if at_default[field]:
-                why, text = (
-                    Why.DEFAULT_LEFT_OUT,
-                    f"{what}: {step.model} does not accept it (it had the default value, {value})",
-                )
-            else:
-                why, text = Why.REFUSED, f"{what}: {step.model} does not accept it (value in the bundle: {value})"
-            self._lose(step, why, text, field)
 
     def _lose(
         self, step: steps.CreateDefinition | steps.UpdateDefinition, why: Why, text: str, field: str | None = None

@@ -21,6 +21,7 @@ from holdall.dialects.tables import Form
 from holdall.file_names import copy_names
 from holdall.graph import with_callees_by_id
 from holdall.importer.plan.bundle_skills import SkillVersion, read_versions
+from holdall.importer.plan.bundle_versions import Earlier, earlier_versions
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
@@ -68,8 +69,8 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
     minimum: Fidelity = Fidelity.TEXT
     unfit: Mapping[SourceId, list[Loss]] = {}
     skill_versions: Mapping[SourceId, list[SkillVersion]] = {}
-    versions: Mapping[SourceId, list[SourceId]] = {}
-    """Of agents of Foundry, the ids of the versions before the latest, oldest first."""
+    versions: Mapping[SourceId, Earlier] = {}
+    """Of agents of Foundry."""
 
     def records(self, kind: Kind) -> list[Record]:
         """All definitions of a kind."""
@@ -132,6 +133,7 @@ def summarize(reader: BundleReader) -> BundleSummary:
         minimum=minimum_of(reader.info),
         unfit=unfit,
         skill_versions=skills,
+        versions=earlier_versions(reader, whole[Kind.FOUNDRY_AGENT]),
     )
 
 

@@ -53,11 +53,11 @@ class CreateSkill(CreateDefinition, frozen=True, kw_only=True, tag="create_skill
 
 class CreateFoundryAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_foundry_agent"):
     """``agent`` is the name that it gets, which is its id; ``versions`` are the source's earlier ones, oldest first,
-    that are made before the latest."""
+    that are made before the latest, each with its model there."""
 
     kind = Kind.FOUNDRY_AGENT
     agent: str
-    versions: list[SourceId] = []
+    versions: dict[SourceId, str | None] = {}
     stores: list[SourceId] = []
     files: list[SourceId] = []
 

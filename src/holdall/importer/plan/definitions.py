@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView, TemplateView
 from holdall.dialects import foundry_names
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.prompt_agents import impossible
+from holdall.dialects.prompt_agents import PROMPT, VERSIONS, impossible
 from holdall.dialects.registry import definition
 from holdall.dialects.tables import Form, Table, Targets
 from holdall.dialects.templates import FILES as TEMPLATE_FILES
@@ -20,7 +21,7 @@ from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
 from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
 from holdall.importer.plan.requests import paths
-from holdall.importer.plan.skill_steps import SkillReferences, referred, skill_name
+from holdall.importer.plan.skill_steps import SkillReferences, referred
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
@@ -79,10 +80,22 @@ def references(
             files.append(file)
     skills = referred(view, summary.skill_versions)
     for (skill, _), why in skills.left_out.items():
-        record = next((one for one in summary.records(Kind.SKILL) if one.id == skill), None)
-        root = Root(kind=Kind.SKILL, id=skill, name=skill_name(record) if record else None)
+        version = next(iter(summary.skill_versions.get(skill, ())), None)
+        root = Root(kind=Kind.SKILL, id=skill, name=version.name if version else None)
         lost.append(left_out(root, view.id, why, "skills"))
     return CopyReferences(stores=stores, files=files, skills=skills, left_out=lost)
+
+
+def and_earlier(refers: CopyReferences, others: Iterable[CopyReferences]) -> CopyReferences:
+    """The references of an agent with those of its earlier versions."""
+    found = [refers, *others]
+    lost = {(one.loss.kind, one.loss.id): one for each in reversed(found) for one in each.left_out}
+    return replace(
+        refers,
+        stores=list(dict.fromkeys(store for each in found for store in each.stores)),
+        files=list(dict.fromkeys(file for each in found for file in each.files)),
+        left_out=list(lost.values()),
+    )
 
 
 def intact(files: Mapping[SourceId, FoundFile], summary: BundleSummary) -> set[SourceId]:
@@ -154,12 +167,35 @@ class DefinitionSteps:
             step.update(stores=refers.stores, files=refers.files)
         if found is None:
             if root.kind is Kind.FOUNDRY_AGENT:
-                step.update(agent=self._names[root.id], versions=self._versions.get(root.id, []))
+                versions, losses = self._earlier(root)
+                step.update(agent=self._names[root.id], versions=versions, losses=[*step["losses"], *losses])
             return CREATE[root.kind](**step)
         if root.kind is Kind.FOUNDRY_AGENT:
             step.update(latest=found.latest, pinned=found.pinned)
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
+
+    def _earlier(self, root: Root) -> tuple[dict[SourceId, str | None], list[Loss]]:
+        """The earlier versions of an agent that can be made, with their models, and the loss of the others."""
+        made: dict[SourceId, str | None] = {}
+        lost: list[Loss] = []
+        views = self._versions.get(root.id, {})
+        for place, (id, view) in enumerate(views.items(), 1):
+            latest = view.versions.latest
+            if len(views) - place >= VERSIONS - 1:
+                why = f"the destination allows {VERSIONS} versions"
+            elif latest.definition.kind != PROMPT:
+                why = f"it is a {latest.definition.kind} agent"
+            elif view.model is None:
+                why = "no model, which is required"
+            elif view.model in self._choices.missing:
+                why = f"model {self._choices.missing[view.model]}"
+            else:
+                made[id] = self._choices.models.rule(view.model) or view.model
+                continue
+            text = f"version {latest.version} left out: {why}"
+            lost.append(Loss(why=Why.LEFT_OUT, kind=root.kind, id=root.id, name=root.name, field="versions", text=text))
+        return made, lost
 
     def impossible(self, root: Root, view: DefinitionView) -> str:
         """Why a copy can't be made; empty if it can."""

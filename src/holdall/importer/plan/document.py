@@ -69,8 +69,8 @@ def estimate(
             case steps.CreateStore(losses=losses) | steps.CreateDefinition(losses=losses):
                 # Where all metadata keys are taken, an update follows.
                 writes[None] += 1 + any(loss.why is Why.MARKS_LEFT_OUT for loss in losses)
-                if isinstance(step, steps.CreateSkill):
-                    # One for each further version, and one to set the default.
+                if isinstance(step, steps.CreateSkill | steps.CreateFoundryAgent):
+                    # One for each further version, and of a skill one to set the default.
                     writes[None] += len(step.versions)
             case steps.UpdateSkill(versions=versions, fields=fields):
                 writes[None] += len(versions) + bool(fields or versions)

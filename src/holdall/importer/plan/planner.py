@@ -20,7 +20,16 @@ from holdall.graph import callees_first, users_of
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import AGENTS, BundleSummary, Content, in_form
 from holdall.importer.plan.choices import Choices, OnConflict
-from holdall.importer.plan.definitions import DefinitionSteps, file_root, intact, left_out, references, store_name
+from holdall.importer.plan.definitions import (
+    CopyReferences,
+    DefinitionSteps,
+    and_earlier,
+    file_root,
+    intact,
+    left_out,
+    references,
+    store_name,
+)
 from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundSkill, FoundStore
 from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
 from holdall.importer.plan.steps import Plan, Step, Unit
@@ -94,7 +103,8 @@ class _Planner:
 
     def _roots(self) -> list[Root]:
         """All definitions, and the stores and files that no assistant uses."""
-        users = users_of(view for of_kind in self._views.values() for view in of_kind.values())
+        earlier = [view for versions in self._summary.versions.values() for view in versions.values()]
+        users = users_of(chain(*(of_kind.values() for of_kind in self._views.values()), earlier))
         used = {*users.files, *chain.from_iterable(self._summary.members.values())}
         return [
             *(
@@ -144,7 +154,10 @@ class _Planner:
 
     def _copy(self, root: Root, view: DefinitionView, found: Found | None) -> Iterator[Step]:
         """What a definition needs, and last the definition itself."""
-        refers = references(view, self._summary, self._intact, self._choices.table)
+        refers = self._references(view)
+        if root.kind is Kind.FOUNDRY_AGENT and found is None:
+            earlier = self._summary.versions.get(root.id, {}).values()
+            refers = and_earlier(refers, map(self._references, earlier))
         for store in refers.stores:
             yield from self._store(self._store_root(store))
         for file in refers.files:
@@ -161,6 +174,9 @@ class _Planner:
         # What a copy lacks is said of one that was there before, too.
         yield from _unkept(found)
         yield self._definitions.step(root, view, refers)
+
+    def _references(self, view: DefinitionView) -> CopyReferences:
+        return references(view, self._summary, self._intact, self._choices.table)
 
     def _unchanged(self, root: Root, found: Found) -> Step | None:
         """The step for something that differs and won't be updated; None if it will."""

@@ -22,6 +22,7 @@ from holdall.dialects.registry import AS_IS, definition, shown
 from holdall.dialects.responses import containers
 from holdall.dialects.tables import Form, Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
+from holdall.graph import users_of
 from holdall.importer.destination.history import IdMapping
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project, table_of
@@ -125,11 +126,15 @@ class _Prover:
         self._is_own = is_own_project(account.endpoint, reader.info)
         self._connections = None if self._is_own else mapping.connections
         self._records = summary.by_id()
+        earlier = users_of(view for views in summary.versions.values() for view in views.values()).stores
+        latest = users_of(map(read, summary.records(Kind.FOUNDRY_AGENT))).stores
+        self._earlier = earlier.keys() - latest.keys()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
             {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or summary.records(k)}
         )
         self._differences: list[Difference] = []
+        self._skills = {record.id: record for record in summary.records(Kind.SKILL)}
         self._numbers: dict[SourceId, str] = {}
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
@@ -193,9 +198,8 @@ class _Prover:
         if raw is None or target is None:
             return
         self._compared[KINDS[step.kind].count] += 1
-        record = next(one for one in self._summary.records(step.kind) if one.id == step.id)
         versions = self._summary.skill_versions[step.id]
-        found = await prove_skill(self._account, record, versions, target, raw)
+        found = await prove_skill(self._account, self._skills[step.id], versions, target, raw)
         self._differences += found.differences
         self._numbers |= found.numbers
 
@@ -205,6 +209,9 @@ class _Prover:
         raw = await self._get(subject)
         if raw is None:
             return
+        if target is not None and (versions := self._summary.versions.get(step.id)):
+            has = [one async for one in self._account.items(path(KINDS[Kind.AGENT_VERSION].endpoint, target))]
+            self._account.progress.note(f"{target} has {len(has)} of {len(versions) + 1} versions")
         found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
         there: Any = KINDS[step.kind].view.of_values({**found, "id": target})
         found = shown(step.kind, found)
@@ -281,6 +288,9 @@ class _Prover:
 
     async def _store(self, id: SourceId) -> None:
         target = self._mapping.stores.get(id)
+        # Where an agent was there before, it got no earlier versions, and nothing that only these use.
+        if target is None and id in self._earlier:
+            return
         expected = final(dialect.store(self._summary.stores[id], operation="", as_is=str(target) == str(id)))
         subject = _subject(Kind.STORE, id, target, expected.get("name"))
         raw = await self._get(subject)

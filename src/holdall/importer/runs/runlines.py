@@ -80,7 +80,8 @@ class Create(_Intent, frozen=True, kw_only=True, tag="create"):
     of an agent, ``name`` is the agent's and ``latest`` the newest version before it. ``unmarked``: there was no room
     for ``op`` in the metadata, and no later call that could make any. Of a version that is put ``into`` a skill, and of
     a skill for its first one, ``sha256`` is of what is in the zip. ``looks`` is the fingerprint of a template, which
-    has no mark; ``supplied`` names what its owner supplied.
+    has no mark; ``supplied`` names what its owner supplied. ``first`` is the earlier version that an agent was made
+    with, where it isn't the latest.
     """
 
     kind: Kind
@@ -93,6 +94,7 @@ class Create(_Intent, frozen=True, kw_only=True, tag="create"):
     into: TargetId | None = None
     looks: str | None = None
     supplied: list[str] = []
+    first: SourceId | None = None
 
 
 class Copy(_Intent, frozen=True, kw_only=True, tag="copy"):

@@ -44,6 +44,8 @@ class RunState:
         self.owners: dict[TargetId, SourceId] = {}
         """The first source of each file: a server may give the same id for the same bytes."""
         self.without: dict[SourceId, list[str]] = {}
+        self.firsts: set[SourceId] = set()
+        """The earlier versions that agents were made with."""
         self.updated: set[tuple[Kind, TargetId | None, SourceId]] = set()
         """Kind and source of what was updated, and of memberships the store's id between them."""
         self.attached: Counter[TargetId] = Counter()
@@ -262,6 +264,8 @@ class RunState:
             self.targets[intent.kind][source] = target
             if intent.without:
                 self.without[source] = intent.without
+            if intent.first is not None:
+                self.firsts.add(intent.first)
         else:
             before = self.copies.get(source, target)
             # A server may give the same id for the same bytes.

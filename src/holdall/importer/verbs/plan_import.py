@@ -188,10 +188,8 @@ async def prepare(
     asked, document = options.asked, options.document
     completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
-    limits, is_own = (
-        table_of(form, account.endpoint.base_url, reader.info),
-        is_own_project(account.endpoint, reader.info),
-    )
+    limits = table_of(form, account.endpoint.base_url, reader.info)
+    is_own = is_own_project(account.endpoint, reader.info)
     choices = asked.choices(form=form, limits=limits, models=models, is_own=is_own)
     summary = in_form(summary, form)
     past, dropped = _history(account, summary, options)
@@ -221,20 +219,14 @@ async def prepare(
         ideal = make_plan(choices=choices)
     if check.missing or existing.requests:
         planned = make_plan(choices=choices, existing=existing)
-    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
-    # What a Foundry project adds by itself isn't known to be anything, and finding out would take a version.
-    made.discard(Kind.FOUNDRY_AGENT)
-    shared = shared_keys(summary, made, asked.keep_metadata)
-    planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
+    planned = _with_keys(planned, summary, asked, dropped)
     if document:
         require_same(document, account.party, planned)
     cost = estimate(
         planned, summary, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
     )
-    notes = [*past.notes, *past.dropped()] if past is not None else []
     about_models = [*unused_rules(models, summary.models()), *check.warnings]
-    mapped = choices.connections
-    about_connections = [line async for line in connection_notes(account, summary, planned, mapped)]
+    about_connections = [line async for line in connection_notes(account, summary, planned, choices.connections)]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -245,7 +237,7 @@ async def prepare(
         shutdowns=check.shutdowns,
         warnings=[
             *destination.warnings,
-            *notes,
+            *([*past.notes, *past.dropped()] if past is not None else []),
             *about_models,
             *about_connections,
             *_about_metadata(planned),
@@ -254,6 +246,15 @@ async def prepare(
         completeness=completeness,
         is_own=is_own,
     )
+
+
+def _with_keys(planned: Plan, summary: BundleSummary, asked: Asked, dropped: set[str]) -> Plan:
+    """The plan with the metadata keys that are left out, and those that may be the server's."""
+    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
+    # What a Foundry project adds by itself isn't known to be anything, and finding out would take a version.
+    made.discard(Kind.FOUNDRY_AGENT)
+    shared = shared_keys(summary, made, asked.keep_metadata)
+    return msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
 
 
 def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
@@ -327,9 +328,10 @@ def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterab
             case UpdateDefinition(fields=fields) if "model" not in fields:
                 pass
             case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
-                model = read(records[step.kind][step.id]).model
-                if model is not None:
-                    yield model
+                views = [read(records[step.kind][step.id])]
+                if isinstance(step, steps.CreateFoundryAgent):
+                    views += summary.versions.get(step.id, {}).values()
+                yield from (view.model for view in views if view.model is not None)
 
 
 def _ambiguous(several: list[Several]) -> DestinationDiffers:
