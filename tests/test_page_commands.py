@@ -55,7 +55,7 @@ NOT_RUN = [
         "needs a repository, and a program that may be newer; tests/test_dedup.py has one",
     ),
     ("backups.md", "set -o pipefail", "needs age, rclone and a place to store; tests/cli/test_piped.py pipes"),
-    ("backups.md", "seq 8 ", "reads the machine's own configuration; tests/backups/ runs shards"),
+    ("backups.md", "seq 8 ", "reads the machine's own configuration; tests/cli/test_backup.py runs shards"),
     ("backups.md", "aws ", "needs an account of somebody's"),
     ("commands.md", '{"schema"', "a document, no command"),
     ("commands.md", '{\n  "', "a document, no command"),
