@@ -114,6 +114,7 @@ class _Supply(Closing):
         self._items = Sorter()
         self.wanted = self.supplied = self.lacking = self._files = 0
         self._refusals: Capped[Refused] = Capped()
+        self._zips: dict[str, list[tuple[Original, str | None]]] = {}
 
     def close(self) -> None:
         self._items.close()
@@ -201,8 +202,12 @@ class _Supply(Closing):
     def _find_zip(self, filename: str, skill: str) -> Chosen | Unmatched:
         """The zip of a skill's version, of which the server says no size: by its name, and that of the skill in it."""
         try:
-            named = self._originals.named(filename)
-            fitting = [one for one in named if _skill_in(one) == skill]
+            # A bundle may have thousands of versions of one name: each zip is read once.
+            if (named := self._zips.get(filename)) is None:
+                named = [(one, _skill_in(one)) for one in self._originals.named(filename)]
+                if named:
+                    self._zips[filename] = named
+            fitting = [one for one, name in named if name == skill]
         except OSError as error:
             return Unmatched(reason=unreadable(error), near=True)
         if len(fitting) == 1:

@@ -60,12 +60,13 @@ _KNOWN = (
         r"[^\s/:@<>{}\[\]$]{1,100}+:[^\s/:@<>{}\[\]$*]{6,200}+@[\w.-]++",
     ),
 )
-_Pattern = tuple[str, str, re.Pattern[str]]
+_Pattern = tuple[str, str, str]
+# Compiled by re where its literal is there, and then kept: compiling all takes longer than most commands' options.
 _IN_TEXT: list[_Pattern] = [
-    (what, literal, re.compile(f"{re.escape(literal)}(?<={before}{re.escape(literal)}){after}"))
+    (what, literal, f"{re.escape(literal)}(?<={before}{re.escape(literal)}){after}")
     for what, before, literal, after in _KNOWN
 ]
-_IN_RAW = [(what, literal.encode(), re.compile(pattern.pattern.encode())) for what, literal, pattern in _IN_TEXT]
+_IN_RAW = [(what, literal.encode(), pattern.encode()) for what, literal, pattern in _IN_TEXT]
 # What JSON writes for characters that stand in or beside a key.
 _ESCAPES = (
     (rb"\\", b"  "),
@@ -82,9 +83,7 @@ _ESCAPES = (
     (rb"\u0027", b"'"),
 )
 # Stands in for a key in what people write about keys.
-_PLACEHOLDER = re.compile(
-    r"(?i)example|your|dummy|placeholder|password|passwd|secret|changeme|redacted|xxxx|1234567890ab"
-)
+_PLACEHOLDER = r"(?i)example|your|dummy|placeholder|password|passwd|secret|changeme|redacted|xxxx|1234567890ab"
 _FEWEST = 8  # different characters that a real one has, at the least
 _SHORTEST = 14  # no text with fewer characters has one
 # Bytes of records in which the field is located; of later records only the record is named.
@@ -168,7 +167,9 @@ def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") ->
 
 def _looks_like(text: str, patterns: Iterable[_Pattern]) -> Iterator[str]:
     if len(text) >= _SHORTEST:
-        yield from (w for w, hint, pattern in patterns if hint in text and any(map(_is_real, pattern.finditer(text))))
+        for what, hint, pattern in patterns:
+            if hint in text and any(map(_is_real, re.finditer(pattern, text))):
+                yield what
 
 
 def _kinds(raw: bytes) -> set[str]:
@@ -177,7 +178,7 @@ def _kinds(raw: bytes) -> set[str]:
     if hinted and b"\\" in raw:
         for escape, stands_for in _ESCAPES:
             raw = raw.replace(escape, stands_for)
-    return {what for what, pattern in hinted if any(map(_is_real, pattern.finditer(raw)))}
+    return {what for what, pattern in hinted if any(map(_is_real, re.finditer(pattern, raw)))}
 
 
 def _places(value: Any, patterns: Collection[_Pattern]) -> Iterator[tuple[str, str]]:
@@ -207,4 +208,4 @@ def _is_real(found: re.Match[str] | re.Match[bytes]) -> bool:
     text = found[0] if isinstance(found[0], str) else found[0].decode("latin-1")
     if found.re.groups and not found.group("found"):
         return False
-    return text.startswith("-----") or (not _PLACEHOLDER.search(text) and len(set(text)) >= _FEWEST)
+    return text.startswith("-----") or (not re.search(_PLACEHOLDER, text) and len(set(text)) >= _FEWEST)

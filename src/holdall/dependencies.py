@@ -26,7 +26,7 @@ _BUILT_IN = frozenset({"tool_search", "programmatic_tool_calling", "web_search",
 # What an agent, or one of its tools, refers to by id or name. Source: the official SDK, types/beta/agent*.py and what
 # else stands under /agents there: environments and their templates, vaults and their credentials, skills.
 _AGENTS_NAMING = re.compile(
-    r"(?P<kind>environment(?:_template)?|vault|credential|skill)(?:s|_ids?|_names?|_references?)?"
+    r"(?P<kind>environment(?:_template)?|vault|credential|skill|plugin|automation)(?:s|_ids?|_names?|_references?)?"
 )
 # What a Foundry agent's definition is bound to, where the definition says it. Source: azure-ai-projects 2.10, models.
 _BOUND = (
@@ -88,6 +88,7 @@ _TITLES = {
     "credential": "vault credential {}",
     "skill": "skill {}",
     "plugin": "plugin {}",
+    "automation": "automation {}",
     "inline_file": "inline file {}",
     "inline_skill": "inline skill {}",
     "deployment": "deployment {}",
@@ -178,7 +179,8 @@ class Dependencies:
         for value in self._objects(fields):
             for key, said in value.items():
                 if match := _AGENTS_NAMING.fullmatch(key):
-                    yield from ((match["kind"], text, None) for text in _called(said))
+                    # A bundle may have the skill or the template.
+                    yield from ((match["kind"], text, text) for text in _called(said))
 
     def _of_foundry(self, fields: dict[str, Any]) -> Iterator[_Thing]:
         """What the latest version of an agent is bound to in its project, and what its tools name."""

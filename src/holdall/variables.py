@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import lru_cache
 
 KEYS_OF = {side: (f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") for side in ("SRC", "DST")}
@@ -58,6 +57,8 @@ def meant(name: str) -> str | None:
     upper = name.upper()
     if name in VARIABLES or upper in _OTHERS:
         return None
+    import difflib
+
     for prefix in _OURS:
         if upper.startswith(prefix):
             ends = sorted(each.removeprefix(prefix) for each in VARIABLES if each.startswith(prefix))

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
+from typing import Self
 
 __all__ = ["Pool", "many", "mixed", "sizes"]
 
@@ -32,6 +33,18 @@ class Pool:
         mean = sum(len(phrase) + 2 for phrase in phrases) // len(phrases)
         self.text = ". ".join(chance.choices(phrases, cum_weights=common, k=size // mean)).encode()
         self.noise = chance.randbytes(size)
+
+    def keep(self, folder: Path) -> None:
+        """Keep it in ``folder``: making it takes seconds."""
+        (folder / "text").write_bytes(self.text)
+        (folder / "noise").write_bytes(self.noise)
+
+    @classmethod
+    def kept(cls, folder: Path) -> Self:
+        """The one in ``folder``."""
+        pool = cls.__new__(cls)
+        pool.text, pool.noise = (folder / "text").read_bytes(), (folder / "noise").read_bytes()
+        return pool
 
     def pieces(self, size: int, chance: random.Random, *, text: bool) -> Iterator[memoryview]:
         """``size`` bytes in pieces of at most 1 MiB, each from a place of its own."""

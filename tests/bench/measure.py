@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Command", "Failed", "Measured", "measure"]
+__all__ = ["Command", "Failed", "Measured", "Pairs", "measure", "median"]
 
 # Between bench and command stands a small process: a process begins with the peak of the one that it was forked from.
 _LAUNCH = """
@@ -38,7 +38,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: wall and processor seconds, peak memory in bytes (of the largest of its processes)."""
+    """One run: wall seconds, processor seconds of all its processes, peak memory in bytes of the largest of them."""
 
     seconds: float
     processor: float
@@ -52,10 +52,26 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True):
     works: list[Measured]
 
     @property
-    def ratio(self) -> float:
+    def wall(self) -> float:
         """The median of the ratios pair by pair, which a machine that slows down between pairs doesn't change."""
-        pairs = zip(self.works, self.floors, strict=True)
-        return statistics.median(work.seconds / floor.seconds for work, floor in pairs)
+        return self._ratio(lambda run: run.seconds)
+
+    @property
+    def processor(self) -> float:
+        """The same of the processor seconds, which other programs on the machine hardly change."""
+        return self._ratio(lambda run: run.processor)
+
+    def _ratio(self, of: Callable[[Measured], float]) -> float:
+        return statistics.median(of(work) / of(floor) for work, floor in zip(self.works, self.floors, strict=True))
+
+
+def median(runs: Sequence[Measured]) -> Measured:
+    """The medians of seconds, and the highest peak."""
+    return Measured(
+        seconds=statistics.median(run.seconds for run in runs),
+        processor=statistics.median(run.processor for run in runs),
+        peak=max(run.peak for run in runs),
+    )
 
 
 def measure(floor: Command | None, work: Command, rounds: int) -> Pairs:
@@ -71,7 +87,7 @@ def measure(floor: Command | None, work: Command, rounds: int) -> Pairs:
 
 
 def _run(command: Command) -> Measured:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HOLDALL_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HOLDALL_", "PYTHON"))}
     with command.within() as more:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, *command.words, *more],

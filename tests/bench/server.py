@@ -18,6 +18,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tests.bench.inputs import Pool
@@ -51,11 +52,10 @@ _ASSISTANT = {
 
 
 class Project:
-    """The state: one assistant, one store, and the files of the store, which have ``size`` bytes of one pool each."""
+    """The state: assistants, their store, and its files, which have ``size`` bytes of one pool each."""
 
-    def __init__(self, files: int, size: int, *, noise: bool) -> None:
-        pool = Pool(1) if files else None
-        self.pool = b"" if pool is None else pool.noise if noise else pool.text
+    def __init__(self, files: int, size: int, *, pool: bytes, assistants: int = 1) -> None:
+        self.pool = pool
         self.files: list[bytes] = []
         self.members: list[bytes] = []
         self.places: dict[str, int] = {}
@@ -67,7 +67,7 @@ class Project:
         if files:
             self.attach(range(files))
             self.stores.append(_STORE)
-            self.assistants.append(_ASSISTANT)
+            self.assistants += [{**_ASSISTANT, "id": f"asst_{number}"} for number in range(assistants)]
 
     def add(self, name: str, size: int) -> bytes:
         file = {
@@ -214,6 +214,8 @@ class Connection(asyncio.Protocol):
                 return project.files[_number(file)] if _number(file) < len(project.files) else None
             case "POST", "files":
                 return self._upload(body)
+            case "PUT", "files", _:
+                return _json({})
             case "POST", "vector_stores":
                 project.stores.append({**_STORE, **json.loads(body)})
                 return _json(self._store())
@@ -261,11 +263,11 @@ def _page(items: list[bytes], query: dict[str, str], start: int = 0) -> bytes:
     return b'{"object": "list", "data": [%b], "has_more": %b}' % (b", ".join(items[start:end]), more)
 
 
-async def _serve(project: Project, latency: float) -> None:
+async def _serve(project: Project, latency: float, port: int) -> None:
     counts: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
     make: Callable[[], Connection] = lambda: Connection(project, latency, counts)  # noqa: E731
-    server = await loop.create_server(make, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(make, "127.0.0.1", port, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     print(json.dumps(dict(sorted(counts.items()))), flush=True)
@@ -276,9 +278,17 @@ def main() -> None:
     options.add_argument("--files", type=int, default=0)
     options.add_argument("--size", type=int, default=0)
     options.add_argument("--latency", type=float, default=0.0)
+    options.add_argument("--assistants", type=int, default=1)
+    options.add_argument("--port", type=int, default=0)
     options.add_argument("--noise", action="store_true")
+    options.add_argument("--pool", type=Path, help="the folder of a pool (Pool.keep); made anew without it")
     chosen = options.parse_args()
-    asyncio.run(_serve(Project(chosen.files, chosen.size, noise=chosen.noise), chosen.latency))
+    data = b""
+    if chosen.files:
+        pool = Pool.kept(chosen.pool) if chosen.pool else Pool(1)
+        data = pool.noise if chosen.noise else pool.text
+    project = Project(chosen.files, chosen.size, pool=data, assistants=chosen.assistants)
+    asyncio.run(_serve(project, chosen.latency, chosen.port))
 
 
 if __name__ == "__main__":

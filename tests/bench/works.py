@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["NAMES"]
 
@@ -82,6 +83,7 @@ def build(target: str, count: str, size: str) -> None:
     with BundleWriter(Path(target), capture, started=_STARTED) as writer:
         search = {"file_search": {"vector_store_ids": ["vs_0"]}}
         assistant = {"id": "asst_0", "name": "assistant", "model": "gpt-4o", "tool_resources": search}
+        assistant["instructions"] = "Answer."
         assistant["tools"] = [{"type": "file_search"}]
         writer.add_record(Record(kind=Kind.ASSISTANT, id=SourceId("asst_0"), raw=json.dumps(assistant).encode()))
         writer.add_record(Record(kind=Kind.STORE, id=SourceId("vs_0"), raw=b'{"id": "vs_0", "name": "store"}'))
@@ -112,24 +114,38 @@ def build(target: str, count: str, size: str) -> None:
         writer.finish(ended=_STARTED)
 
 
-def sdk_export(url: str) -> None:
-    """The requests of an export, by nothing but the SDK; what comes is thrown away."""
+def sdk_export(target: str, url: str) -> None:
+    """The requests of an export, by nothing but the SDK; what comes is hashed, compressed and written to one file."""
     import asyncio
 
-    asyncio.run(_sdk_export(url))
+    with open(target, "wb") as out:
+        asyncio.run(_sdk_export(out, url))
 
 
-async def _sdk_export(url: str) -> None:
+def sdk_lists(url: str) -> None:
+    """The lists that an export needs to see that nothing has changed, by nothing but the SDK."""
     import asyncio
+
+    asyncio.run(_sdk_export(None, url))
+
+
+async def _sdk_export(out: BinaryIO | None, url: str) -> None:
+    import asyncio
+    import hashlib
 
     import openai
+    import zstandard
 
     queue: asyncio.Queue[str | None] = asyncio.Queue()
+    codec = zstandard.ZstdCompressor(level=3)
     async with openai.AsyncOpenAI(api_key="sk", base_url=url, max_retries=0) as sdk:
 
         async def content() -> None:
             while (file := await queue.get()) is not None:
-                await (await sdk.files.content(file)).aread()
+                data = await (await sdk.files.content(file)).aread()
+                hashlib.sha256(data).hexdigest()
+                assert out is not None
+                out.write(codec.compress(data))
 
         async def get(path: str, **query: object) -> dict[str, object]:
             found: dict[str, object] = await sdk.get(path, cast_to=object, options={"params": query})
@@ -144,34 +160,34 @@ async def _sdk_export(url: str) -> None:
         await get("/assistants", limit=1)
         await definitions()
         workers = [asyncio.create_task(content()) for _ in range(32)]
-        more, after, records, asked = True, {}, None, []
+        more, after, records = True, {}, None
         while more:
             page = await get("/vector_stores/vs_0/files", limit=100, order="asc", **after)
-            for member in page["data"]:
+            for member in page["data"] if out else []:
                 queue.put_nowait(member["id"])
             if records is None:
-                records = asyncio.create_task(get("/files", purpose="user_data", limit=10_000, order="asc"))
-                asked = [asyncio.create_task(get(f"/files/{member['id']}")) for member in page["data"][:32]]
+                query = get("/files", purpose="user_data", limit=10_000, order="asc")
+                records = asyncio.create_task(query)
             more, after = page["has_more"], {"after": page["data"][-1]["id"]}
         for _ in workers:
             queue.put_nowait(None)
-        await asyncio.gather(*workers, *asked, *([records] if records else []))
+        await asyncio.gather(*workers, records)
         await definitions()
 
 
-def sdk_import(count: str, size: str, url: str) -> None:
-    """The requests of an import, by nothing but the SDK."""
+def sdk_import(folder: str, url: str) -> None:
+    """The requests of an import of the files below ``folder``, each read and hashed, by nothing but the SDK."""
     import asyncio
 
-    asyncio.run(_sdk_import(url, int(count), int(size)))
+    asyncio.run(_sdk_import(folder, url))
 
 
-async def _sdk_import(url: str, count: int, size: int) -> None:
+async def _sdk_import(folder: str, url: str) -> None:
     import asyncio
+    import hashlib
 
     import openai
 
-    data = bytes(range(256)) * (size // 256 + 1)
     async with openai.AsyncOpenAI(api_key="sk", base_url=url, max_retries=0) as sdk:
 
         async def get(path: str, **query: object) -> dict[str, object]:
@@ -183,18 +199,19 @@ async def _sdk_import(url: str, count: int, size: int) -> None:
         await get("/models")
         for path in ("/assistants", "/vector_stores", "/files", "/files", "/vector_stores", "/assistants"):
             await get(path, limit=100, order="asc")
-        numbers = iter(range(count))
+        paths = iter([Path(below, name) for below, _, names in os.walk(folder) for name in names])
         files: list[str] = []
 
         async def upload() -> None:
-            for number in numbers:
-                name = f"a file with a usual name {number}.txt"
-                made = await sdk.files.create(file=(name, io.BytesIO(data[:size])), purpose="user_data")
+            for path in paths:
+                data = path.read_bytes()
+                hashlib.sha256(data).hexdigest()
+                made = await sdk.files.create(file=(path.name, io.BytesIO(data)), purpose="user_data")
                 files.append(made.id)
 
         await asyncio.gather(*(upload() for _ in range(32)))
         await sdk.post("/vector_stores", cast_to=object, body={"name": "store"})
-        for start in range(0, count, _BATCH):
+        for start in range(0, len(files), _BATCH):
             body = {"files": [{"file_id": file} for file in files[start : start + _BATCH]]}
             await sdk.post("/vector_stores/vs_0/file_batches", cast_to=object, body=body)
             await get("/vector_stores/vs_0/file_batches/vsfb_0")
@@ -207,30 +224,12 @@ async def _sdk_import(url: str, count: int, size: int) -> None:
         await get("/vector_stores/vs_0")
 
 
-def sdk_stream(url: str) -> None:
-    """One content, by nothing but the SDK, into nothing."""
-    import asyncio
-
-    asyncio.run(_sdk_stream(url))
-
-
-async def _sdk_stream(url: str) -> None:
-    import openai
-
-    async with (
-        openai.AsyncOpenAI(api_key="sk", base_url=url, max_retries=0) as sdk,
-        sdk.files.with_streaming_response.content(f"file-{0:022d}") as response,
-    ):
-        async for _ in response.iter_bytes():
-            pass
-
-
 NAMES: dict[str, Callable[..., None]] = {
     "pack": pack,
     "build": build,
     "sdk-export": sdk_export,
+    "sdk-lists": sdk_lists,
     "sdk-import": sdk_import,
-    "sdk-stream": sdk_stream,
 }
 
 if __name__ == "__main__":

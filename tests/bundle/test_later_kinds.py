@@ -23,6 +23,7 @@ from holdall.model import Kind
 from holdall.originals import Originals
 from holdall.pages.bundlepage import bundle_page
 from holdall.progress import Silent
+from holdall.untrusted import require_record
 from holdall.verification import verify
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
@@ -270,3 +271,17 @@ def test_the_page_has_a_card_for_each(tmp_path: Path) -> None:
     ):
         assert said in page, said
     assert "Files that no store or assistant uses" not in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"versions": {"latest": {"definition": {"tools": [{}] * 1001}}}}, "1001 tools"),
+        ({"definition": {"tools": [{"vector_store_ids": ["vs"] * 10_001}]}}, "refers to more than 10000"),
+        ({"skills": [{"skill_id": "s"}] * 6_000, "files": [{"file_id": "f"}] * 6_000}, "refers to more than 10000"),
+        ({"skills": [{"skill_id": "s" * 513}]}, "longer than 512 bytes"),
+    ],
+)
+def test_tools_and_references_are_limited_wherever_a_record_has_them(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        require_record(json.dumps({"id": "a", **fields}).encode())

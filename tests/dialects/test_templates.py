@@ -77,6 +77,7 @@ def test_a_template_is_sent_with_the_ids_and_numbers_of_the_copy_and_nothing_tha
         ({"access": "restricted", "allowed_domains": ["a.com"]}, False),
         ({"access": "enabled", "allowed_domains": []}, False),
         ({"access": "disabled"}, False),
+        ({"access": "restricted", "allowed_domains": [], "blocked_domains": ["a.com"]}, False),
     ],
 )
 def test_domains_are_taken_to_be_blocked_only_where_they_can_be(network: dict[str, Any], suspected: bool) -> None:

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.model import Kind
+from holdall.bundle.writer import BundleWriter
+from holdall.exporter.content_sinks import ContentSinks
+from holdall.exporter.file_index import File
+from holdall.model import Kind, SourceId
+from holdall.remote.contents import ZipOf
 from holdall.sandbox.behaviour import CutBody, Fail
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from holdall.verification import verify
+from tests.bundle.packing import CAPTURE, STARTED
 from tests.cli.terminal import Done, Terminal
 from tests.project import Hand, skill_zip
 
@@ -83,8 +88,8 @@ def test_all_versions_and_what_templates_name_are_in_the_bundle(export: Export) 
         assert [str(entry.id) for entry in bundle.entries("data/environment_templates/")] == [template]
         assert b"s3cret" not in b"".join(bundle.read(entry) for entry in bundle.entries())
     assert export(key, "known.tar.zst", "--allow-missing", template).code == 0
-    again = result(export(key, "again.tar.zst", "--parent", "one.tar.zst", "--accept-known-losses"))
-    assert again["taken"] == 3
+    done = export(key, "again.tar.zst", "--parent", "one.tar.zst", "--accept-known-losses")
+    assert (done.code, result(done)["taken"]) == (0, 3)
     unchanged = result(export(key, "none.tar.zst", "--parent", "one.tar.zst", "--skip-if-unchanged"))
     assert unchanged["unchanged_since"]
     # The template alone brings along what it names.
@@ -116,3 +121,31 @@ def test_a_zip_that_breaks_off_is_resumed_and_one_that_cant_be_had_is_missing(ex
     assert done.code == 0, done.err
     with open_bundle("whole.tar.zst") as bundle:
         assert zips(bundle, skill)["2"] == skill_zip("big", {"b.txt": b"2"})
+
+
+def test_a_run_that_stops_between_two_zips_goes_on_with_the_second(export: Export) -> None:
+    key = "sk-source-0003"
+    with Hand(export.box.url, key) as hand:
+        skill = hand.skill("tea", {"a.txt": b"1"}, {"a.txt": b"2"})
+    export.box.fault(Fail(status=401), "GET", "/skills/*/versions/2/content")
+    assert export(key, "one.tar.zst", "--concurrency", "1").code == 20
+    export.box.clear_faults()
+    export.box.forget_requests()
+    done = export(key, "one.tar.zst")
+    assert done.code == 0, done.err
+    asked = [one.path for one in export.box.requests() if one.path.endswith("/content")]
+    assert asked == [f"/v1/skills/{skill}/versions/2/content"]
+    with open_bundle("one.tar.zst") as bundle:
+        assert zips(bundle, skill) == {str(n): skill_zip("tea", {"a.txt": str(n).encode()}) for n in (1, 2)}
+
+
+def test_what_is_no_zip_of_a_skill_is_kept_and_said(tmp_path: Path) -> None:
+    file = File(id=SourceId("skillver_1"), view=None, zip=ZipOf(skill=SourceId("skill_1"), number="1"))
+    with BundleWriter(tmp_path / "b.tar.zst", CAPTURE, started=STARTED, threads=1) as writer:
+        for data, fault in ((skill_zip("tea"), ""), (b"PK no zip", "not a zip"), (skill_zip("tea")[:-9], "not a zip")):
+            sinks = ContentSinks(writer, file, [])
+            sink = sinks.zip()
+            sink.write(data)
+            sink.commit()
+            assert fault in sinks.fault
+            assert bool(sinks.fault) == bool(fault)

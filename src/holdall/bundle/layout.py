@@ -7,7 +7,6 @@ first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -354,11 +353,15 @@ def source_identity(source: Source) -> str:
 
 def readme() -> str:
     """README.txt, which says how to open a bundle without us; the bag is ``{bag}`` there."""
+    from importlib import resources
+
     return resources.files("holdall.bundle").joinpath("readme_of_bundle.txt").read_text("utf-8")
 
 
 def specification() -> bytes:
     """docs/format.md, which each bundle carries as FORMAT.md. It is package data in a wheel."""
+    from importlib import resources
+
     shipped = resources.files("holdall.bundle").joinpath(SPECIFICATION)
     if shipped.is_file():
         return shipped.read_bytes()

@@ -15,7 +15,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.subprocesses import on_signal
+from holdall.cli.signals import on_signal
 from holdall.cli.views import verdict_as_json
 from holdall.cli.wrapping import columns, shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK, BundleError, NoSuchEntry, UsageFault, pasteable

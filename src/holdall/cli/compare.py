@@ -13,6 +13,7 @@ from holdall.cli import parameters
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, counted
 from holdall.cli.views import loss_groups, loss_lines, verdict_as_json
+from holdall.dialects.tables import Form
 from holdall.errors import pasteable
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.kinds import KINDS, noun
@@ -38,7 +39,9 @@ def compare(
     console.close_progress()
     block, verdict = proof_block(proof, f"{settings.endpoint.title} with the bundle, by {proof.origin}")
     if proof.differences:
-        again = f"holdall import {pasteable(reader.path)} --on-conflict update"
+        # What classic agents of the project could become otherwise.
+        form = " --as foundry" if proof.form is Form.FOUNDRY else ""
+        again = f"holdall import {pasteable(reader.path)}{form} --on-conflict update"
         block.commands = [f"{again} --output-dir {pasteable(settings.output_dir)}"]
     block.show(console, on_stdout=True)
     return {"destination": settings.endpoint.base_url, **proof_as_json(proof, verdict)}, verdict
@@ -46,8 +49,12 @@ def compare(
 
 def compared_objects(proof: Proof) -> str:
     """What was compared, counted."""
+    # In a Foundry project there are none: they are agents.
+    hidden = KINDS[Kind.ASSISTANT].count if proof.form is Form.FOUNDRY else None
     return ", ".join(
-        counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
+        counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}"
+        for kind, count in proof.compared.items()
+        if kind != hidden
     )
 
 

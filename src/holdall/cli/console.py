@@ -7,9 +7,7 @@ failure. Names and messages come from servers and bundles, so every line passes 
 from __future__ import annotations
 
 import codecs
-import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -22,7 +20,7 @@ import click
 import msgspec
 
 from holdall.cli.progress_lines import ProgressLines
-from holdall.cli.subprocesses import on_signal
+from holdall.cli.signals import on_signal
 from holdall.cli.wrapping import wrapped
 from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError, Interrupted
 from holdall.legible import counted, flat, human_size, json_printable, printable
@@ -239,6 +237,8 @@ class Console:
         }
         # In pieces, as it may be long. What can't be printed or encoded has an escape of JSON's own inside its strings.
         is_plain = not codecs.lookup(self.stdout.encoding or "utf-8").name.startswith("utf")
+        import json
+
         pieces = json.JSONEncoder(indent=2, ensure_ascii=is_plain, default=msgspec.to_builtins).iterencode(document)
         while some := "".join(islice(pieces, _AT_ONCE)):
             self._put(self.stdout, json_printable(some), end="")
@@ -256,6 +256,8 @@ class Console:
     def _width(self, stream: TextIO) -> int | None:
         """Columns of a line; None where nothing is broken: results that a program may read."""
         if stream.isatty():
+            import shutil
+
             return shutil.get_terminal_size().columns
         try:
             # Only a stream of the process has a reader that can be asked to take a hundred columns.

@@ -59,7 +59,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
 def _require_alone(given: Mapping[str, Any]) -> None:
     """Raises UsageFault for a flag that the plan says already."""
     plain = {"on_conflict": "stop", "form": "auto", "max_loss": "any"}
-    others = ("prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete")
+    others = ("prefix", "only", "exclude", "map_model", "map_connection", "skip_unmapped", "mapping", "delete")
     mistakes = Mistakes()
     for name in (*plain, *others, "keep_metadata", "drop_metadata"):
         if given[name] and given[name] != plain.get(name):

@@ -277,7 +277,7 @@ def _print_brief(console: Console, info: HoldallInfo, found: dict[str, list[dict
     kinds = (Kind.ASSISTANT, *_OTHERS)
     shown = [one for kind in kinds for one in found[KINDS[kind].count]][:_BRIEF]
     rows = [
-        (flat(one["name"] or "(no name)"), one["id"], flat(one.get("model") or ""), _knowledge(one)) for one in shown
+        (flat(one["name"] or "(no name)"), _ident(one), flat(one.get("model") or ""), _knowledge(one)) for one in shown
     ]
     width = console.result_columns
     for line in table(rows, width=width and width - 2):
@@ -323,7 +323,12 @@ def _print_tree(console: Console, info: HoldallInfo, found: dict[str, list[dict[
 
 
 def _titled(one: dict[str, Any]) -> str:
-    return f"{one['name'] or '(no name)'}  {one['id']}  {one.get('model') or ''}".rstrip()
+    return f"{one['name'] or '(no name)'}  {_ident(one)}  {one.get('model') or ''}".rstrip()
+
+
+def _ident(one: dict[str, Any]) -> str:
+    """The id; of an agent of Foundry, whose name that is, the version."""
+    return f"version {one['version']}" if one.get("version") and one["id"] == one["name"] else str(one["id"])
 
 
 def _print_uses(console: Console, one: dict[str, Any], indent: str) -> None:

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 import msgspec
-from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
 from holdall.cli.options import typed_flags
 from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault, pasteable
-from holdall.remote.proxies import proxy_for
 from holdall.safe_open import read_regular
 from holdall.settings import (
     BothSettings,
@@ -165,6 +163,9 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
         return {}, ""
     if chosen and not Path(chosen).exists():
         raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="use --env-file none to read no file")
+    # Imported here: many commands need no settings, and this takes longer than verifying a small bundle.
+    from dotenv import dotenv_values, find_dotenv
+
     found = chosen or find_dotenv(usecwd=True)
     if not found:
         return {}, ""
@@ -203,6 +204,8 @@ def _show_notices(console: Console, log_level: str, notices: list[str], *account
 
 
 def _warnings_of(account: Endpoint) -> Iterator[str]:
+    from holdall.remote.proxies import proxy_for
+
     if account.is_in_clear:
         yield f"the key and all content go to {account.host} unencrypted"
     if proxy := proxy_for(account.base_url):

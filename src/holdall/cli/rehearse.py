@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli import subprocesses
 from holdall.cli.compare import compared_objects, proof_as_json, proof_block
 from holdall.cli.console import Console, counted
 from holdall.cli.runs import THIS_MACHINE, QuietObserver
+from holdall.cli.signals import on_signal
+from holdall.cli.subprocesses import temporary_folder
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
 from holdall.kinds import KINDS, read
@@ -54,8 +55,8 @@ def restore_and_compare(
     models = tuple(model for record in reader.whole() if (model := read(record).model))
     with (
         # Termination ends it as Ctrl-C does, so that nothing is left behind.
-        subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
-        subprocesses.temporary_folder("holdall-rehearsal-") as folder,
+        on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
+        temporary_folder("holdall-rehearsal-") as folder,
         Running(folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=_has_agents(reader))) as sandbox,
     ):
         wanted = RehearseOptions(

@@ -24,7 +24,7 @@ from holdall.cli.folders import opened_folder
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
 from holdall.cli.retyped import again, onward
-from holdall.cli.subprocesses import on_signal
+from holdall.cli.signals import on_signal
 from holdall.cli.views import loss_lines, losses_as_json, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
@@ -218,7 +218,9 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
     """What the run did, in one line: ``8 assistants created, 4 vector stores, 47 files (529 kB)``."""
     kinds = [kind for kind in DEFINITIONS if kind is not Kind.STORE and report.of(kind)]
     said = [text for kind in kinds for text in _reached(report.of(kind), KINDS[kind].noun)]
-    made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (Kind.STORE, Kind.FILE)}
+    # Skills that were chosen have results of their own.
+    needed = [] if report.of(Kind.SKILL) else [Kind.SKILL]
+    made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (*needed, Kind.STORE, Kind.FILE)}
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
     if all(result.how == "adopted" and result.target is not None for result in report.results):
@@ -226,11 +228,16 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
     return ", ".join(said) or "Nothing created"
 
 
-_APART = (Kind.SKILL, Kind.TEMPLATE)
+_APART = (Kind.FOUNDRY_AGENT, Kind.SKILL, Kind.TEMPLATE)
 _OTHERS = tuple(kind for kind in Kind if kind not in _APART)
 
 # How a root came to be, in words that follow how many.
-_HOW = {"written": "written for the Responses API", "adopted": "already there", "left": "skipped"}
+_HOW = {
+    "written": "written for the Responses API",
+    "adopted": "already there",
+    "left": "skipped",
+    "new version": "given a new version",
+}
 
 
 def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:
@@ -250,7 +257,7 @@ def _reached(found: list[verb.Result], noun: str) -> Iterator[str]:
 def _unfinished(report: verb.Report) -> Iterator[Group]:
     """What did not fully succeed, by how it ended."""
     for status in (verb.Status.FAILED, verb.Status.PARTIAL):
-        # Skills and what they are used in; all others are counted as assistants are.
+        # What is of another kind there than assistants; all others are counted as these.
         for noun, kinds in (("assistant", _OTHERS), *((KINDS[kind].noun, (kind,)) for kind in _APART)):
             if found := [result for result in report.of(*kinds) if result.status is status]:
                 names = [result.name or result.source for result in found[:NAMED]]

@@ -31,7 +31,7 @@ def unit_line(unit: steps.Unit, prefix: str) -> str:
     """What is done for one unit, counted, in a line that begins with its sign."""
     counts: dict[str, Counter[str]] = {sign: Counter() for sign in SIGNS}
     notes: dict[str, list[str]] = {}
-    size, problems = 0, list[str]()
+    size, problems, called, served = 0, list[str](), list[str](), ""
     for step in unit.steps:
         match step:
             case steps.UploadFile(content=content):
@@ -39,6 +39,8 @@ def unit_line(unit: steps.Unit, prefix: str) -> str:
                 size += content.stored
             case steps.CreateStore(kind=kind) | steps.CreateDefinition(kind=kind):
                 counts[CREATE][noun(kind)] += 1
+                if isinstance(step, steps.CreateFoundryAgent) and step.agent != f"{prefix}{step.name or ''}":
+                    called.append(f"as {step.agent}")
             case steps.WriteRequest():
                 counts[CREATE]["request"] += 1
             case steps.Adopt(kind=kind) | steps.Skip(kind=kind):
@@ -46,6 +48,7 @@ def unit_line(unit: steps.Unit, prefix: str) -> str:
             case steps.UpdateDefinition(kind=kind, differences=found) | steps.UpdateStore(kind=kind, differences=found):
                 counts[UPDATE][noun(kind)] += 1
                 notes.setdefault(noun(kind), []).extend(_fields(found))
+                served = _served(step) or served
             case steps.Differs(kind=kind, differences=found):
                 problems.append(f"{noun(kind)} differs there{_noted(_fields(found))}")
             case steps.Cannot(reason=reason):
@@ -56,14 +59,23 @@ def unit_line(unit: steps.Unit, prefix: str) -> str:
     changes = counts[UPDATE] or counts[CREATE]
     sign = CANNOT if problems else CREATE if is_new else UPDATE if changes else KEEP
     said = {
-        CREATE: _amounts(counts[CREATE], {"file": [human_size(size)]}),
+        CREATE: _amounts(counts[CREATE], {"file": [human_size(size)], noun(unit.kind): called}),
         UPDATE: _amounts(counts[UPDATE], notes),
         KEEP: _amounts(counts[KEEP], {}),
     }
     others = ((said[one], word) for one, word in _WORDS.items() if one != sign)
-    parts = [*problems, said.get(sign, ""), *(f"{word} {text}" for text, word in others if text)]
+    parts = [*problems, said.get(sign, ""), served, *(f"{word} {text}" for text, word in others if text)]
     name = shortened(flat(written_name(unit.name, unit.kind, prefix)), _NAME) or unit.id
     return f"{sign} {name}: {shortened(flat('; '.join(filter(None, parts))), _REST)}"
+
+
+def _served(step: steps.Step) -> str:
+    """What becomes of the version that an agent of Foundry serves."""
+    if not isinstance(step, steps.UpdateFoundryAgent):
+        return ""
+    if step.pinned:
+        return f"pinned to version {step.pinned}: the new version is not served"
+    return "new version, live at once"
 
 
 def _fields(found: Iterable[Difference]) -> list[str]:
@@ -114,10 +126,7 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
         case steps.AttachFiles():
             return [f"{CREATE} attach {counted(step.count, 'file')} to {step.store}"]
         case steps.CreateDefinition():
-            more = f", model {step.model}" if KINDS[step.kind].has_model else ""
-            if isinstance(step, steps.CreateSkill):
-                more = f", {counted(len(step.versions), 'version')}"
-            return [f"{CREATE} create {who()}{more}", *_lost(step.losses)]
+            return [f"{CREATE} create {who()}{_with(step)}", *_lost(step.losses)]
         case steps.WriteRequest(path=path):
             why = "was changed, or belongs to another destination"
             where = f"{step.beside}, for {path} {why}" if step.beside else path
@@ -131,7 +140,8 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
             return [f"{CANNOT} differs: {who()}, there as {step.target}{since}:", *_differences(step.differences)]
         case steps.UpdateDefinition() | steps.UpdateStore():
             changes = [*_differences(step.differences), *_lost(step.losses)]
-            return [f"{UPDATE} update {who()}, there as {step.target}:", *changes]
+            served = f" ({text})" if (text := _served(step)) else ""
+            return [f"{UPDATE} update {who()}, there as {step.target}{served}:", *changes]
         case steps.UpdateMembership():
             return [f"{UPDATE} set the attributes of {step.name or step.file} in {step.store}"]
         case steps.DetachFile():
@@ -140,6 +150,13 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
             return [f"{CANNOT} {step.loss}"]
         case steps.Cannot():
             return [f"{CANNOT} can't create {step.id}: {step.reason}"]
+
+
+def _with(step: steps.CreateDefinition) -> str:
+    """The model of a definition, or how many versions a skill has."""
+    if isinstance(step, steps.CreateSkill):
+        return f", {counted(len(step.versions), 'version')}"
+    return f", model {step.model}" if KINDS[step.kind].has_model else ""
 
 
 def written_name(name: str | None, kind: Kind, prefix: str) -> str:

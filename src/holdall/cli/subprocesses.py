@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from holdall.cli.signals import on_signal
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
@@ -110,19 +111,6 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], on_line: Calla
         for line in printed:
             on_line(line.rstrip())
         return child.wait()
-
-
-@contextmanager
-def on_signal(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """Handle a signal with ``handler`` while the block runs."""
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield
-        return
-    before = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 @contextmanager

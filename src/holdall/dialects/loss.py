@@ -78,7 +78,7 @@ class Why(StrEnum):
     CHUNKING_UNKNOWN = "chunking_unknown", Severity.MINOR
     """The source did not say how it cut the file; the destination's default is used."""
     PURPOSE_CHANGED = "purpose_changed", Severity.MINOR
-    """Only the server may give the file's purpose; ``assistants`` is used."""
+    """Only the server may give the file's purpose, or the destination takes no such; ``assistants`` is used."""
     AS_TEXT = "as_text", Severity.MINOR
     """The bytes could not be exported; the parsed text is uploaded in their place."""
     RENAMED = "renamed", Severity.MINOR

@@ -26,7 +26,10 @@ TEMPLATE: Mapping[str, Rule] = {
     "packages": Members(members=dict.fromkeys(("python", "system", "npm"), _NAMES)),
     "capability_directories": _NAMES,
     "network": Members(
-        members={"access": Choice(words=("enabled", "disabled", "restricted")), "allowed_domains": _NAMES},
+        members={
+            "access": Choice(words=("enabled", "disabled", "restricted")),
+            **dict.fromkeys(("allowed_domains", "blocked_domains"), _NAMES),
+        },
         needs=("access",),
     ),
     "desktop": Members(members={"enabled": Flag()}, needs=("enabled",)),
@@ -91,7 +94,8 @@ def unseen(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "setup_commands", "; it may have commands"
     network = record.get("network")
     # The two kinds of domains exclude each other, and go with restricted access only.
-    if isinstance(network, dict) and network.get("access") == "restricted" and not network.get("allowed_domains"):
+    domains = ("allowed_domains", "blocked_domains")
+    if isinstance(network, dict) and network.get("access") == "restricted" and not any(map(network.get, domains)):
         yield "blocked_domains", "; access is restricted without an allowed domain, so some may be blocked"
     for field in _INLINE:
         for item in inline(record, field):
@@ -105,7 +109,9 @@ def inline(record: Mapping[str, Any], field: str) -> Iterator[dict[str, Any]]:
 
 def by_reference(field: str, value: Any) -> Any:
     """What of a template's ``field`` can be compared with a request: not what is inline, of which only names are
-    shown."""
+    shown, nor blocked domains, which should not be shown at all."""
+    if field == "network" and isinstance(value, dict):
+        return {key: item for key, item in value.items() if key != "blocked_domains"}
     if field not in _INLINE or not isinstance(value, list):
         return value
     kept = () if field == "plugins" else value

@@ -12,6 +12,7 @@ from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
+from holdall.errors import UnexpectedAnswer
 from holdall.exporter.file_index import File
 from holdall.join_parts import DEFAULT_OVERLAP
 from holdall.model import Fidelity, SourceId, epoch_seconds
@@ -20,16 +21,23 @@ from holdall.skill_zip import RefusedZip, read_skill_zip
 
 # A zip that is no longer stays in memory while it is checked.
 _IN_MEMORY = 1 << 20
+_BEGINNING = b"PK"
 
 
 class _CheckedZip:
-    """A sink for a zip, which is read when it is whole: one that is no good is kept all the same."""
+    """A sink for a zip, which is read when it is whole: one that is no good is kept all the same. Raises
+    UnexpectedAnswer for what isn't one at all, such as an error with status 200."""
 
     def __init__(self, sink: Sink, tell: Callable[[str], None]) -> None:
         self._sink, self._tell = sink, tell
+        self._has_begun = False
         self._copy = cast(BinaryIO, SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - closed by commit and abort
 
     def write(self, data: bytes) -> None:
+        if data and not self._has_begun:
+            self._has_begun = True
+            if not data.startswith(_BEGINNING[: len(data)]):
+                raise UnexpectedAnswer("can't download a skill: the answer is not a zip")
         self._sink.write(data)
         with reporting(Path(gettempdir())):
             self._copy.write(data)

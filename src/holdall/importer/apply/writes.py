@@ -7,7 +7,6 @@ twice, are simply repeated, and so are calls refused because a new object isn't 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -17,26 +16,22 @@ import msgspec
 from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import FRESH, Context
-from holdall.importer.apply.firstversions import require_first, version_of
+from holdall.importer.apply.firstversions import require_first
+from holdall.importer.apply.read_answers import identity, outcome, withheld
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES, place
-from holdall.importer.runs.effects import agent_of
 from holdall.importer.runs.runfolder import AuditLine
 from holdall.kinds import KINDS
-from holdall.model import FileView, Kind, SourceId, TargetId
+from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
 from holdall.remote.refusals import is_unknown
 
 TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
-
-
-class _Made(msgspec.Struct, frozen=True, kw_only=True):
-    id: TargetId
 
 
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,7 +296,7 @@ class Writes:
             if isinstance(intent, (runlines.Delete, runlines.Detach)):
                 target = intent.target  # the answer to a DELETE need not name it
             else:
-                target = _identity(call, answer)
+                target = identity(call.intent, call.request, answer)
         except RemoteError as error:
             failed = runlines.Failed(
                 op=intent.op,
@@ -314,7 +309,7 @@ class Writes:
             await self._folder.write(failed)
             self._audit(call, "unknown" if error.ambiguous else "refused", error, intent.target, failed.error)
             raise
-        done = _done(intent, target, answer)
+        done = outcome(intent, target, answer)
         # A server may give the id of a file with the same bytes that stood there before: that one is not the run's.
         if intent.kind is Kind.FILE and isinstance(intent, runlines.Creation):
             done = msgspec.structs.replace(done, there=await self._folder.baseline.had_file(target))
@@ -370,44 +365,3 @@ def _member(store: TargetId, file: TargetId) -> str:
 def _action(intent: runlines.Intent) -> tuple[str, Kind]:
     """What is counted as tried, answered or given up: a second upload of a file is an upload."""
     return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
-
-
-def withheld(error: RemoteError, where: str) -> RemoteError:
-    """The same error without the server's words, which may repeat what was sent in confidence."""
-    said = f" (status {error.status})" if error.status else ""
-    message = f"can't POST {where}: not accepted{said}; its words may repeat what you supplied, so they are not shown"
-    return dataclasses.replace(error, message=message, hint="", code=None, kind=None, param=None, detail="")
-
-
-def _identity(call: _Call, answer: Answer) -> TargetId:
-    intent = call.intent
-    try:
-        if intent.kind is Kind.FOUNDRY_AGENT:
-            return agent_of(version_of(intent.name or "", answer))
-        if intent.kind is Kind.AGENT_VERSION:
-            return version_of(intent.name or "", answer)
-        if isinstance(intent, runlines.Create) and intent.into is not None:
-            return version_of(intent.into, answer)
-        return msgspec.json.decode(answer.raw, type=_Made).id
-    except msgspec.DecodeError:
-        # Ambiguous, for it was answered with success: something may have been made.
-        raise UnexpectedAnswer(
-            f"can't read the answer to {call.request}: no id in it",
-            status=answer.status,
-            request_id=answer.request_id,
-            ambiguous=True,
-        ) from None
-
-
-def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines.Done:
-    """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
-    looks, name, size = None, None, None
-    with suppress(msgspec.DecodeError):
-        if isinstance(intent, runlines.Creation) and intent.kind is Kind.FILE:
-            view = msgspec.json.decode(answer.raw, type=FileView)
-            name = view.filename if view.filename != intent.name else None
-            size = view.size if view.size != intent.size else None
-        elif isinstance(intent, runlines.Create | runlines.Update):
-            found = shown(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
-            looks = fingerprints(intent.kind, found)
-    return runlines.Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

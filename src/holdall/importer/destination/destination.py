@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 
@@ -122,14 +123,17 @@ async def _responses(account: Account) -> tuple[Answers, list[str]]:
 
 
 async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
+    # What an agent of Foundry names as its model is a deployment.
+    noun = "deployments" if account.endpoint.is_foundry else "models"
+    catalog = partial(ModelCatalog, noun=noun)
     try:
         models = await probing.models(account)
     except PermissionDenied:
-        return ModelCatalog(reason="the key can't list models"), Answers.DENIED
+        return catalog(reason=f"the key can't list {noun}"), Answers.DENIED
     except (NotFound, RequestRefused):
-        return ModelCatalog(reason="the destination has no list of models"), Answers.ABSENT
+        return catalog(reason=f"the destination has no list of {noun}"), Answers.ABSENT
     except (msgspec.DecodeError, *REQUEST_ERRORS):
-        return ModelCatalog(reason="the destination's list of models can't be read"), Answers.ABSENT
+        return catalog(reason=f"the destination's list of {noun} can't be read"), Answers.ABSENT
     if not models:
-        return ModelCatalog(reason="the destination's list of models is empty"), Answers.YES
-    return ModelCatalog(models=models), Answers.YES
+        return catalog(reason=f"the destination's list of {noun} is empty"), Answers.YES
+    return catalog(models=models), Answers.YES

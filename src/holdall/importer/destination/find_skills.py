@@ -6,11 +6,12 @@ name and contents. Only skills of the name are asked for what they contain.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 
 import msgspec
 
 from holdall.agent_views import SkillView
+from holdall.errors import NotFound
 from holdall.importer.destination.history import History
 from holdall.importer.destination.skill_versions import version_numbers, versions_there
 from holdall.importer.plan.bundle_skills import SkillVersion
@@ -46,6 +47,7 @@ class _Look:
     def __init__(self, account: Account, versions: Mapping[SourceId, list[SkillVersion]], history: History) -> None:
         self._account, self._versions, self._history = account, versions, history
         self._there: dict[TargetId, SkillView] = {}
+        self._named: dict[str | None, list[TargetId]] = {}
         self._read: dict[TargetId, list[VersionThere]] = {}
 
     async def run(self, records: Mapping[SourceId, Record]) -> SkillsThere:
@@ -58,17 +60,21 @@ class _Look:
             # Of a list that may be long only these are kept.
             if view.id in records or view.id in known or view.name in wanted:
                 self._there[TargetId(view.id)] = view
+                self._named.setdefault(view.name, []).append(TargetId(view.id))
         for source, record in records.items():
             if one := await self._by_id(record):
                 found[source] = one
+        # What is, or was, the copy of one skill is not that of another.
+        taken = {target for targets in self._history.made[Kind.SKILL].values() for target in targets}
+        taken |= {one.target for one in found.values()}
         for source, record in records.items():
             if source not in found:
-                claimed = {one.target for one in found.values()}
-                alike = [one async for one in self._by_name(record, claimed)]
+                alike = [one async for one in self._by_name(record, taken)]
                 # Equal ones are as good as each other: nothing is changed in them.
                 alike = [one for one in alike if not one.differences][:1] or alike
                 if alike:
                     found[source] = alike[0]
+                    taken.add(alike[0].target)
                 if len(alike) > 1:
                     targets = [one.target for one in alike]
                     several.append(Several(kind=Kind.SKILL, id=source, name=skill_name(record), targets=targets))
@@ -95,23 +101,19 @@ class _Look:
             record, whole, versions, target=TargetId(record.id), by=By.ORIGIN, default=there.default_version
         )
 
-    async def _by_name(self, record: Record, claimed: Iterable[TargetId]) -> AsyncIterator[FoundSkill]:
-        names = self._names(record)
-        taken = {*claimed}
-        for target, view in self._there.items():
-            if view.name in names and target not in taken and not self._is_known(target):
-                found = await self._compared(record, target, By.CONTENTS)
-                # Without a version in common it is another skill of that name.
-                if found.numbers:
-                    yield found
+    async def _by_name(self, record: Record, taken: Container[TargetId]) -> AsyncIterator[FoundSkill]:
+        for target in [target for name in self._names(record) for target in self._named.get(name, ())]:
+            found = await self._compared(record, target, By.CONTENTS) if target not in taken else None
+            # Without a version in common it is another skill of that name.
+            if found and found.numbers:
+                yield found
 
-    def _is_known(self, target: TargetId) -> bool:
-        """Whether it is the copy of another skill."""
-        return any(target in targets for targets in self._history.made[Kind.SKILL].values())
-
-    async def _compared(self, record: Record, target: TargetId, by: By) -> FoundSkill:
+    async def _compared(self, record: Record, target: TargetId, by: By) -> FoundSkill | None:
         if target not in self._read:
-            self._read[target] = await versions_there(self._account, target, self._history.hashes)
+            try:
+                self._read[target] = await versions_there(self._account, target, self._history.hashes)
+            except NotFound:  # deleted since it was listed
+                return None
         default, left = self._there[target].default_version, self._history.fingerprints.get(target, {})
         is_left = "default_version" not in left or left["default_version"] == fingerprint(default)
         return compare_skill(
@@ -124,7 +126,7 @@ class _Look:
             is_left=is_left,
         )
 
-    def _names(self, record: Record) -> set[str]:
+    def _names(self, record: Record) -> list[str]:
         """The names that a copy may show: a version may have another name than the skill."""
         names = {skill_name(record), *(version.name for version in self._versions[record.id])}
-        return {name for name in names if name}
+        return sorted(name for name in names if name)

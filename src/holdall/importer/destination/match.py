@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Container, Iterable, Mapping
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -21,8 +20,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Form, Targets
 from holdall.dialects.templates import unseen
-from holdall.errors import NotFound, RequestRefused
-from holdall.importer.destination.file_match import fits, is_same_file, sized
+from holdall.importer.destination.file_match import FilesSeen, fits, is_same_file, sized
 from holdall.importer.destination.find_skills import SkillsThere, find_skills
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
@@ -32,13 +30,9 @@ from holdall.importer.plan.definitions import agent_names, intact, references
 from holdall.importer.plan.difference import Difference, same, top_fields
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundSkill, FoundStore
 from holdall.importer.plan.steps import By, CreateSkill, CreateStore, Plan, UploadFile
-from holdall.importer.runs.baseline import listed
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
-from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId
+from holdall.model import DefinitionView, Fidelity, Kind, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
-
-# Files that are asked for one by one. For more of them the list is read: a project may have 100,000, a page has 10,000.
-_FEW = 20
 
 _Matches = Mapping[SourceId, tuple[Object, By]]
 """The copies of one kind, by the source's ids."""
@@ -83,14 +77,17 @@ class _Look:
         )
         self._wanted = dict.fromkeys(wanted)
         self._members: dict[SourceId, dict[TargetId, MemberThere]] = {}
-        self._seen: dict[str, FileView] = {}
+        self._files_seen = FilesSeen(account)
+        self._seen = self._files_seen.seen
         self._files: dict[SourceId, FoundFile] = {}
         self._stale: dict[SourceId, TargetId] = {}
         self._found_stores: dict[SourceId, FoundStore] = {}
         self._skills = SkillsThere(found={}, several=[])
         self._intact: set[SourceId] = set()
+        self._purpose: str | None = None
 
     async def run(self, choices: Choices) -> Existing:
+        self._purpose = choices.table.purpose
         self._account.progress.stage(f"Reading what {self._account.endpoint.host} has")
         looks: dict[Kind, Objects] = {}
         skills = find_skills(self._account, self._records[Kind.SKILL], self._summary.skill_versions, self._history)
@@ -184,25 +181,7 @@ class _Look:
             *(id for id in (*attached, *used) if id not in made and id not in own),
         ]
         ids = dict.fromkeys(unknown)
-        if len(ids) > _FEW:
-            await self._list_files(ids)
-            return
-        await asyncio.gather(*map(self._get_file, ids))
-        # Of what was made there that isn't there by its id, the list has the word: the route may be missing.
-        if missing := made.keys() & ids.keys() - self._seen.keys():
-            with suppress(NotFound):
-                await self._list_files(missing)
-
-    async def _get_file(self, id: str) -> None:
-        with suppress(NotFound, RequestRefused, msgspec.DecodeError):
-            answer = await self._account.get(path("/files/{}", id))
-            self._seen[id] = msgspec.json.decode(answer.raw, type=FileView)
-
-    async def _list_files(self, wanted: Container[str]) -> None:
-        async for raw in listed(self._account, Kind.FILE):
-            view = viewed(raw, FileView, "a file")
-            if view.id in wanted:
-                self._seen[view.id] = view
+        await self._files_seen.read(list(ids), made, own if self._is_own else ())
 
     def _resolve_known(self, attached: Container[str], stores: _Matches) -> None:
         """Matches files that exist under their own ids, or that earlier runs recorded."""
@@ -212,7 +191,9 @@ class _Look:
         hashes = self._hashes()
         for source in self._wanted:
             content, view = self._summary.content(source), self._seen.get(source)
-            if source in at_home or (view and is_same_file(view, content)):
+            # What an agent can't refer to by its id has to be uploaded again.
+            is_usable = not self._purpose or content.purpose in (None, self._purpose)
+            if source in at_home or (view and is_usable and is_same_file(view, content)):
                 name = view.filename if view else content.filename
                 self._files[source] = FoundFile(target=TargetId(source), name=name, by=By.ORIGIN)
             else:

@@ -131,11 +131,12 @@ def supplied_by_id(pairs: Iterable[tuple[SourceId, str]]) -> dict[SourceId, froz
 class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
     """The models of a destination, each with its shutdown date if there is one.
 
-    ``models`` is None if there is no list; ``reason`` says why.
+    ``models`` is None if there is no list; ``reason`` says why. ``noun`` is what the destination calls them.
     """
 
     models: Mapping[str, date | None] | None = None
     reason: str = ""
+    noun: str = "models"
 
 
 class Shutdown(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +263,7 @@ def unmapped_error(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit
         f"{'; '.join(check.missing.values())}",
         hint="name a replacement (NEW) for each model, or use --skip-unmapped to leave these assistants out:\n"
         f"{lines}\nNEW=NEW uses NEW even if the destination does not list it\n"
-        f"models at the destination: {' '.join(offered(catalog).splitlines())}",
+        f"{catalog.noun} at the destination: {' '.join(offered(catalog).splitlines())}",
     )
 
 

@@ -21,7 +21,7 @@ from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
 from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
 from holdall.importer.plan.requests import paths
-from holdall.importer.plan.skill_steps import SkillReferences, referred, skill_name
+from holdall.importer.plan.skill_steps import SkillReferences, referred
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
@@ -80,8 +80,8 @@ def references(
             files.append(file)
     skills = referred(view, summary.skill_versions)
     for (skill, _), why in skills.left_out.items():
-        record = next((one for one in summary.records(Kind.SKILL) if one.id == skill), None)
-        root = Root(kind=Kind.SKILL, id=skill, name=skill_name(record) if record else None)
+        version = next(iter(summary.skill_versions.get(skill, ())), None)
+        root = Root(kind=Kind.SKILL, id=skill, name=version.name if version else None)
         lost.append(left_out(root, view.id, why, "skills"))
     return CopyReferences(stores=stores, files=files, skills=skills, left_out=lost)
 

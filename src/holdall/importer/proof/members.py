@@ -169,6 +169,8 @@ class MemberCheck:
                 search = await self._searches.find(store, {copy, *store.alike.get(record.id, ())}, text.text)
                 if search.found is False:
                     differ("search", f"found by {search.asked!r}", "not found")
+            elif self._searches:
+                search = Search(found=None, why=text.why or "no text to search for")
         self.proofs.append(
             FileProof(
                 store=store.id,

@@ -20,7 +20,7 @@ from holdall.dialects.canonical import equal
 from holdall.dialects.loss import Loss
 from holdall.dialects.registry import AS_IS, definition, shown
 from holdall.dialects.responses import containers
-from holdall.dialects.tables import Request, Table, Targets
+from holdall.dialects.tables import Form, Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.graph import users_of
 from holdall.importer.destination.history import IdMapping
@@ -66,6 +66,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     units: set[str]
     failed: list[tuple[Kind, str]]
     chosen: str
+    form: Form
 
     def verdict(self) -> Verdict:
         """The copy against what the project had."""
@@ -133,6 +134,7 @@ class _Prover:
             {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or summary.records(k)}
         )
         self._differences: list[Difference] = []
+        self._skills = {record.id: record for record in summary.records(Kind.SKILL)}
         self._numbers: dict[SourceId, str] = {}
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
@@ -185,6 +187,7 @@ class _Prover:
             losses=[loss for loss in planned.losses() if (loss.inside, loss.id) not in self._there],
             completeness=completeness,
             units={unit.id for unit in planned.units},
+            form=planned.form,
             chosen=" ".join(f"{flag} {pasteable(one)}" for flag, one in chosen),
             failed=[*planned.impossible()],
         )
@@ -195,9 +198,8 @@ class _Prover:
         if raw is None or target is None:
             return
         self._compared[KINDS[step.kind].count] += 1
-        record = next(one for one in self._summary.records(step.kind) if one.id == step.id)
         versions = self._summary.skill_versions[step.id]
-        found = await prove_skill(self._account, record, versions, target, raw)
+        found = await prove_skill(self._account, self._skills[step.id], versions, target, raw)
         self._differences += found.differences
         self._numbers |= found.numbers
 

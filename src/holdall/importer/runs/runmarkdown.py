@@ -35,7 +35,13 @@ _LIST = re.compile(r"[-+=]|[0-9]+[.)]")
 # Which results stand in each section of the report.
 _SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
 # Words for a copy that this run has not created.
-_HOW = {"adopted": ": already there", "updated": ": updated", "left": ": skipped", "written": ""}
+_HOW = {
+    "adopted": ": already there",
+    "updated": ": updated",
+    "new version": ": new version",
+    "left": ": skipped",
+    "written": "",
+}
 
 
 def markdown(report: Report) -> str:

@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.importer.plan.bundle_summary import AGENTS
 from holdall.importer.plan.difference import Difference
 from holdall.importer.runs.runreport import MAPPING, ROWS, Report, Result, Status, keeping
 from holdall.kinds import noun
@@ -29,7 +30,13 @@ _WORDS = {
     Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
 }
 # Where what is there was not made by this run.
-_HOW = {"adopted": "already there", "updated": "updated", "left": "skipped", "written": "written"}
+_HOW = {
+    "adopted": "already there",
+    "updated": "updated",
+    "new version": "new version",
+    "left": "skipped",
+    "written": "written",
+}
 
 
 def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
@@ -55,7 +62,7 @@ def _body(report: Report, changes: Sequence[Difference], bundle: BundleReader | 
         yield f"</ul>\n{_more(len(worst))}</section>\n"
     yield from _changes(changes)
     if bundle is not None:
-        yield from bundle_sections(bundle, _copies(report, lost))
+        yield from bundle_sections(bundle, _copies(report, lost, bundle))
     yield from _ids(report)
     yield from _doubles(report)
 
@@ -90,13 +97,17 @@ def _party(*parts: str | None) -> str:
     return "<br>".join(name(part) for part in parts if part) or "not known"
 
 
-def _copies(report: Report, losses: Mapping[SourceId, list[str]]) -> Copies:
+def _copies(report: Report, losses: Mapping[SourceId, list[str]], bundle: BundleReader) -> Copies:
     """For the card of each object: its new id, and what became of it. What was lost of a partial one stands above."""
     found: dict[tuple[Kind, SourceId], str] = {
         (Kind.STORE, old): f"<p class=copy>{_arrow(new)}</p>\n" for old, new in report.stores.items()
     }
-    for kind, results in report.by_kind.items():
+    # What has become an agent of Foundry has the card of what it is in the bundle.
+    became = AGENTS if report.of(Kind.FOUNDRY_AGENT) else ()
+    kinds = {record.id: kind for kind in became for record in bundle.definitions(kind)}
+    for placed, results in report.by_kind.items():
         for one in results:
+            kind = kinds.get(one.source, placed) if placed is Kind.FOUNDRY_AGENT else placed
             lost = losses[one.source] if one.status is Status.SUCCESS else []
             notes = "".join(f"<p class=note>{said}</p>\n" for said in lost)
             found[kind, one.source] = f"<p class=copy>{_arrow(one.target)} {_status(one)}</p>\n{notes}"
@@ -169,7 +180,7 @@ def _ids(report: Report) -> Iterator[str]:
     others = {
         f"{noun(kind)}s".capitalize(): {one.source: one.target for one in report.of(kind) if one.target is not None}
         for kind in ROWS
-    }
+    } | {"Skills": report.skills}
     maps: dict[str, Mapping[SourceId, TargetId]] = {
         "Assistants": assistants,
         **others,

@@ -49,8 +49,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     ``target``).
 
     ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
-    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``, ``left``
-    or ``written``.
+    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``,
+    ``new version``, ``left`` or ``written``.
     """
 
     source: SourceId
@@ -235,7 +235,8 @@ def mapping(report: Report) -> RunMapping:
         MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
         for one in report.assistants
     ]
-    for kind in ROWS:
+    # Skills are made for templates, too.
+    for kind in (kind for kind in ROWS if kind is not Kind.SKILL):
         kept[KINDS[kind].count] = {one.source: one.target for one in report.of(kind) if one.target is not None}
     kept["added"] = sorted(report.added)
     return RunMapping(**kept)

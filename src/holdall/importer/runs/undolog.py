@@ -72,7 +72,9 @@ class UndoAction(msgspec.Struct, frozen=True, kw_only=True):
         if self.local:
             return f"{_WORDS.get(self.act, self.act)} file {self.target}"
         kind = "file" if self.kind is Kind.MEMBERSHIP else noun(self.kind)
-        what = f"{_WORDS.get(self.act, self.act)} {kind} {f'{self.name} ({self.target})' if self.name else self.target}"
+        # An agent's name is its id, and that of a version begins with it.
+        is_said = self.name in (None, "", self.target, self.target.rpartition(":")[0])
+        what = f"{_WORDS.get(self.act, self.act)} {kind} {self.target if is_said else f'{self.name} ({self.target})'}"
         where = {Act.DETACH: " from store ", Act.ATTACH: " to store ", Act.REPLACE: " to store "}.get(self.act, " in ")
         inside = f"{where}{self.store}" if self.store else ""
         fields = f": {', '.join(self.body)}" if self.act is Act.RESTORE else ""

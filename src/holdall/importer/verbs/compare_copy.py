@@ -9,16 +9,25 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
+from holdall.dialects.templates import is_builtin
 from holdall.importer.destination.destination import choose
-from holdall.importer.destination.history import by_mapping, by_marks
-from holdall.importer.plan.bundle_summary import in_form, summarize
+from holdall.importer.destination.history import History, IdMapping, by_mapping, by_marks
+from holdall.importer.destination.match import find_existing
+from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize
+from holdall.importer.plan.choices import Choices, table_of
+from holdall.importer.plan.planner import plan
 from holdall.importer.proof.proof import Proof, prove
 from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import Kind
+from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account
 from holdall.remote.probing import require_any_endpoint
+from holdall.selection import Selection
 
 __all__ = ["CompareOptions", "Proof", "compare_copy"]
+
+
+# What is known by its name and contents alone.
+_BY_CONTENTS = (Kind.SKILL, Kind.TEMPLATE)
 
 
 class CompareOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +56,8 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
         if form is Form.FOUNDRY:
             kinds = [Kind.FOUNDRY_AGENT, Kind.STORE]
         mapping = await by_marks(account, form, options.output, kinds)
+        if form is not Form.FOUNDRY:
+            mapping = await _with_unmarked(mapping, account, summary, reader, options.prefix)
     return await prove(
         in_form(summary, form),
         reader,
@@ -56,3 +67,22 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
         search=options.search,
         accept_known=options.accept_known,
     )
+
+
+async def _with_unmarked(
+    mapping: IdMapping, account: Account, summary: BundleSummary, reader: BundleReader, prefix: str
+) -> IdMapping:
+    """The mapping with the copies of skills and templates, which carry no marks."""
+    only = [
+        KINDS[kind].selector + "*" for kind in _BY_CONTENTS if any(not is_builtin(r.id) for r in summary.records(kind))
+    ]
+    if not only:
+        return mapping
+    choices = Choices(form=mapping.form, limits=table_of(mapping.form, account.endpoint.base_url, reader.info))
+    planned = plan(summary, Selection(only=tuple(only)), prefix=prefix, choices=choices)
+    there = await find_existing(account, summary, reader, planned, History(), choices=choices)
+    found: dict[Kind, dict[SourceId, TargetId]] = {
+        Kind.SKILL: {id: one.target for id, one in there.skills.items()},
+        Kind.TEMPLATE: {id: one.target for id, one in there.whole(Kind.TEMPLATE).items()},
+    }
+    return msgspec.structs.replace(mapping, definitions={**mapping.definitions, **found})

@@ -15,6 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
+from holdall.importer.destination.connection_notes import connection_notes
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
@@ -187,10 +188,8 @@ async def prepare(
     asked, document = options.asked, options.document
     completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
-    limits, is_own = (
-        table_of(form, account.endpoint.base_url, reader.info),
-        is_own_project(account.endpoint, reader.info),
-    )
+    limits = table_of(form, account.endpoint.base_url, reader.info)
+    is_own = is_own_project(account.endpoint, reader.info)
     choices = asked.choices(form=form, limits=limits, models=models, is_own=is_own)
     summary = in_form(summary, form)
     past, dropped = _history(account, summary, options)
@@ -220,18 +219,14 @@ async def prepare(
         ideal = make_plan(choices=choices)
     if check.missing or existing.requests:
         planned = make_plan(choices=choices, existing=existing)
-    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
-    # What a Foundry project adds by itself isn't known to be anything, and finding out would take a version.
-    made.discard(Kind.FOUNDRY_AGENT)
-    shared = shared_keys(summary, made, asked.keep_metadata)
-    planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
+    planned = _with_keys(planned, summary, asked, dropped)
     if document:
         require_same(document, account.party, planned)
     cost = estimate(
         planned, summary, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
     )
-    notes = [*past.notes, *past.dropped()] if past is not None else []
     about_models = [*unused_rules(models, summary.models()), *check.warnings]
+    about_connections = [line async for line in connection_notes(account, summary, planned, choices.connections)]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -240,10 +235,26 @@ async def prepare(
         existing=existing,
         estimate=cost,
         shutdowns=check.shutdowns,
-        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned), *_about_versions(planned)],
+        warnings=[
+            *destination.warnings,
+            *([*past.notes, *past.dropped()] if past is not None else []),
+            *about_models,
+            *about_connections,
+            *_about_metadata(planned),
+            *_about_versions(planned),
+        ],
         completeness=completeness,
         is_own=is_own,
     )
+
+
+def _with_keys(planned: Plan, summary: BundleSummary, asked: Asked, dropped: set[str]) -> Plan:
+    """The plan with the metadata keys that are left out, and those that may be the server's."""
+    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
+    # What a Foundry project adds by itself isn't known to be anything, and finding out would take a version.
+    made.discard(Kind.FOUNDRY_AGENT)
+    shared = shared_keys(summary, made, asked.keep_metadata)
+    return msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
 
 
 def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
@@ -266,18 +277,20 @@ def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> 
 def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
     """The error for what differs at the destination, or was changed there, and may not be touched."""
     differences = msgspec.to_builtins(conflicts)
+    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
+    live = " (a new version of an agent is live at once)" if agents else ""
     if changed := [step for step in conflicts if step.changed]:
         words = [f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed]
         return DestinationDiffers(
             f"nothing written: changed at the destination since the last import ({named(words, _FEW)})",
             hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
-            "overwrite them",
+            f"overwrite them{live}",
             differences=differences,
         )
     count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
     return DestinationDiffers(
         f"nothing written: {count} from the bundle",
-        hint="use --on-conflict skip to keep them, update to make them equal to the bundle, or duplicate to "
+        hint=f"use --on-conflict skip to keep them, update to make them equal to the bundle{live}, or duplicate to "
         "create everything again",
         differences=differences,
     )
