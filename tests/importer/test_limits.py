@@ -513,3 +513,65 @@ def test_whatever_a_bundle_holds_no_server_refuses_what_the_plan_did_not_foresee
     assert [result.status for result in report.of(Kind.ASSISTANT, Kind.FOUNDRY_AGENT)] == [
         Status.PARTIAL if any(why.weighs for why, _ in foreseen) else Status.SUCCESS
     ]
+
+
+flat_tool = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["function", "file_search", "code_interpreter", "web_search", "mcp", "openapi", "odd"]),
+        "name": st.sampled_from(["f", "g", "a.b", "x" * 65]) | words,
+        "description": words,
+        "parameters": part,
+        "strict": st.booleans(),
+        "vector_store_ids": st.lists(st.sampled_from(["vs0", "{{store}}", "gone"]), max_size=2),
+        "max_num_results": st.integers(0, 60),
+        "container": some({"type": st.just("auto"), "file_ids": st.lists(st.sampled_from(["f1", "gone"]))}),
+        "server_label": words,
+        "server_url": words,
+        "more": anything,
+    },
+)
+flat_definitions = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["gpt-4o", "o3"]),
+        "instructions": words,
+        "temperature": st.floats(0, 2) | anything,
+        "top_p": st.floats(0, 1) | anything,
+        "reasoning": some({"effort": st.sampled_from(["low", "none", "odd"])}),
+        "text": some({"format": formats, "verbosity": st.sampled_from(["low", "medium", "odd"])}),
+        "tools": st.lists(flat_tool, max_size=3),
+        "tool_choice": st.sampled_from(["auto", "required", "odd"]) | anything,
+        "structured_inputs": some({"mood": some({"description": words, "default_value": anything})}),
+        "more": anything,
+    },
+)
+
+
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(definition=flat_definitions, metadata=pairs)
+def test_whatever_agents_a_bundle_holds_a_project_refuses_none_that_the_plan_did_not_foresee(
+    foundry: Running, keys: Keys, tmp_path_factory: pytest.TempPathFactory, definition: Fields, metadata: Fields
+) -> None:
+    shelf = Shelf()
+    shelf.agent("agent_1", **definition, metadata=metadata)
+    foreseen = told(shelf, Form.FOUNDRY)
+    report = imported(shelf, foundry, keys(), tmp_path_factory.mktemp("wild"), Form.FOUNDRY)
+    assert [result.status for result in report.of(Kind.FOUNDRY_AGENT)] == [
+        Status.PARTIAL if any(why.weighs for why, _ in foreseen) else Status.SUCCESS
+    ]
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_what_nobody_knows_of_an_agent_is_tried_and_told(
+    drops: bool, foundry: Running, keys: Keys, tmp_path: Path
+) -> None:
+    """A project that knows no such key drops or refuses it."""
+    shelf, key = Shelf(), keys()
+    shelf.foundry_agent("desk", {"instructions": "Be brief.", "portal": {"x": 1}})
+    with Project(foundry, key) as project, project.behaving(drops_unknown_keys=drops):
+        report = run(shelf, foundry, tmp_path, key=TOKEN, url=project.url, form=Form.FOUNDRY)
+        assert project.agents()["desk"]["definition"]["instructions"] == "Be brief."
+    assert [result.status for result in report.results] == [Status.PARTIAL]
+    why = Why.NOT_KEPT if drops else Why.REFUSED
+    assert [(loss.why, loss.field) for loss in report.losses()] == [(why, "portal")]
