@@ -17,7 +17,7 @@ from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.clock import Clock
-from tests.importer.foundry_rig import FULL, TOKEN, Project, assistants, bundled, good
+from tests.importer.foundry_rig import FULL, TOKEN, Project, good
 from tests.importer.test_foundry_served import undone
 from tests.test_kill_import import holdall
 
@@ -27,31 +27,38 @@ STORMS = range(301, 307)
 
 THERE = {"Desk": ["1", "2"], "Full": ["1"], "Equal": ["1"]}
 MADE = {
-    "Desk": ["1", "2", "3"], "Full": ["1", "2"], "Equal": ["1"],
-    "New": ["1"], "New-and-full": ["1"], "Twin": ["1"], "Twin-2": ["1"],
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundle")
-    with assistants(folder) as hand:
-        manual, table = hand.file("manual.txt", b"Turn it off and on again."), hand.file("table.csv", b"a,b\n1,2\n")
-        store = hand.store("manuals", [manual])
-        hand.assistant("Desk", stores=[store], instructions="The bundle's.")
-        hand.assistant("Full", metadata=FULL, instructions="The bundle's.")
-        hand.assistant("Equal", instructions="The same.")
-        hand.assistant("New", stores=[store], files=[table])
-        hand.assistant("New and full", metadata=FULL)
-        hand.assistant("Twin")
-        hand.assistant("Twin!")
-        return bundled(hand, folder)
+    "Desk": ["1", "2", "3"],
+    "Full": ["1", "2"],
+    "Equal": ["1"],
+    "New": ["1", "2", "3", "4"],
+    "New-and-full": ["1", "2", "3", "4"],
+}
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Running(tmp_path_factory.mktemp("new"), behaviour=PROFILES["foundry-new"]) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def bundle(box: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Agents with all their versions; of some there is no room for a mark."""
+    folder = tmp_path_factory.mktemp("bundle")
+    with Project(box, "source") as project, project.behaving(serve_assistants_files=True):
+        store = project.store("manuals", {"manual.txt": b"Turn it off and on again.", "table.csv": b"a,b\n1,2\n"})
+        search = [{"type": "file_search", "vector_store_ids": [store]}]
+        project.agent("Desk", instructions="The bundle's.", tools=search)
+        project.agent("Full", instructions="The bundle's.", metadata=FULL)
+        project.agent("Equal", instructions="The same.")
+        for number in range(4):
+            project.agent("New", instructions=f"Number {number}.", tools=search if number % 2 else [])
+            project.agent("New-and-full", instructions=f"Number {number}.", metadata=FULL if number % 2 else {})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            places = {"OPENAI_SRC_API_KEY": TOKEN, "OPENAI_SRC_BASE_URL": project.url}
+            good(Terminal(patch, places)("export", "--versions", "all", "-o", "b.tar.zst"))
+    return folder / "b.tar.zst"
 
 
 @contextmanager
@@ -72,8 +79,12 @@ def check(project: Project, bundle: Path, terminal: Terminal, seed: str) -> None
     good(terminal("verify", str(bundle), "--against", "dst"))
     good(terminal("import", str(bundle), "--as", "foundry"))
     assert project.state() == state, seed
-    left = undone(terminal)
-    assert {name: project.versions(name) for name in project.agents()} == {**THERE, **left}, seed
+    undone(terminal)
+    left = {name: project.versions(name) for name in project.agents()}
+    # What has no room for a mark, and whose answer was lost, is nobody's for certain.
+    assert {name: left[name] for name in ("Desk", "Equal")} == {name: THERE[name] for name in ("Desk", "Equal")}, seed
+    assert left["Full"] in (THERE["Full"], MADE["Full"]), seed
+    assert "New" not in left, seed
 
 
 def begin(project: Project, bundle: Path, folder: Path) -> subprocess.Popen[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdall.sandbox.behaviour import Fault, Late, Reset
+from holdall.sandbox.behaviour import Fault, Late, NoQuota, Reset
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.bundle.packing import pack
@@ -89,6 +89,23 @@ def test_an_answer_that_is_lost_is_looked_for(
     box.clear_faults()
     assert done.code == 4, done.err  # of a template nobody knows whether it is whole
     assert standing(box.url, key) == EVERYTHING
+    assert holdall("undo", "latest", "--yes", *flags).code == 0
+    assert standing(box.url, key) == {"skills": [], "versions": [], "templates": []}
+
+
+@pytest.mark.parametrize("auto_default", [False, True])
+def test_a_run_that_stopped_halfway_is_undone_whole(
+    tmp_path: Path, box: Running, monkeypatch: pytest.MonkeyPatch, auto_default: bool
+) -> None:
+    key = f"sk-half-{next(NUMBERS):04}"
+    holdall = Terminal(monkeypatch, {"OPENAI_DST_API_KEY": key, "OPENAI_DST_BASE_URL": box.url})
+    flags = ("--env-file", "none", "--output-dir", str(tmp_path / "out"))
+    box.behave(new_skill_version_is_default=auto_default)
+    box.fault(NoQuota(), "POST", "/skills/*/versions", skip=1)
+    done = holdall("import", str(packed(tmp_path / "b.tar.zst")), *flags)
+    box.behave(new_skill_version_is_default=False)
+    assert done.code == 21
+    assert standing(box.url, key)["versions"] == [2]
     assert holdall("undo", "latest", "--yes", *flags).code == 0
     assert standing(box.url, key) == {"skills": [], "versions": [], "templates": []}
 

@@ -127,6 +127,8 @@ def _fits_any(patterns: list[Pattern], root: Root) -> bool:
 def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str, said: str | None) -> NothingThere:
     kinds = [wanted.kind] if wanted.kind else list(dict.fromkeys(root.kind for root in roots))
     what = " or ".join(map(noun, kinds)) or noun(Kind.ASSISTANT)
+    if wanted.text == "*":
+        return NothingThere(f"can't select {said or f'--only {wanted}'}: {where} has no {what}")
     hint = (
         "`holdall inspect BUNDLE` lists the contents; quote a GLOB"
         if where == "the bundle"

@@ -72,11 +72,10 @@ def used(agent: dict[str, Any]) -> tuple[list[str], list[str]]:
     return tools["file_search"]["vector_store_ids"], tools["code_interpreter"]["container"]["file_ids"]
 
 
-@pytest.mark.parametrize("lists", [False, True])
-def test_what_answers_by_its_id_is_referred_to(holdall: Terminal, project: FoundryProject, lists: bool) -> None:
+def test_what_answers_by_its_id_is_referred_to(holdall: Terminal, project: FoundryProject) -> None:
     # Agents (classic) give no bytes back, and none are needed.
     clone = (*CLONE, "--accept-known-losses")
-    with project.behaving(lends_classic=True, lists_classic=lists, serve_assistants_files=False):
+    with project.behaving(lends_classic=True, serve_assistants_files=False):
         before = ids(project, "/files"), ids(project, "/vector_stores")
         plan = holdall(*clone, "--dry-run", "-v")
         assert (sorted(agents(project)), plan.code) == (["already-new"], 3)
@@ -107,12 +106,21 @@ def test_what_does_not_is_copied_and_nothing_else(holdall: Terminal, project: Fo
     assert set(files) < set(ids(project, "/files"))
     assert [len(ids(project, path)) for path in ("/files", "/vector_stores")] == [2, 1]
     assert project.served("Help-desk") == "1"
+    mapping = json.loads(Path("out/mapping.json").read_bytes())
+    assert list(mapping["foundry_agents"].values()) == ["Help-desk"]
     same = {"OPENAI_DST_API_KEY": TOKEN, "OPENAI_DST_BASE_URL": holdall.environ["OPENAI_SRC_BASE_URL"]}
     (bundle,) = Path("archives").glob("*.zst")
     good(holdall("verify", str(bundle), "--against", "dst", "--env-file", "none", **same))
     good(holdall("undo", "latest", "--yes", "--env-file", "none", **same))
     assert sorted(agents(project)) == ["already-new"]
     assert [len(ids(project, path)) for path in ("/files", "/vector_stores")] == [0, 0]
+
+
+def test_a_project_without_classic_agents_is_told(holdall: Terminal, box: Running) -> None:
+    url = holdall.environ["OPENAI_SRC_BASE_URL"] + "-empty"
+    done = holdall(*CLONE, OPENAI_SRC_BASE_URL=url)
+    assert done.code == 2
+    assert "can't select classic agents (--same-project --as foundry): the project has no assistant" in done.err
 
 
 def test_another_destination_is_refused(holdall: Terminal, project: FoundryProject) -> None:
@@ -127,9 +135,3 @@ def test_another_destination_is_refused(holdall: Terminal, project: FoundryProje
     )
     assert (done.code, "--same-project --as foundry" in done.err) == (2, True), done.err
     assert len(project.box.requests()) == before
-
-
-def test_the_mapping_names_each_new_agent(holdall: Terminal, project: FoundryProject) -> None:
-    good(holdall(*CLONE))
-    mapping = json.loads(Path("out/mapping.json").read_bytes())
-    assert list(mapping["foundry_agents"].values()) == ["Help-desk"]

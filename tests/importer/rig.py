@@ -72,6 +72,7 @@ def run(
     out: Path,
     *,
     key: str = KEY,
+    url: str = "",
     prefix: str = "",
     concurrency: int = 3,
     moment: Time | None = None,
@@ -108,7 +109,7 @@ def run(
 
         machine = Machine(now=time.time, run=lambda: secrets.token_hex(3), operation=operation, sync=sync)
         limits = Limits(concurrency, clock=lambda: moment.now, sleep=moment.sleep)
-        async with Account(endpoint(key, box.url), side="destination", limits=limits) as account:
+        async with Account(endpoint(key, url or box.url), side="destination", limits=limits) as account:
             options = ImportOptions(asked=asked, output=out, force=force)
             report = (await run_import(account, reader, options, observer, machine)).report
         assert report

@@ -36,6 +36,8 @@ class Shelf:
             manifest=PART,
         )
         self._assistants: list[Record] = []
+        self._agents: list[Record] = []
+        self._foundry_agents: list[Record] = []
         self._stores: list[Record] = []
         self._files: list[Record] = []
         self._members: dict[str, list[Record]] = {}
@@ -59,6 +61,17 @@ class Shelf:
         body = {"id": id, "object": "assistant", "created_at": 1, "name": id.upper(), "model": "gpt-4o"}
         record = {**body, "tools": tools, "tool_resources": resources, "metadata": {}, **fields}
         self._assistants.append(_record(Kind.ASSISTANT, record))
+
+    def foundry_agent(self, name: str, definition: dict[str, Any], **version: Any) -> None:
+        """An agent of a Foundry project, with its latest version; the owner's words are taken as they are."""
+        latest = {"version": "1", "created_at": 1, "definition": {"kind": "prompt", "model": "gpt-4o", **definition}}
+        record = {"object": "agent", "id": name, "name": name, "versions": {"latest": {**latest, **version}}}
+        self._foundry_agents.append(_record(Kind.FOUNDRY_AGENT, record))
+
+    def agent(self, id: str, **fields: Any) -> None:
+        """An agent of OpenAI's."""
+        body = {"id": id, "object": "agent", "created_at": 1, "name": id.upper(), "model": "gpt-4o", "metadata": {}}
+        self._agents.append(_record(Kind.AGENT, {**body, **fields}))
 
     def store(self, id: str, members: list[str | dict[str, Any]] = [], **fields: Any) -> None:  # noqa: B006
         self._stores.append(_record(Kind.STORE, {"id": id, "name": id, "metadata": {}, **fields}))
@@ -105,7 +118,14 @@ class Shelf:
     # -- as a BundleReader -----------------------------------------------------------------------------
 
     def definitions(self, kind: Kind) -> Iterator[Record]:
-        yield from {Kind.ASSISTANT: self._assistants, Kind.STORE: self._stores}.get(kind, ())
+        found = {Kind.ASSISTANT: self._assistants, Kind.AGENT: self._agents, Kind.STORE: self._stores}
+        yield from {**found, Kind.FOUNDRY_AGENT: self._foundry_agents}.get(kind, ())
+
+    def versions(self, kind: Kind, id: str) -> Iterator[Record]:
+        return iter(())
+
+    def members_entry(self, kind: Kind, id: str) -> None:
+        return None
 
     def stores(self) -> Iterator[Record]:
         yield from self._stores

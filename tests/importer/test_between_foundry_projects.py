@@ -61,3 +61,23 @@ def test_stores_are_mapped_and_connections_are_if_they_are_named(
     named = ("--map-connection", "peer=other", "--on-conflict", "update", "--yes")
     good(run(*into, *named))  # which verifies, too
     assert tools_of(there) == [mapped, container, {**peer, "project_connection_id": "other"}, server]
+
+
+def test_a_copy_of_an_agent_does_not_differ_from_it(
+    projects: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, there = projects
+    store = here.call("POST", "/openai/v1/vector_stores", {"name": "a"})["id"]
+    here.agent("desk", instructions="Be brief.", tools=[{"type": "file_search", "vector_store_ids": [store]}])
+    sides = {"SRC": here.url, "DST": there.url}
+    run = Terminal(
+        monkeypatch,
+        {f"OPENAI_{side}_API_KEY": TOKEN for side in sides}
+        | {f"OPENAI_{side}_BASE_URL": url for side, url in sides.items()},
+    )
+    good(run("export", "-o", "b.tar.zst"))
+    good(run("import", "b.tar.zst", "--as", "foundry"))
+    assert "NO DIFFERENCES" in good(run("diff", "src:", "dst:")).out
+    there.agent("desk", instructions="Be long.")
+    assert "instructions" in good(run("diff", "src:", "dst:"), 3).out

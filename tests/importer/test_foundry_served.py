@@ -90,11 +90,13 @@ def test_a_plan_and_a_refused_import_change_nothing(
 
 
 def undone(holdall: Terminal) -> dict[str, list[str]]:
-    """Undo the latest run. The agents of which something stays, with their versions: what has no room for a mark, and
-    whose answer was lost, is nobody's for certain; and it is named."""
-    done = holdall("undo", "latest", "--yes", "--settle", "0", "--json")
-    assert done.code in (0, 3), done.err
-    orphans = {one["id"] for one in done.document["result"]["orphans"]}
+    """Undo all runs, the latest first. The agents of which something stays, with their versions: what has no room for
+    a mark, and whose answer was lost, is nobody's for certain; and it is named."""
+    orphans: set[str] = set()
+    for run in sorted(Path("out/runs").iterdir(), reverse=True):
+        done = holdall("undo", run.name, "--yes", "--settle", "0", "--json")
+        assert done.code in (0, 3), done.err
+        orphans.update(one["id"] for one in done.document["result"]["orphans"])
     found = {"Full:2": ("Full", ["1", "2"]), "New-and-full": ("New-and-full", ["1"])}
     return dict(found[id] for id in sorted(orphans & found.keys()))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -18,16 +19,19 @@ from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan
 from holdall.importer.runs.runreport import Report, Status
+from holdall.model import Kind
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
+from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from holdall.selection import Selection
+from tests.importer.foundry_rig import TOKEN, Project
 from tests.importer.rig import run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
 from tests.sweep import examples, sweep
 
-BOTH = (Form.ASSISTANTS, Form.RESPONSES)
+FORMS = tuple(Form)
 OBJECT = {"type": "object", "properties": {}}
 CLOSED = {**OBJECT, "required": [], "additionalProperties": False}
 A = {"a": {"type": "string"}}
@@ -42,6 +46,10 @@ def function(**of: Any) -> Fields:
 
 def schema(**of: Any) -> Fields:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "n", **of}}}
+
+
+# What Foundry's agents take otherwise: no limit of instructions is known, and the real name goes into the metadata.
+FOUNDRY: dict[str, Told] = {"instructions": [], "name": [(Why.NAME_CHANGED, "name")]}
 
 
 F, S, N = "tools[0].function", "response_format.json_schema", "tools[0].file_search"
@@ -120,10 +128,26 @@ ROWS: dict[str, tuple[Fields, Told]] = {
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The strict sandbox, with both APIs."""
     with Running(tmp_path_factory.mktemp("box"), behaviour=Behaviour()) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def foundry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Projects with the models of the rows."""
+    profile = PROFILES["foundry-new"]
+    behaviour = msgspec.structs.replace(profile, deployments=(*profile.deployments, "gpt-5.1"))
+    with Running(tmp_path_factory.mktemp("foundry"), behaviour=behaviour) as running:
+        yield running
+
+
+@pytest.fixture
+def box(request: pytest.FixtureRequest) -> Running:
+    """What has the form that a test is about, if it is about one."""
+    of = getattr(getattr(request.node, "callspec", None), "params", {})
+    return request.getfixturevalue("foundry" if of.get("form") is Form.FOUNDRY else "openai")  # type: ignore[no-any-return]
 
 
 Keys = Callable[[], str]
@@ -144,7 +168,9 @@ def told(shelf: Shelf, form: Form) -> list[tuple[Why, str | None]]:
 def imported(shelf: Shelf, box: Running, key: str, out: Path, form: Form = Form.ASSISTANTS) -> Report:
     """Import it; nothing may be refused, nothing come otherwise than it was sent, no request be refused either."""
     box.forget_requests()
-    report = run(shelf, box, out, key=key, form=form)
+    # A Foundry project is named by its address, and every token is good for it.
+    where = {"key": TOKEN, "url": Project(box, key).url} if form is Form.FOUNDRY else {"key": key}
+    report = run(shelf, box, out, form=form, **where)
     assert [each for each in box.requests() if each.status >= 400 and each.method != "GET"] == []
     assert [loss for loss in report.losses() if loss.why in (Why.REFUSED, Why.NOT_KEPT)] == []
     if form is Form.RESPONSES:
@@ -155,7 +181,17 @@ def imported(shelf: Shelf, box: Running, key: str, out: Path, form: Form = Form.
     return report
 
 
-@pytest.mark.parametrize("form", BOTH)
+def counts(box: Running, key: str, form: Form) -> dict[str, int]:
+    """How much a project has; its agents count as assistants."""
+    if form is not Form.FOUNDRY:
+        with Hand(box.url, key) as hand:
+            return hand.counts()
+    with Project(box, key) as project:
+        found = {kind: len(project.ids(f"/openai/v1/{kind}")) for kind in ("vector_stores", "files")}
+        return {"assistants": len(project.agents()), **found}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @sweep("row", ROWS)
 def test_each_row(row: str, form: Form, box: Running, keys: Keys, tmp_path: Path) -> None:
     fields, expected = ROWS[row]
@@ -168,9 +204,11 @@ def test_each_row(row: str, form: Form, box: Running, keys: Keys, tmp_path: Path
             for why, field in expected
             if field not in ("name", "description", "instructions") and why is not Why.MARKS_LEFT_OUT
         ]
+    if form is Form.FOUNDRY:
+        expected = FOUNDRY.get(row, expected)
     assert told(shelf, form) == expected
     report = imported(shelf, box, keys(), tmp_path, form)
-    assert [result.status for result in report.assistants] == [
+    assert [result.status for result in report.results] == [
         Status.PARTIAL if any(why.weighs for why, _ in expected) else Status.SUCCESS
     ]
 
@@ -238,7 +276,9 @@ def test_a_second_search_and_its_ranking(box: Running, keys: Keys, tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize(("form", "most", "files"), [(Form.ASSISTANTS, 1, 20), (Form.RESPONSES, 2, 50)])
+@pytest.mark.parametrize(
+    ("form", "most", "files"), [(Form.ASSISTANTS, 1, 20), (Form.RESPONSES, 2, 50), (Form.FOUNDRY, 1, 50)]
+)
 def test_no_more_stores_and_files_than_it_may_have(
     form: Form, most: int, files: int, box: Running, keys: Keys, tmp_path: Path
 ) -> None:
@@ -249,26 +289,20 @@ def test_no_more_stores_and_files_than_it_may_have(
         shelf.store(f"vs{number}", [])
     shelf.assistant("a1", stores=["vs0", "vs1", "vs2"], files=[f"f{n}" for n in range(52)])
     report = imported(shelf, box, key, tmp_path, form)
-    assert [result.status for result in report.assistants] == [Status.PARTIAL]
+    assert [result.status for result in report.results] == [Status.PARTIAL]
     assert sum(loss.why is Why.LEFT_OUT for loss in report.losses()) == 3 - most + 52 - files
-    with Hand(box.url, key) as hand:
-        assert hand.counts() == {
-            "assistants": form is Form.ASSISTANTS,
-            "vector_stores": most,
-            "files": files,
-        }
+    assert counts(box, key, form) == {"assistants": form is not Form.RESPONSES, "vector_stores": most, "files": files}
 
 
-@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize("form", FORMS)
 def test_without_a_model_nothing_of_it_is_made(form: Form, box: Running, keys: Keys, tmp_path: Path) -> None:
     shelf, key = Shelf(), keys()
     shelf.store("vs")
     shelf.assistant("a1", stores=["vs"], model=None)
     report = imported(shelf, box, key, tmp_path, form)
-    assert [result.status for result in report.assistants] == [Status.FAILED]
-    assert "model" in str(report.assistants[0].error)
-    with Hand(box.url, key) as hand:
-        assert hand.counts()["vector_stores"] == 0
+    assert [result.status for result in report.results] == [Status.FAILED]
+    assert "model" in str(report.results[0].error)
+    assert counts(box, key, form)["vector_stores"] == 0
 
 
 DAY = 86_400
@@ -454,7 +488,7 @@ members = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize("form", FORMS)
 @examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(definition=definitions, store=stores, member=members, uses=st.integers(0, 3))
 def test_whatever_a_bundle_holds_no_server_refuses_what_the_plan_did_not_foresee(
@@ -476,6 +510,68 @@ def test_whatever_a_bundle_holds_no_server_refuses_what_the_plan_did_not_foresee
     shelf.assistant("a1", **{**definition, "tool_resources": resources})
     foreseen = told(shelf, form)
     report = imported(shelf, box, keys(), tmp_path_factory.mktemp("wild"), form)
-    assert [result.status for result in report.assistants] == [
+    assert [result.status for result in report.of(Kind.ASSISTANT, Kind.FOUNDRY_AGENT)] == [
         Status.PARTIAL if any(why.weighs for why, _ in foreseen) else Status.SUCCESS
     ]
+
+
+flat_tool = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["function", "file_search", "code_interpreter", "web_search", "mcp", "openapi", "odd"]),
+        "name": st.sampled_from(["f", "g", "a.b", "x" * 65]) | words,
+        "description": words,
+        "parameters": part,
+        "strict": st.booleans(),
+        "vector_store_ids": st.lists(st.sampled_from(["vs0", "{{store}}", "gone"]), max_size=2),
+        "max_num_results": st.integers(0, 60),
+        "container": some({"type": st.just("auto"), "file_ids": st.lists(st.sampled_from(["f1", "gone"]))}),
+        "server_label": words,
+        "server_url": words,
+        "more": anything,
+    },
+)
+flat_definitions = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["gpt-4o", "o3"]),
+        "instructions": words,
+        "temperature": st.floats(0, 2) | anything,
+        "top_p": st.floats(0, 1) | anything,
+        "reasoning": some({"effort": st.sampled_from(["low", "none", "odd"])}),
+        "text": some({"format": formats, "verbosity": st.sampled_from(["low", "medium", "odd"])}),
+        "tools": st.lists(flat_tool, max_size=3),
+        "tool_choice": st.sampled_from(["auto", "required", "odd"]) | anything,
+        "structured_inputs": some({"mood": some({"description": words, "default_value": anything})}),
+        "more": anything,
+    },
+)
+
+
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(definition=flat_definitions, metadata=pairs)
+def test_whatever_agents_a_bundle_holds_a_project_refuses_none_that_the_plan_did_not_foresee(
+    foundry: Running, keys: Keys, tmp_path_factory: pytest.TempPathFactory, definition: Fields, metadata: Fields
+) -> None:
+    shelf = Shelf()
+    shelf.agent("agent_1", **definition, metadata=metadata)
+    foreseen = told(shelf, Form.FOUNDRY)
+    report = imported(shelf, foundry, keys(), tmp_path_factory.mktemp("wild"), Form.FOUNDRY)
+    assert [result.status for result in report.of(Kind.FOUNDRY_AGENT)] == [
+        Status.PARTIAL if any(why.weighs for why, _ in foreseen) else Status.SUCCESS
+    ]
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_what_nobody_knows_of_an_agent_is_tried_and_told(
+    drops: bool, foundry: Running, keys: Keys, tmp_path: Path
+) -> None:
+    """A project that knows no such key drops or refuses it."""
+    shelf, key = Shelf(), keys()
+    shelf.foundry_agent("desk", {"instructions": "Be brief.", "portal": {"x": 1}})
+    with Project(foundry, key) as project, project.behaving(drops_unknown_keys=drops):
+        report = run(shelf, foundry, tmp_path, key=TOKEN, url=project.url, form=Form.FOUNDRY)
+        assert project.agents()["desk"]["definition"]["instructions"] == "Be brief."
+    assert [result.status for result in report.results] == [Status.PARTIAL]
+    why = Why.NOT_KEPT if drops else Why.REFUSED
+    assert [(loss.why, loss.field) for loss in report.losses()] == [(why, "portal")]

@@ -137,13 +137,19 @@ class Sink(Closing):
 
     close = abort
 
-    def pieces(self) -> Iterator[tuple[bytes, int]]:
-        """The frames of what isn't small, in order: (compressed, decompressed size). After ``commit``."""
+    def pieces(self) -> Iterator[tuple[memoryview, int]]:
+        """The frames of what isn't small, in order: (compressed, decompressed size). After ``commit``.
+
+        Each frame is to be used before the next is asked for, which is read into the same memory.
+        """
         if self._path is not None:
+            buffer = bytearray()
             with open_regular(self._path) as file:
                 for number in range(len(self._written)):
                     _, length, _, size = self._written[number]
-                    yield file.read(length), size
+                    if length > len(buffer):
+                        buffer = bytearray(length)
+                    yield memoryview(buffer)[: file.readinto(memoryview(buffer)[:length])], size
 
     def take(self) -> bytes | bytearray:
         """All of a small content, which is then gone from here. After ``commit``."""

@@ -261,7 +261,7 @@ class Stream:
                 self._tail = piece.tail
                 self._durable.notify_all()
 
-    def _write(self, frame: bytes, size: int) -> None:
+    def _write(self, frame: bytes | memoryview, size: int) -> None:
         self._hash.update(frame)
         self._file.write(frame)
         self.frames.append(len(frame), size)

@@ -94,7 +94,9 @@ def _in_place(source: SourceSettings, destination: DestinationSettings) -> Sourc
     if source.selection.only:
         return source
     # What is new already would be compared with itself, and what no assistant uses be copied for nothing.
-    classic = msgspec.structs.replace(source.selection, only=(f"{KINDS[Kind.ASSISTANT].selector}*",))
+    everything = f"{KINDS[Kind.ASSISTANT].selector}*"
+    said = {everything: "classic agents (--same-project --as foundry)"}
+    classic = msgspec.structs.replace(source.selection, only=(everything,), said=said)
     return msgspec.structs.replace(source, selection=classic)
 
 

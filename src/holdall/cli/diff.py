@@ -120,6 +120,7 @@ async def _live(console: Console, side: str, settings: _Settings, other: BundleR
     from holdall.kinds import Platform
     from holdall.remote.client import Account
     from holdall.remote.probing import probe
+    from holdall.remote.surfaces import Surface
     from holdall.remote.survey import Definitions, Surveyor
 
     endpoint = settings.endpoint
@@ -127,6 +128,8 @@ async def _live(console: Console, side: str, settings: _Settings, other: BundleR
     title = "source" if side == "src:" else "destination"
     start = _roots(other, settings)
     async with Account(endpoint, side=title, concurrency=settings.concurrency, progress=console.progress()) as account:
+        # What a Foundry project has may be on either.
+        account.surfaces = tuple(Surface)
         account.progress.stage(f"Reading definitions from {endpoint.host}")
         # A Foundry project may have new agents only.
         if start.assistants and account.platform is Platform.OPENAI and await probe(account):

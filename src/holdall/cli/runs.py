@@ -218,7 +218,9 @@ def _facts(imported: verb.Imported, report: verb.Report) -> str:
     """What the run did, in one line: ``8 assistants created, 4 vector stores, 47 files (529 kB)``."""
     kinds = [kind for kind in DEFINITIONS if kind is not Kind.STORE and report.of(kind)]
     said = [text for kind in kinds for text in _reached(report.of(kind), KINDS[kind].noun)]
-    made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (Kind.STORE, Kind.FILE)}
+    # Skills that were chosen have results of their own.
+    needed = [] if report.of(Kind.SKILL) else [Kind.SKILL]
+    made = {KINDS[kind].noun: imported.made.get(kind, 0) for kind in (*needed, Kind.STORE, Kind.FILE)}
     if rest := holding(made, imported.bytes):
         return ", ".join([*said, rest]) if said else f"Created {rest}"
     if all(result.how == "adopted" and result.target is not None for result in report.results):

@@ -126,10 +126,7 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
         case steps.AttachFiles():
             return [f"{CREATE} attach {counted(step.count, 'file')} to {step.store}"]
         case steps.CreateDefinition():
-            more = f", model {step.model}" if KINDS[step.kind].has_model else ""
-            if isinstance(step, steps.CreateSkill):
-                more = f", {counted(len(step.versions), 'version')}"
-            return [f"{CREATE} create {who()}{more}", *_lost(step.losses)]
+            return [f"{CREATE} create {who()}{_with(step)}", *_lost(step.losses)]
         case steps.WriteRequest(path=path):
             why = "was changed, or belongs to another destination"
             where = f"{step.beside}, for {path} {why}" if step.beside else path
@@ -153,6 +150,13 @@ def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
             return [f"{CANNOT} {step.loss}"]
         case steps.Cannot():
             return [f"{CANNOT} can't create {step.id}: {step.reason}"]
+
+
+def _with(step: steps.CreateDefinition) -> str:
+    """The model of a definition, or how many versions a skill has."""
+    if isinstance(step, steps.CreateSkill):
+        return f", {counted(len(step.versions), 'version')}"
+    return f", model {step.model}" if KINDS[step.kind].has_model else ""
 
 
 def written_name(name: str | None, kind: Kind, prefix: str) -> str:

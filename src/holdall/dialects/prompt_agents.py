@@ -14,7 +14,7 @@ from typing import Any
 from holdall.dialects import assistants
 from holdall.dialects.agents import AGENT, without_nulls
 from holdall.dialects.assistants import OPENAI, READ_ONLY, refusing
-from holdall.dialects.canonical import canonical_form
+from holdall.dialects.canonical import UNSET, canonical_form
 from holdall.dialects.foundry_bindings import by_name, carried, connection_ids, connection_name, templates
 from holdall.dialects.foundry_names import agent_name
 from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES, place_mcp
@@ -32,6 +32,7 @@ PROMPT = "prompt"
 VERSIONS = 1000
 """As many versions as an agent may have."""
 
+_KNOWN = ("kind", "model", "name")
 _OWN = ("name", "description", "metadata")
 _BESIDE: Mapping[str, Rule] = {"description": OPENAI.fields["description"], "metadata": METADATA}
 _SENT_AS_IT_IS: tuple[str, ...] = ("model", "instructions", "description", "metadata")
@@ -81,7 +82,9 @@ def dispensable(flat: Mapping[str, Any]) -> dict[str, bool]:
     """The fields of a version that may be left out, and whether that loses nothing."""
     default = DEFAULTS["reasoning_effort"]
     reasoning = {"reasoning": flat["reasoning"] in (None, {"effort": default})} if "reasoning" in flat else {}
-    return {**assistants.dispensable(flat), **reasoning}
+    # What nobody here knows may be of a newer service than this one.
+    unknown = {field: False for field in flat if field not in (*_KNOWN, *UNSET[Kind.FOUNDRY_AGENT])}
+    return {**unknown, **assistants.dispensable(flat), **reasoning}
 
 
 def connections(record: Record) -> list[str]:

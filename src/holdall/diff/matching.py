@@ -132,10 +132,18 @@ class ObjectMatch:
         theirs = dict.fromkeys(theirs)
         for id in ours:
             if id in theirs:
-                self._pair(kind, id, id, into=None)
+                self._pair(kind, id, id, into=self.copied if self._is_namesake(kind, id) else None)
         self._pair_equal(kind, self._left(kind, ours, theirs), (origins.of, origins.of), into=self.copied)
         if kind is Kind.FILE:
             self._share(ours, theirs, origins)
+
+    def _is_namesake(self, kind: Kind, id: SourceId) -> bool:
+        """Whether of two with one id one is a copy of the other: agents of Foundry keep their name, which is their
+        id."""
+        if kind is not Kind.FOUNDRY_AGENT:
+            return False
+        marks = [listed[id].cloned_from for listed in self.listed[kind]]
+        return marks[0] != marks[1] and str(id) in marks
 
     def _share(self, ours: Iterable[SourceId], theirs: Iterable[SourceId], origins: _Origins) -> None:
         """A file may have two copies, one of them as text; and one copy may be that of several files, as some servers

@@ -26,7 +26,7 @@ _SCOPE = re.compile(
 )
 _QUOTED = re.compile(r"(?<!\w)[`'\"‘“]([A-Za-z_]\w*)(?:[.\[][^`'\"’”]*)?[`'\"’”]")  # noqa: RUF001
 # What comes before a field's name in ``param``, where a server gives the whole way to it.
-_ROOTS = frozenset({"body", "request", "params"})
+_ROOTS = frozenset({"body", "request", "params", "definition"})
 
 
 # Foundry's 400 for an id that is not there, or another project's.

@@ -299,11 +299,7 @@ class _Body:
             async with self._begin(rest) as download:
                 self._take_up(download)
                 try:
-                    async for chunk in download.chunks:
-                        await self._make_room(self.size + len(chunk) - len(self._overlap))
-                        size = await asyncio.to_thread(self._write, chunk)
-                        self.size += size
-                        self._progress.advance(bytes=size)
+                    await self._store(download)
                 except Unreachable as error:
                     raise self._broken_off("ended" if isinstance(error, ConnectionLost) else "stalled") from None
         except RequestRefused as error:
@@ -319,6 +315,25 @@ class _Body:
         if self._first and self._first.digest and self._hash.digest() != self._first.digest[1]:
             self.start_again()
             raise self._broken("the received bytes don't match the server's digest")
+
+    async def _store(self, download: Download) -> None:
+        """Write what comes, each piece while the next one is read."""
+        writing: asyncio.Future[int] | None = None
+        try:
+            async for chunk in download.chunks:
+                await self._written(writing)
+                writing = None
+                await self._make_room(self.size + len(chunk) - len(self._overlap))
+                writing = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
+        finally:
+            # Of a body that breaks off, what came counts.
+            await self._written(writing)
+
+    async def _written(self, writing: asyncio.Future[int] | None) -> None:
+        if writing:
+            size = await writing
+            self.size += size
+            self._progress.advance(bytes=size)
 
     def _take_up(self, download: Download) -> None:
         """Accept a response as the rest or the whole. Raises _OtherBody if it is neither."""

@@ -262,6 +262,10 @@ Step = (
 )
 
 
+TEMPLATES = (CreateTemplate, UpdateTemplate, Adopt)
+"""The steps that have the ``skills`` of a template."""
+
+
 def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[list[SourceId], list[SourceId]]:
     """The stores and files that the copy of a definition refers to; none for another step."""
     kinds = (CreateAssistant, UpdateAssistant, CreateFoundryAgent, UpdateFoundryAgent, WriteRequest, Adopt)

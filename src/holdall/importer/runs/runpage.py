@@ -180,7 +180,7 @@ def _ids(report: Report) -> Iterator[str]:
     others = {
         f"{noun(kind)}s".capitalize(): {one.source: one.target for one in report.of(kind) if one.target is not None}
         for kind in ROWS
-    }
+    } | {"Skills": report.skills}
     maps: dict[str, Mapping[SourceId, TargetId]] = {
         "Assistants": assistants,
         **others,

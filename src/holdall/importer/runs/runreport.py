@@ -235,7 +235,8 @@ def mapping(report: Report) -> RunMapping:
         MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
         for one in report.assistants
     ]
-    for kind in ROWS:
+    # Skills are made for templates, too.
+    for kind in (kind for kind in ROWS if kind is not Kind.SKILL):
         kept[KINDS[kind].count] = {one.source: one.target for one in report.of(kind) if one.target is not None}
     kept["added"] = sorted(report.added)
     return RunMapping(**kept)

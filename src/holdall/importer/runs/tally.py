@@ -107,11 +107,13 @@ def _how(unit: steps.Unit) -> str:
 
 
 def _parts(unit: steps.Unit) -> tuple[list[SourceId], list[SourceId]]:
-    """The stores and files whose losses are losses of this unit too."""
+    """The stores, and the files and skills, whose losses are losses of this unit too."""
     match unit.kind:
         case Kind.STORE:
             return [unit.id], []
         case Kind.FILE:
             return [], [step.content.id for step in unit.steps if isinstance(step, steps.UploadFile)]
     used = [steps.references_of(step) for step in unit.steps]
-    return [store for stores, _ in used for store in stores], [file for _, files in used for file in files]
+    skills = [skill for step in unit.steps if isinstance(step, steps.TEMPLATES) for skill in step.skills]
+    files = [file for _, files in used for file in files]
+    return [store for stores, _ in used for store in stores], [*files, *skills]

@@ -265,6 +265,7 @@ def _report(
         bundle=opened.bundle,
         options=opened.options,
         by_kind=work.tally.results(otherwise=otherwise),
+        skills=state.targets[Kind.SKILL],
         stores=state.targets[Kind.STORE],
         files=state.files,
         copies=state.copies,

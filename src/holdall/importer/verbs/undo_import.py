@@ -21,6 +21,7 @@ from holdall.importer.runs.undolog import UndoAction, UndoLog, is_undone
 from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import observe
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
+from holdall.kinds import Platform
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
@@ -138,7 +139,9 @@ async def _undo(
     progress.stage(f"Reading what {account.endpoint.host} has")
     found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
     # A server that doesn't tell its projects may be asked with the key of another one, in which all seems gone.
-    is_sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
+    is_named = state.opened.destination.get("project") and account.project
+    # The address names a project of Foundry.
+    is_sure = log.path.exists() or is_named or account.platform is Platform.FOUNDRY
     if not (is_sure or found.alive):
         raise NotFound(
             f"can't undo {folder.name}: none of its objects are in this project",
