@@ -198,7 +198,7 @@ def test_inspect_shows_what_each_is_made_of(tmp_path: Path, monkeypatch: pytest.
     holdall = Terminal(monkeypatch, {})
     shown = holdall("inspect", str(tmp_path / "b.tar.zst"), "-v").out
     for line in (
-        "  desk  desk  gpt-5\n    store Knowledge  vs_1: 1 file",
+        "  desk  version 2  gpt-5\n    store Knowledge  vs_1: 1 file",
         "    code interpreter: 1 file\n      notes.txt  file-1  original, 11 B\n    2 versions\n",
         "  tea  skill_tea\n    2 versions, default 1\n      tea-1.zip  skillver_tea_1  original, 9 B\n",
         "  Build  envtmpl_1\n    skill skill_tea\n    skill openai-pdf\n",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.hostile.forge import Member, canonical, changed, content, forge, ledger_line, record
+from tests.hostile.later_lies import many_agent_versions, many_skill_versions
 
 __all__ = ["BOMBS", "Bomb"]
 
@@ -240,6 +241,8 @@ BOMBS: dict[str, Bomb] = {
     "many members that could not be had": Bomb(lambda n: _files(n, members=True), 20_000),
     "many files of one name": Bomb(_same_name, 5_000, objects=True),
     "many losses": Bomb(_losses, 60_000),
+    "many versions of an agent": Bomb(many_agent_versions, 60_000, objects=True),
+    "many versions of a skill that could not be had": Bomb(many_skill_versions, 30_000, objects=True),
     "file objects without end": Bomb(
         lambda n: {"files": lambda lines: [*lines, *([b'{"id":"f"}'] * n)]}, 1_000_000, broken=True
     ),

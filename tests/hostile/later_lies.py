@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.hostile.forge import Member, content, jsonl, ledger_line, record
 
-__all__ = ["LATER_CONTRADICTIONS", "later"]
+__all__ = ["LATER_CONTRADICTIONS", "later", "many_agent_versions", "many_skill_versions"]
 
 Lies = dict[str, Callable[[Any], Any]]
 
@@ -67,6 +67,26 @@ def later(
         **({"payload": lambda payload: [*payload, *told]} if told else {}),
         **more,
     }
+
+
+def many_agent_versions(n: int) -> Lies:
+    return lines_of(_AGENT, *({"id": f"desk:{number}", "version": str(number)} for number in range(n)))
+
+
+def many_skill_versions(n: int) -> Lies:
+    """None of them has its zip."""
+    numbers = [f"{number:06}" for number in range(n)]
+    lines = [{**_FIRST, "id": f"skillver_{number}", "version": number} for number in numbers]
+    lacking = zip_line(1, None)
+    told = [
+        {**lacking, "id": f"skillver_{number}", "route": f"/skills/skill_1/versions/{number}/content"}
+        for number in numbers
+    ]
+    return later(
+        files=lambda members: [versions(_SKILL, "skill_1", *lines), *members[1:]],
+        zips=lambda _: told,
+        contents=lambda contents: contents,
+    )
 
 
 def lines_of(path: str, *lines: Any) -> Lies:

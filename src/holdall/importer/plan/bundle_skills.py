@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import msgspec
@@ -38,13 +39,15 @@ def read_versions(reader: BundleReader) -> dict[SourceId, list[SkillVersion]]:
     skills = list(reader.definitions(Kind.SKILL))
     if not skills:
         return {}
-    zips = _Zips(reader)
+    listed = {skill.id: sorted(reader.versions(Kind.SKILL, skill.id), key=_age) for skill in skills}
+    ids = {line.id for lines in listed.values() for line in lines}
+    # In one pass: to look up each line costs a bisection.
+    zips = _Zips(reader, {line.id: line for line in reader.ledger() if line.id in ids})
     found: dict[SourceId, list[SkillVersion]] = {}
-    for skill in skills:
-        lines = sorted(reader.versions(Kind.SKILL, skill.id), key=_age)
+    for skill, lines in listed.items():
         # Of two lines of one number nobody could say which one a reference means.
         first = {_number(line): line for line in reversed(lines)}
-        found[skill.id] = [zips.version(line) for line in lines if first[_number(line)] is line]
+        found[skill] = [zips.version(line) for line in lines if first[_number(line)] is line]
     return found
 
 
@@ -64,8 +67,8 @@ def _age(line: Record) -> tuple[int, int, str]:
 class _Zips:
     """Reads the zips of one bundle, which together unpack to no more than a bundle of its size may hold."""
 
-    def __init__(self, reader: BundleReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: BundleReader, ledger: Mapping[str, LedgerLine]) -> None:
+        self._reader, self._ledger = reader, ledger
         self._left = max(_FREE, _RATIO * reader.size)
 
     def version(self, line: Record) -> SkillVersion:
@@ -73,9 +76,10 @@ class _Zips:
         version = SkillVersion(id=line.id, number=view.version or "", name=view.name)
         if not version.number:
             return msgspec.structs.replace(version, reason="it has no number")
-        entry = self._reader.content(line.id)
+        said = self._ledger.get(line.id)
+        entry = self._reader.find(said.path) if said and said.path else None
         if entry is None:
-            return msgspec.structs.replace(version, reason=_missing(self._reader.ledger_line(line.id)))
+            return msgspec.structs.replace(version, reason=_missing(said))
         version = msgspec.structs.replace(version, stored=entry.size)
         try:
             with self._reader.open(entry) as stream:
