@@ -398,7 +398,7 @@ ROWS: dict[str, tuple[str, Callable[[Bench], Line]]] = {
     "export-unchanged": ("the same with --skip-if-unchanged; the same", export_unchanged),
     "export-text": ("one text of 1 GB; curl | tee >(sha256sum) | zstd -T0 -3", export_one_text),
     "export-noise": ("1 GB that can't be compressed; the same", export_one_noise),
-    "import-one": ("a text of 1 GB; curl -T of it, and zstd -dc of the bundle", import_one),
+    "import-one": ("1 GB that can't be compressed; curl -T of it, and zstd -dc of the bundle", import_one),
     "inspect": ("at 100,000 files", inspect),
     "extract-path": ("one file by path, of 100,000 and 1 GB; python", extract_path),
     "extract-id": ("the same by id", extract_id),
