@@ -107,7 +107,7 @@ def test_each_request_of_an_update_fails_in_turn(
 ) -> None:
     Clock().rule(monkeypatch)
     argv = ("import", str(bundle), "--as", "foundry", "--on-conflict", "update", "--yes", "--concurrency", "1")
-    skip, ended, step = sweep.SEED, False, 1 if sweep.is_thorough else 8
+    skip, ended, step = sweep.SEED, False, 1 if sweep.is_thorough else 16
     while not ended:
         folder = tmp_path / str(skip)
         folder.mkdir()
