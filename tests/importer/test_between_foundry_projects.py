@@ -69,7 +69,8 @@ def test_a_copy_of_an_agent_does_not_differ_from_it(
     monkeypatch.chdir(tmp_path)
     here, there = projects
     store = here.call("POST", "/openai/v1/vector_stores", {"name": "a"})["id"]
-    here.agent("desk", instructions="Be brief.", tools=[{"type": "file_search", "vector_store_ids": [store]}])
+    tools = [{"type": "file_search", "vector_store_ids": [store]}]
+    here.agent("desk", instructions="Be brief.", tools=tools)
     sides = {"SRC": here.url, "DST": there.url}
     run = Terminal(
         monkeypatch,
@@ -79,5 +80,5 @@ def test_a_copy_of_an_agent_does_not_differ_from_it(
     good(run("export", "-o", "b.tar.zst"))
     good(run("import", "b.tar.zst", "--as", "foundry"))
     assert "NO DIFFERENCES" in good(run("diff", "src:", "dst:")).out
-    there.agent("desk", instructions="Be long.")
-    assert "instructions" in good(run("diff", "src:", "dst:"), 3).out
+    here.agent("desk", instructions="Be long.", tools=tools)
+    assert "desk (desk): instructions +1 -1\n" in good(run("diff", "src:", "dst:"), 3).out

@@ -153,7 +153,9 @@ class Objects:
 
     def _one(self, id: SourceId) -> tuple[Object, By] | None:
         own = self._own[id]
-        same = self._there.get(id) if self._records[id].kind is self._kind else None
+        # A name says nothing of which project it is; its address does.
+        may_be_origin = self._records[id].kind is self._kind and (self._is_own or not self._is_unique)
+        same = self._there.get(id) if may_be_origin else None
         # With a prefix a second set of assistants is asked for, also where the first is what the bundle has.
         if same and not self._prefix and (same.created_at, same.name) == (own.created_at, own.name):
             # An expired store has lost its files: it is itself only where it was expired in the bundle, too.
