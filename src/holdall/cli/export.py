@@ -289,10 +289,10 @@ def _facts(report: ExportReport) -> Iterator[str]:
     if report.unchanged_since is not None:
         when = f"{datetime.fromtimestamp(report.unchanged_since, UTC):%Y-%m-%d %H:%M} UTC"
         yield f"Nothing has changed since {when}: {report.bundle} is the newest bundle"
-    numbers = ", ".join(f"{n} {views.WORDS.get(each, each)}" for each, n in report.fidelities.items() if n)
+    numbers = views.by_fidelity(report.counts, report.fidelities)
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
     held = views.holdings(report.counts, kinds)
-    yield f"{held}{f' ({numbers})' if numbers else ''}, {human_size(report.size)}"
+    yield f"{held}{numbers}, {human_size(report.size)}"
     if report.parent and report.taken:
         yield f"Reused {counted(report.taken, 'unchanged file')} from {report.parent}"
     if report.containers_made:

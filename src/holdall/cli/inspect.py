@@ -17,8 +17,8 @@ from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
 from holdall.cli.folders import opened_folder
 from holdall.cli.views import (
-    WORDS,
     aside_groups,
+    by_fidelity,
     holdings,
     missing_as_json,
     missing_groups,
@@ -258,13 +258,11 @@ def _file(id: str, line: LedgerLine | None) -> dict[str, Any]:
 def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
     source, counts = info.source, info.counts
     named = (source.organization if console.verbose else None, source.project, source.label)
-    numbers = ", ".join(
-        f"{count.files} {WORDS.get(each, each)}" for each, count in info.fidelities.items() if count.files
-    )
+    numbers = by_fidelity(counts, {each: count.files for each, count in info.fidelities.items()})
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
     console.result(f"{path}: {human_size(size)}, exported {_time(info.ended)}")
     console.result(f"Source:  {', '.join([source.base_url, *filter(None, named)])}")
-    console.result(f"Holds:   {holdings(counts, kinds)}{f' ({numbers})' if numbers else ''}")
+    console.result(f"Holds:   {holdings(counts, kinds)}{numbers}")
     if console.verbose:
         console.result(f"Format:  {info.format}, written by {info.tool}")
         console.result(f"Began:   {_time(info.started)}")

@@ -12,6 +12,7 @@ from holdall.cli.block import NAMED, Group
 from holdall.cli.console import counted, flat, human_size
 from holdall.cli.wrapping import shortened
 from holdall.kinds import KINDS
+from holdall.model import Kind
 
 if TYPE_CHECKING:
     from holdall.bundle.missing import MissingFromBundle, Wanted
@@ -52,11 +53,27 @@ def show_first(
 
 
 def holdings(counts: Mapping[str, int], kinds: Iterable[Kind] = KINDS) -> str:
-    """The number of objects of each kind; a kind of a later format version only where there is one."""
-    rows = (KINDS[kind] for kind in kinds)
-    return ", ".join(
-        counted(counts.get(row.count, 0), row.noun) for row in rows if not row.since or counts.get(row.count)
+    """The number of objects of each kind; a kind of a later format version only where there is one, and no assistants
+    only where there is nothing in their place."""
+    rows = [KINDS[kind] for kind in kinds]
+    has_later = any(counts.get(row.count) for row in rows if row.since)
+    told = (
+        row for row in rows if counts.get(row.count) or not (row.since or (has_later and row is KINDS[Kind.ASSISTANT]))
     )
+    return ", ".join(counted(counts.get(row.count, 0), row.noun) for row in told)
+
+
+def by_fidelity(counts: Mapping[str, int], fidelities: Mapping[str, int]) -> str:
+    """`` (2 original, 1 missing)``: how many contents there are of each fidelity, to follow the number of files.
+
+    The zips of skills are contents, too.
+    """
+    found = {each: count for each, count in fidelities.items() if count}
+    if not found:
+        return ""
+    numbers = ", ".join(f"{count} {WORDS.get(each, each)}" for each, count in found.items())
+    with_zips = "with the zips of skills: " if counts.get(KINDS[Kind.SKILL_VERSION].count) else ""
+    return f" ({with_zips}{numbers})"
 
 
 def verdict_as_json(verdict: Verdict) -> dict[str, Any]:

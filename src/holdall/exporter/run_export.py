@@ -50,8 +50,8 @@ from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
 _SUNSET = (
-    "this project has no Assistants API (OpenAI shut it down on 2026-08-26): exporting vector "
-    "stores and files only. If you have saved definitions, add --from-dump FILE"
+    "this project has no Assistants API (OpenAI shut it down on 2026-08-26): exporting everything else. If you have "
+    "saved definitions of assistants, add --from-dump FILE"
 )
 
 

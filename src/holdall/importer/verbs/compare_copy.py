@@ -20,7 +20,7 @@ from holdall.importer.proof.proof import Proof, prove
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account
-from holdall.remote.probing import require_any_endpoint
+from holdall.remote.probing import absence, require_any_endpoint
 from holdall.selection import Selection
 
 __all__ = ["CompareOptions", "Proof", "compare_copy"]
@@ -74,7 +74,12 @@ async def _with_unmarked(
 ) -> IdMapping:
     """The mapping with the copies of skills and templates, which carry no marks."""
     only = [
-        KINDS[kind].selector + "*" for kind in _BY_CONTENTS if any(not is_builtin(r.id) for r in summary.records(kind))
+        KINDS[kind].selector + "*"
+        for kind in _BY_CONTENTS
+        if any(not is_builtin(r.id) for r in summary.records(kind))
+        # Where there is no such list, none was imported.
+        and account.platform in KINDS[kind].platforms
+        and not await absence(account, KINDS[kind].endpoint)
     ]
     if not only:
         return mapping
