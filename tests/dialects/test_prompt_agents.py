@@ -219,6 +219,11 @@ def test_bing_grounding() -> None:
         "type": "bing_grounding",
         "bing_grounding": {"search_configurations": [{"project_connection_id": "new-bing", **more}]},
     }
+    # As the first versions of Agents (classic) wrote it.
+    early = {"connections": [{"connection_id": "bing"}]}
+    assert tool({"type": "bing_grounding", "bing_grounding": early})["bing_grounding"] == {
+        "search_configurations": [{"project_connection_id": "new-bing"}]
+    }
 
 
 def test_bing_custom_search() -> None:

@@ -219,10 +219,22 @@ _SEARCH: Mapping[str, Rule] = {
 }
 
 
+_CONFIGURATIONS = "search_configurations"
+
+
+class _Searches(Members, frozen=True, kw_only=True):
+    """The searches of a tool, which the first versions of Agents (classic) called its connections."""
+
+    def repair(self, reading: Reading, value: Any, where: str, why: Why = Why.UNFIT_VALUE) -> Any:
+        if isinstance(value, dict) and _CONFIGURATIONS not in value and "connections" in value:
+            value = {(_CONFIGURATIONS if key == "connections" else key): item for key, item in value.items()}
+        return super().repair(reading, value, where, why)
+
+
 def _searches(more: Mapping[str, Rule]) -> Members:
     needs = ("connection_id", *more)
     one = _Renamed(members={**_SEARCH, **more}, needs=needs, names=_TO_PROJECT)
-    return Members(members={"search_configurations": Each(one)}, needs=("search_configurations",))
+    return _Searches(members={_CONFIGURATIONS: Each(one)}, needs=(_CONFIGURATIONS,))
 
 
 _INDEX = _Renamed(
