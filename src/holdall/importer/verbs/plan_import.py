@@ -24,6 +24,7 @@ from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, matching, shared_keys, summarize, without_keys
 from holdall.importer.plan.choices import (
     Asked,
+    Choices,
     OnConflict,
     Shutdown,
     check_models,
@@ -197,14 +198,9 @@ async def prepare(
     make_plan = partial(plan, summary, asked.selection, prefix=asked.prefix)
     # Towards an empty destination: what has to be looked for, and what no copy can have.
     ideal = planned = make_plan(choices=choices)
-    destination, existing = await probe(account, ideal, asked=asked.form), NOTHING
-    if past is None and form is Form.FOUNDRY:
-        existing = Existing(agents=frozenset([name async for name in taken_names(account)]))
-        planned = make_plan(choices=choices, existing=existing)
-    if past is not None:
-        existing = await find_existing(account, summary, reader, ideal, past, choices=choices)
-        if existing.several:
-            raise _ambiguous(existing.several)
+    destination = await probe(account, ideal, asked=asked.form)
+    existing = await _existing(account, summary, reader, ideal, past, choices=choices)
+    if existing is not NOTHING:
         planned = make_plan(choices=choices, existing=existing)
     if form is Form.RESPONSES:
         # Which requests are there already can be told once it is known what they refer to.
@@ -246,6 +242,25 @@ async def prepare(
         completeness=completeness,
         is_own=is_own,
     )
+
+
+async def _existing(
+    account: Account,
+    summary: BundleSummary,
+    reader: BundleReader,
+    ideal: Plan,
+    past: History | None,
+    *,
+    choices: Choices,
+) -> Existing:
+    """What is there already; without ``past`` nothing is looked for, but for the names that agents can't have."""
+    if past is None:
+        names = [name async for name in taken_names(account)] if choices.form is Form.FOUNDRY else []
+        return Existing(agents=frozenset(names)) if names else NOTHING
+    existing = await find_existing(account, summary, reader, ideal, past, choices=choices)
+    if existing.several:
+        raise _ambiguous(existing.several)
+    return existing
 
 
 def _with_keys(planned: Plan, summary: BundleSummary, asked: Asked, dropped: set[str]) -> Plan:
