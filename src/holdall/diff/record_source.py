@@ -15,8 +15,9 @@ import msgspec
 
 from holdall.agent_views import VersionView
 from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import CONTENTS, RECORD, TEXTS, IndexEntry
+from holdall.bundle.layout import CONTENTS, INDEX, RECORD, TEXTS, IndexEntry
 from holdall.bundle.reader import BundleReader
+from holdall.errors import DamagedBundle
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId
 from holdall.remote.client import Account
@@ -98,6 +99,14 @@ def _file(id: SourceId, record: Record | None, name: str | None = None, **conten
     )
 
 
+def _sha256(entry: IndexEntry) -> bytes:
+    """The hash of an entry. Raises DamagedBundle where the index, which anybody may have written, has another text."""
+    try:
+        return bytes.fromhex(entry.sha256)
+    except ValueError:
+        raise DamagedBundle(f"can't read {INDEX}: not a sha256, of {entry.path[:200]!r}", entry=INDEX) from None
+
+
 class BundleSource(RecordSource):
     """What a bundle says. Reads the file objects, ledger and index once."""
 
@@ -128,7 +137,7 @@ class BundleSource(RecordSource):
     def _read_files(self) -> dict[SourceId, ComparedFile]:
         found = {record.id: _file(record.id, record) for record in self._reader.files()}
         contents = {
-            entry.path: (entry.size, bytes.fromhex(entry.sha256))
+            entry.path: (entry.size, _sha256(entry))
             for folder in (CONTENTS, TEXTS)
             for entry in self._reader.entries(folder)
         }
