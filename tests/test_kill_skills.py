@@ -89,7 +89,7 @@ def test_an_answer_that_is_lost_is_looked_for(
     box.clear_faults()
     assert done.code == 4, done.err  # of a template nobody knows whether it is whole
     assert standing(box.url, key) == EVERYTHING
-    assert holdall("undo", "latest", "--yes", *flags).code == 0
+    assert holdall("undo", "latest", "--yes", "--settle", "1", *flags).code == 0
     assert standing(box.url, key) == {"skills": [], "versions": [], "templates": []}
 
 

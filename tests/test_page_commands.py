@@ -55,6 +55,11 @@ NOT_RUN = [
         "needs a repository, and a program that may be newer; tests/test_dedup.py has one",
     ),
     ("backups.md", "set -o pipefail", "needs age, rclone and a place to store; tests/cli/test_piped.py pipes"),
+    (
+        "backups.md",
+        "holdall backup --config /etc/",
+        "reads the machine's own configuration; tests/test_recipes.py has it",
+    ),
     ("backups.md", "seq 8 ", "reads the machine's own configuration; tests/cli/test_backup.py runs shards"),
     ("backups.md", "aws ", "needs an account of somebody's"),
     ("commands.md", '{"schema"', "a document, no command"),
