@@ -166,6 +166,7 @@ ALPHABETS = ["ab", "a \n", "äöü", "緑茶の淹れ方", "😀👍🏽", "ab �
     st.booleans(),
     st.sampled_from(["", "\ufeff"]),
 )
+@example("🏽🏽🏽🏽👍🏽🏽🏽🏽🏽🏽🏽🏽🏽🏽", [(30, 9), (30, 9)], False, "\ufeff")
 @example("aaaaééé" + 6 * "\ufffd" + "aéa", [(30, 9)], False, "")
 def test_a_text_cut_anywhere_comes_back_or_is_doubted(
     text: str, places: list[tuple[int, int]], overlapping: bool, mark: str

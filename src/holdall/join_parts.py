@@ -32,6 +32,7 @@ _SHORT, _LONG = 100, 2500
 _TRIMMED = 4
 
 _CUT = "\ufffd"
+_CUT_APART = "a character is cut between two parts"
 _BLANK = " \t\r\n\v\f\u00a0"
 _ASIDE = _CUT + _BLANK
 
@@ -156,9 +157,14 @@ class PartsJoiner:
         """The reading that has the file's size. Of all fits the longest, and none at all, are each the only way to
         come to their size; between them there are several where more than one edge fits in several ways."""
         lengths = [self._length(edges, way) for way in ways]
-        for way, length in zip(ways, lengths, strict=True):
-            if length.utf8 == size:
+        proved = [way for way, length in zip(ways, lengths, strict=True) if length.utf8 == size]
+        for way in proved:
+            # All as they are is the whole text, whatever it has; parts of which some were joined may by chance, with
+            # what cuts have left at the others, come to the same size.
+            if not _leaves_cuts(edges, way) or all(choice is None for choice in way):
                 return self._read(edges, way)
+        if proved:
+            return self._read(edges, proved[0], _CUT_APART)
         several = [number for number, edge in enumerate(edges) if edge.fits > 1]
         if several:
             way = self._levelled(edges, several, size)
@@ -197,8 +203,8 @@ class PartsJoiner:
 
     def _doubt(self, edges: list[_Edge], way: _Choice, size: int | None) -> str | None:
         chosen = [choice is not None for choice in way]
-        if any(edge.cut and not taken for edge, taken in zip(edges, chosen, strict=True)):
-            return "a character is cut between two parts"
+        if _leaves_cuts(edges, way):
+            return _CUT_APART
         if size is not None:
             return f"the joined parts have {self._length(edges, way).utf8} bytes, the file has {size}"
         if any(edge.rival and taken for edge, taken in zip(edges, chosen, strict=True)):
@@ -299,6 +305,11 @@ class PartsJoiner:
         if (end or start) and end < len(before) and start < len(part):
             return [(0, 0), (end, start)]
         return [(0, 0)]
+
+
+def _leaves_cuts(edges: list[_Edge], way: _Choice) -> bool:
+    """Whether what a cut has left of a character stays in the text."""
+    return any(edge.cut and choice is None for edge, choice in zip(edges, way, strict=True))
 
 
 def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
