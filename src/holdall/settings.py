@@ -260,7 +260,7 @@ def _endpoint(lookup: Lookup, side: str) -> Endpoint:
             insecure_http=insecure_http.value,
             names=Names(
                 key=str(key),
-                base_url=str(base_url),
+                base_url=str(base_url) if base_url.name else f"OPENAI_{side}_BASE_URL",
                 organization=str(organization),
                 project=str(project),
                 insecure_http=f"--{low}-insecure-http or OPENAI_{side}_INSECURE_HTTP=true",

@@ -81,7 +81,7 @@ def read_import(console: Console, given: Mapping[str, Any]) -> tuple[Destination
 
 
 def _asked_of(given: Mapping[str, Any]) -> Asked:
-    from holdall.importer.verbs.plan_import import Asked, model_map
+    from holdall.importer.verbs.plan_import import Asked, connection_map, model_map
     from holdall.selection import pattern
 
     mistakes = Mistakes()
@@ -90,6 +90,8 @@ def _asked_of(given: Mapping[str, Any]) -> Asked:
             mistakes.add(UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update"))
     with mistakes.noted():
         model_map(given["map_model"])
+    with mistakes.noted():
+        connection_map(given["map_connection"])
     for text in (*given["only"], *given["exclude"]):
         with mistakes.noted():
             pattern(text)

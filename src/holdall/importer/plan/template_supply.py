@@ -171,7 +171,11 @@ def read_supply(path: Path) -> TemplateSupply:
         require_plain(raw, longest=LARGEST)
         by_key = msgspec.json.decode(raw, type=dict[str, _Given])
     except (ValueError, msgspec.MsgspecError) as error:
-        raise UsageFault(f"can't use {_FLAG} {path}: {error}") from None
+        fields = ", ".join(_Given.__struct_fields__)
+        raise UsageFault(
+            f"can't use {_FLAG} {path}: {error}",
+            hint=f'it must be JSON: {{"TEMPLATE": {{…}}}}, by ids or names, each with any of {fields}',
+        ) from None
     mistakes = Mistakes()
     for key, given in by_key.items():
         for why in _wrong(given):
