@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 API_VERSION = "api-version"
 VERSION = "v1"
-"""The version that Foundry's own paths are asked for where nothing else is said."""
+"""The default API version of Foundry's own paths."""
 OPENAI_PART = "/openai/v1"
 """Below a project, or at an account: OpenAI's API, which takes no version in the query."""
 

@@ -24,7 +24,7 @@ from holdall.model import (
 
 
 class Platform(StrEnum):
-    """What an account is an account of: each has kinds of its own, some under one path."""
+    """The service an account belongs to. Kinds of different services may share a path."""
 
     OPENAI = "openai"
     FOUNDRY = "foundry"

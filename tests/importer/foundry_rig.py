@@ -17,6 +17,7 @@ from holdall.sandbox.entra import token
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.project import Hand
+from tests.sandbox.foundry_project import FoundryProject
 
 SOURCE = "sk-source-0001"
 TOKEN = token(time.time() + 36000)
@@ -115,12 +116,8 @@ class Project:
     @contextmanager
     def behaving(self, **changes: Any) -> Iterator[None]:
         """Other switches for a while."""
-        before = {name: getattr(self.box.behaviour, name) for name in changes}
-        self.box.behave(**changes)
-        try:
+        with FoundryProject(box=self.box, name="").behaving(**changes):
             yield
-        finally:
-            self.box.behave(**before)
 
     def terminal(self, patch: pytest.MonkeyPatch, folder: Path) -> Terminal:
         """Commands in ``folder`` whose destination is this project."""

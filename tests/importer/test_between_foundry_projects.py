@@ -23,6 +23,13 @@ def projects(tmp_path: Path) -> Iterator[tuple[Project, Project]]:
             one.close()
 
 
+def between(patch: pytest.MonkeyPatch, here: Project, there: Project) -> Terminal:
+    """Commands from one project to the other."""
+    sides = {"SRC": here.url, "DST": there.url}
+    keys = {f"OPENAI_{side}_API_KEY": TOKEN for side in sides}
+    return Terminal(patch, keys | {f"OPENAI_{side}_BASE_URL": url for side, url in sides.items()})
+
+
 def tools_of(project: Project) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = project.agents()["desk"]["definition"]["tools"]
     return found
@@ -39,12 +46,7 @@ def test_stores_are_mapped_and_connections_are_if_they_are_named(
     search = {"type": "file_search", "vector_store_ids": [*stores, "{{store}}"]}
     peer = {"type": "a2a", "project_connection_id": "/subscriptions/s/projects/p/connections/peer"}
     here.agent("desk", instructions="For {{name}}.", temperature=1, tools=[search, container, peer, server])
-    sides = {"SRC": here.url, "DST": there.url}
-    run = Terminal(
-        monkeypatch,
-        {f"OPENAI_{side}_API_KEY": TOKEN for side in sides}
-        | {f"OPENAI_{side}_BASE_URL": url for side, url in sides.items()},
-    )
+    run = between(monkeypatch, here, there)
     good(run("export", "-o", "b.tar.zst"))
     into = ("import", "b.tar.zst", "--as", "foundry", "--verify")
     # Without a connection for it, the tool is said to be lost, is not sent, and isn't missed afterwards.
@@ -71,12 +73,7 @@ def test_a_copy_of_an_agent_does_not_differ_from_it(
     store = here.call("POST", "/openai/v1/vector_stores", {"name": "a"})["id"]
     tools = [{"type": "file_search", "vector_store_ids": [store]}]
     here.agent("desk", instructions="Be brief.", tools=tools)
-    sides = {"SRC": here.url, "DST": there.url}
-    run = Terminal(
-        monkeypatch,
-        {f"OPENAI_{side}_API_KEY": TOKEN for side in sides}
-        | {f"OPENAI_{side}_BASE_URL": url for side, url in sides.items()},
-    )
+    run = between(monkeypatch, here, there)
     good(run("export", "-o", "b.tar.zst"))
     good(run("import", "b.tar.zst", "--as", "foundry"))
     assert "NO DIFFERENCES" in good(run("diff", "src:", "dst:")).out

@@ -218,8 +218,8 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``h1:`` and 64 hex digits each: equal where the project's state is equal. A kind that came after format 1.0 has
-    a digest of its own, None where there are none of it: so a reader that doesn't know the kind can check the rest.
+    """``h1:`` and 64 hex digits each: equal where the project's state is equal. Each kind
+    added after format 1.0 has its own digest, None if there are none, so that older readers can check the rest.
     """
 
     definitions: str

@@ -49,8 +49,7 @@ class Reading:
         model: str | None = None,
         connections: Mapping[str, str] | None = None,
     ) -> None:
-        """``prefix`` comes before the record's name, ``model`` stands in place of its own, ``connections`` as in
-        ``Targets``."""
+        """``prefix`` is put before the name, ``model`` replaces the record's; ``connections`` as in ``Targets``."""
         self.record = record
         self.connections = connections
         self.fields = read_fields(record)

@@ -1,7 +1,7 @@
 """Pack: the folder of a bundle as one bundle file again.
 
-Without edits, all records come back byte for byte, and the bundle has the digests of the one that was unpacked. Hand
-edits are listed and get new checksums. A content that doesn't match its checksum is damage.
+Unedited records keep their bytes, and an unedited folder gives the digests of the bundle that was unpacked. Hand edits
+are listed and get new checksums. A content that doesn't match its checksum is damage.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One record as the files of a folder, and back: indented JSON, and its instructions as Markdown.
 
 Works on the text of the JSON: numbers, escapes and the order of fields stay as they were sent. A ``RecordStyle`` keeps
-what the files don't show, so that an unedited record comes back byte for byte.
+what the files don't show, so that unedited records keep their bytes.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
 
@@ -11,6 +13,18 @@ _DEPLOYMENTS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3", "support-production")
 _CONNECTIONS = (
     ("search", "CognitiveSearch", "https://search.example.com/"),
     ("bing", "GroundingWithBingSearch", "https://api.bing.microsoft.com/"),
+)
+
+# Today's agents, with all that is unknown of them as strict as it may be; no parsed text, no search.
+_FOUNDRY_NEW = Behaviour(
+    foundry=True,
+    assistants_api=False,
+    agents_api=True,
+    deployments=_DEPLOYMENTS,
+    connections=_CONNECTIONS,
+    max_batch_files=500,
+    searches_stores=False,
+    oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
 )
 
 PROFILES: Mapping[str, Behaviour] = {
@@ -26,27 +40,9 @@ PROFILES: Mapping[str, Behaviour] = {
         max_batch_files=500,
         oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
     ),
-    # Today's agents, with all that is unknown of them as strict as it may be; no parsed text, no search.
-    "foundry-new": Behaviour(
-        foundry=True,
-        assistants_api=False,
-        agents_api=True,
-        deployments=_DEPLOYMENTS,
-        connections=_CONNECTIONS,
-        max_batch_files=500,
-        searches_stores=False,
-        oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
-    ),
+    "foundry-new": _FOUNDRY_NEW,
     # Both on one project, each with files and stores of its own.
-    "foundry-both": Behaviour(
-        foundry=True,
-        agents_api=True,
-        deployments=_DEPLOYMENTS,
-        connections=_CONNECTIONS,
-        max_batch_files=500,
-        searches_stores=False,
-        oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
-    ),
+    "foundry-both": msgspec.structs.replace(_FOUNDRY_NEW, assistants_api=True),
     # A self-hosted one: what most of them have in common.
     "look-alike": Behaviour(
         serve_assistants_files=True,

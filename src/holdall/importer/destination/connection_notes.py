@@ -21,8 +21,8 @@ _NAMED = 20
 async def connection_notes(
     account: Account, summary: BundleSummary, planned: Plan, mapped: Mapping[str, str] | None
 ) -> AsyncIterator[str]:
-    """What to know of the connections that the tools of a plan use, a line each; nothing where none is missing or
-    ``mapped``, from the source's to the destination's. A list that can't be read is said to be one."""
+    """Lines about the connections that a plan's tools use, if one is missing or ``mapped`` (source to destination).
+    One says so if the destination's list can't be read."""
     lost = {loss.id for loss in planned.losses() if loss.why is Why.NO_CONNECTION}
     if not (lost or mapped):
         return

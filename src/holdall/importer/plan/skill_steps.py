@@ -1,6 +1,6 @@
 """The step of a skill: it is created with its versions, completed, adopted or left. Pure.
 
-A copy is known by what is in its versions: a server gives them numbers of its own, and a skill has no metadata.
+Copies are matched by the contents of their versions: skills have no metadata, and servers renumber versions.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, parts: list[tuple[str, in
 
 
 async def download(request: Request, call: Call) -> Response:
-    """A version's zip: byte for byte the one that was sent, or packed anew where the behaviour says so."""
+    """A version's zip as it was uploaded, or packed again if the behaviour says so."""
     service = call.service
     row = await service.reading(serve_skills.downloadable, call)
     path = service.blobs.path(row["blob"])
