@@ -18,6 +18,7 @@ import math
 import os
 import random
 import shutil
+import statistics
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -180,7 +181,9 @@ def _part(path: str) -> str:
 )
 def test_twelve_days(kind: str, megabytes: int, as_bundle: float, as_folder: float, tmp_path: Path) -> None:
     project, pool = Project(round(megabytes * 1e6 * SCALE), mixed=kind == "mixed"), Pool(7)
-    bundles, folders = Restic(tmp_path / "bundles"), Restic(tmp_path / "folders")
+    # Where restic cuts is drawn anew for each repository: of one text project eight stored 36 to 44 % a day.
+    bundles = [Restic(tmp_path / f"bundles{number}") for number in range(1 if kind == "mixed" else 5)]
+    folders = Restic(tmp_path / "folders")
     bundle, folder = tmp_path / "acme.tar.zst", tmp_path / "acme"
     stored, seen = [], set[bytes]()
     new, whole = Counter[str](), Counter[str]()
@@ -196,7 +199,7 @@ def test_twelve_days(kind: str, megabytes: int, as_bundle: float, as_folder: flo
             seen.add(digest)
         with open_bundle(bundle) as reader:
             unpack(reader, folder)
-        stored.append((bundles.store(bundle), folders.store(folder)))
+        stored.append((statistics.mean(one.store(bundle) for one in bundles), folders.store(folder)))
     first, days = stored[0], stored[1:]
     shares = [sum(day[form] for day in days) / DAYS / first[form] * 100 for form in (0, 1)]
     print(
