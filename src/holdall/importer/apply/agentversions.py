@@ -18,8 +18,8 @@ from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_versions import as_latest
 from holdall.importer.plan.steps import CreateFoundryAgent
+from holdall.importer.runs.effects import version_number
 from holdall.importer.runs.runlines import Create
-from holdall.importer.runs.version_ids import version_number
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import path, viewed

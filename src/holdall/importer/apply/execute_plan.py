@@ -38,11 +38,10 @@ from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.template_supply import SuppliedTemplate
-from holdall.importer.runs.effects import agent_of
+from holdall.importer.runs.effects import agent_of, version_number
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
-from holdall.importer.runs.version_ids import version_number
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId

@@ -13,8 +13,7 @@ import msgspec
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError, UnexpectedAnswer
 from holdall.importer.runs.baseline import place, read_listed
-from holdall.importer.runs.effects import number_of
-from holdall.importer.runs.version_ids import version_target
+from holdall.importer.runs.effects import number_of, version_target
 from holdall.kinds import KINDS
 from holdall.model import Kind, TargetId
 from holdall.remote.client import Account, Answer, path

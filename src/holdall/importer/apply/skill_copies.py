@@ -14,14 +14,14 @@ from holdall.errors import DamagedBundle
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.destination.skill_versions import version_numbers
+from holdall.importer.destination.files_and_skills import version_numbers
 from holdall.importer.plan.bundle_skills import SkillVersion
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import fingerprints
 from holdall.importer.plan.steps import CreateSkill, UpdateSkill
 from holdall.importer.runs.baseline import place
+from holdall.importer.runs.effects import version_number, version_target
 from holdall.importer.runs.runlines import Create, Shown
-from holdall.importer.runs.version_ids import version_number, version_target
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import viewed
 from holdall.skill_zip import wrap

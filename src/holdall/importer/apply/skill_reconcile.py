@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holdall.errors import NotFound
-from holdall.importer.destination.skill_versions import digest_there, version_numbers
+from holdall.importer.destination.files_and_skills import digest_there, version_numbers
+from holdall.importer.runs.effects import version_target
 from holdall.importer.runs.runlines import Create, Creation, Done
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.version_ids import version_target
 from holdall.model import Kind, TargetId
 from holdall.remote.client import Account
 

@@ -20,8 +20,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Form, Targets
 from holdall.dialects.templates import unseen
-from holdall.importer.destination.file_match import FilesSeen, fits, is_same_file, sized
-from holdall.importer.destination.find_skills import SkillsThere, find_skills
+from holdall.importer.destination.files_and_skills import FilesSeen, SkillsThere, find_skills, fits, is_same_file, sized
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
 from holdall.importer.plan.bundle_summary import BundleSummary, Content

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdall.agent_views import SkillView
-from holdall.importer.destination.skill_versions import versions_there
+from holdall.importer.destination.files_and_skills import versions_there
 from holdall.importer.plan.bundle_skills import SkillVersion
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.existing import FoundSkill

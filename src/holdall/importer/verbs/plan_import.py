@@ -15,8 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
-from holdall.importer.destination.connection_notes import connection_notes
-from holdall.importer.destination.destination import Destination, choose, probe
+from holdall.importer.destination.destination import Destination, choose, connection_notes, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.destination.objects import taken_names

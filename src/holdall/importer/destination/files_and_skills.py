@@ -1,27 +1,131 @@
-"""Finds the copies of a bundle's skills at a destination. Reads only.
+"""What carries no marks: the files and the skills at a destination, known by their ids, names and contents. Reads only.
 
-By its own id, if the destination is where the bundle came from; by the journals and mappings of earlier runs; else by
-name and contents. Only skills of the name are asked for what they contain.
+A skill is found by its own id, if the destination is where the bundle came from; by the journals and mappings of
+earlier runs; else by name and contents. Only skills of the name are asked for what they contain.
 """
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Container, Mapping
+from contextlib import suppress
 
 import msgspec
 
-from holdall.agent_views import SkillView
-from holdall.errors import NotFound
+from holdall.agent_views import SkillView, VersionView
+from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, RequestRefused
 from holdall.importer.destination.history import History
-from holdall.importer.destination.skill_versions import version_numbers, versions_there
 from holdall.importer.plan.bundle_skills import SkillVersion
+from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import fingerprint
 from holdall.importer.plan.existing import FoundSkill, Several, VersionThere
 from holdall.importer.plan.skill_steps import compare_skill, skill_name
 from holdall.importer.plan.steps import By
 from holdall.importer.runs.baseline import listed
-from holdall.model import Kind, Record, SourceId, TargetId, epoch_seconds
-from holdall.remote.client import Account, viewed
+from holdall.importer.runs.effects import version_target
+from holdall.model import Fidelity, FileView, Kind, Record, SourceId, TargetId, epoch_seconds
+from holdall.remote.client import Account, path, viewed
+from holdall.skill_zip import RefusedZip, digest
+
+# Files that are asked for one by one. For more of them the list is read: a project may have 100,000, a page has 10,000.
+_FEW = 20
+
+# Bytes of a zip: OpenAI takes 50 MB. So many of it stay in memory.
+_LARGEST, _IN_MEMORY = 64 << 20, 1 << 20
+
+
+def is_same_file(view: FileView, content: Content) -> bool:
+    """Whether a file with the bundle's own id is that very file."""
+    # The id alone says nothing: look-alikes number their files from 1.
+    made = epoch_seconds(view.created_at)
+    return bool(made) and made == content.created_at and view.filename == content.filename
+
+
+def fits(view: FileView | None, content: Content) -> bool:
+    return bool(view and view.filename in content.copy_names() and sized(view, content))
+
+
+def sized(view: FileView, content: Content) -> bool:
+    """Whether the sizes agree. The size of a text that is joined of parts isn't known before."""
+    return content.fidelity is Fidelity.TEXT or view.bytes is None or view.bytes == content.stored
+
+
+class FilesSeen:
+    """The records of files at a destination, ``seen`` by their ids."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self.seen: dict[str, FileView] = {}
+
+    async def read(self, ids: list[str], made: Container[str], unlisted: Container[str]) -> None:
+        """Reads those of ``ids``. ``made`` are of earlier runs, ``unlisted`` may be there although no list has them."""
+        if len(ids) > _FEW:
+            await self._list(ids)
+            await self._ask([id for id in ids if id in unlisted and id not in self.seen])
+            return
+        await asyncio.gather(*map(self._get, ids))
+        # Of what was made there that isn't there by its id, the list has the word: the route may be missing.
+        if missing := [id for id in ids if id in made and id not in self.seen]:
+            with suppress(NotFound):
+                await self._list(missing)
+
+    async def _ask(self, ids: list[str]) -> None:
+        """Asks for each by its id; if none of the first is there, for no more."""
+        first, rest = ids[:_FEW], ids[_FEW:]
+        await asyncio.gather(*map(self._get, first))
+        if any(id in self.seen for id in first):
+            await asyncio.gather(*map(self._get, rest))
+
+    async def _get(self, id: str) -> None:
+        with suppress(NotFound, RequestRefused, msgspec.DecodeError):
+            answer = await self._account.get(path("/files/{}", id))
+            self.seen[id] = msgspec.json.decode(answer.raw, type=FileView)
+
+    async def _list(self, ids: list[str]) -> None:
+        wanted = frozenset(ids)
+        async for raw in listed(self._account, Kind.FILE):
+            view = viewed(raw, FileView, "a file")
+            if view.id in wanted:
+                self.seen[view.id] = view
+
+
+async def version_numbers(account: Account, skill: TargetId) -> list[str]:
+    """The numbers of a skill's versions, ascending. Raises what the account raises."""
+    found: dict[str, None] = {}
+    async for raw in account.items(path("/skills/{}/versions", skill)):
+        view = viewed(raw, VersionView, f"a version of skill {skill}")
+        if view.version:
+            found[view.version] = None
+    # They are counted up by the server; what is no number comes last, as it was listed.
+    return sorted(found, key=lambda number: int(number) if number.isdecimal() and len(number) < 20 else 1 << 70)
+
+
+async def versions_there(account: Account, skill: TargetId, known: Mapping[TargetId, str]) -> list[VersionThere]:
+    """The versions of a skill. ``known`` are the digests of what earlier runs sent: by version, and by skill that of
+    its first one. Versions don't change, so only the others are downloaded."""
+    found = []
+    for nth, number in enumerate(await version_numbers(account, skill)):
+        digest = known.get(version_target(skill, number)) or (known.get(skill) if nth == 0 else None)
+        found.append(VersionThere(number=number, digest=digest or await digest_there(account, skill, number)))
+    return found
+
+
+async def digest_there(account: Account, skill: TargetId, number: str) -> str:
+    """The digest of what is in a version's zip; empty where the server doesn't give it, or it isn't one that is
+    read."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+        try:
+            async with account.download(number, skill=skill, size=_LARGEST) as download:
+                size = 0
+                async for chunk in download.chunks:
+                    size += len(chunk)
+                    if size > _LARGEST:
+                        return ""
+                    await asyncio.to_thread(file.write, chunk)
+            return await asyncio.to_thread(digest, file)  # type: ignore[arg-type]
+        except (NotFound, RequestRefused, PermissionDenied, RefusedZip, msgspec.DecodeError, *REQUEST_ERRORS):
+            return ""
 
 
 class SkillsThere(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +144,10 @@ async def find_skills(
     """Which of ``records`` exist already. Raises what the account raises."""
     if not records:
         return SkillsThere(found={}, several=[])
-    return await _Look(account, versions, history).run(records)
+    return await _SkillLook(account, versions, history).run(records)
 
 
-class _Look:
+class _SkillLook:
     def __init__(self, account: Account, versions: Mapping[SourceId, list[SkillVersion]], history: History) -> None:
         self._account, self._versions, self._history = account, versions, history
         self._there: dict[TargetId, SkillView] = {}
