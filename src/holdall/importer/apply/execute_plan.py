@@ -22,15 +22,13 @@ from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
-from holdall.importer.apply.agentversions import EarlierVersions
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields, refused_losses
-from holdall.importer.apply.context import Context, explained
-from holdall.importer.apply.indexing import Indexing
+from holdall.importer.apply.context import Context, RunTally, explained
 from holdall.importer.apply.otherimports import leftovers
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.apply.skill_copies import SkillCopies
 from holdall.importer.apply.uploads import Uploads
-from holdall.importer.apply.vectorstores import Stores
+from holdall.importer.apply.vectorstores import Indexing, Stores
+from holdall.importer.apply.versions import EarlierVersions, SkillCopies
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
@@ -41,7 +39,6 @@ from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import agent_of, version_number
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
-from holdall.importer.runs.tally import RunTally
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
