@@ -22,7 +22,7 @@ import msgspec
 from holdall.bundle.reader import open_bundle
 from holdall.errors import NotFound
 from holdall.importer.destination.history import by_mapping, history
-from holdall.importer.plan.requests import ABOUT
+from holdall.importer.plan.definitions import ABOUT
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.effects import LOG, UndoLog, is_undone
 from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, PastRun, RunFolder, made_in, past_runs, unfinished

@@ -10,6 +10,7 @@ import msgspec
 from holdall.dialects.loss import Loss
 from holdall.errors import AuthenticationFailed, Interrupted, PermissionDenied, QuotaExhausted, RemoteError, Unreachable
 from holdall.importer.plan import steps
+from holdall.importer.plan.document import Unit
 from holdall.importer.runs.runfolder import AuditLine, RunFolder
 from holdall.importer.runs.runreport import Result, Status
 from holdall.kinds import DEFINITIONS
@@ -129,9 +130,7 @@ def explained(error: RemoteError) -> str:
 class RunTally:
     """``members`` are the ids of each store's files, for a loss of a file is one of every assistant that uses it."""
 
-    def __init__(
-        self, folder: RunFolder, units: Iterable[steps.Unit], members: Mapping[SourceId, list[SourceId]]
-    ) -> None:
+    def __init__(self, folder: RunFolder, units: Iterable[Unit], members: Mapping[SourceId, list[SourceId]]) -> None:
         self._folder = folder
         self._units = list(units)
         self._members = members
@@ -150,7 +149,7 @@ class RunTally:
             )
         )
 
-    def finish(self, unit: steps.Unit, target: TargetId | None) -> None:
+    def finish(self, unit: Unit, target: TargetId | None) -> None:
         """The unit's root has a copy. It is partial if a loss of it, its stores or files weighs."""
         losses = self._losses(unit)
         heavy = [loss for loss in losses if loss.why.weighs]
@@ -167,7 +166,7 @@ class RunTally:
             how=_how(unit),
         )
 
-    def fail(self, unit: steps.Unit, error: str) -> None:
+    def fail(self, unit: Unit, error: str) -> None:
         """The unit's root was not created."""
         self._results[unit.id] = _without_copy(unit, Status.FAILED, error, self._losses(unit))
 
@@ -179,7 +178,7 @@ class RunTally:
             found[unit.kind].append(reached or _without_copy(unit, Status.NOT_ATTEMPTED, otherwise, []))
         return found
 
-    def _losses(self, unit: steps.Unit) -> list[Loss]:
+    def _losses(self, unit: Unit) -> list[Loss]:
         stores, files = _parts(unit)
         found = [loss for id in dict.fromkeys([unit.id, *stores, *files]) for loss in self._lost.get(id, ())]
         for store in stores:
@@ -195,11 +194,11 @@ class RunTally:
         return self._stores[store]
 
 
-def _without_copy(unit: steps.Unit, status: Status, error: str, losses: list[Loss]) -> Result:
+def _without_copy(unit: Unit, status: Status, error: str, losses: list[Loss]) -> Result:
     return Result(source=unit.id, name=unit.name, status=status, error=error, losses=losses)
 
 
-def _how(unit: steps.Unit) -> str:
+def _how(unit: Unit) -> str:
     """What was done to the unit's root."""
     for step in reversed(unit.steps):
         match step:
@@ -220,7 +219,7 @@ def _how(unit: steps.Unit) -> str:
     return "created"
 
 
-def _parts(unit: steps.Unit) -> tuple[list[SourceId], list[SourceId]]:
+def _parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
     """The stores, and the files and skills, whose losses are losses of this unit too."""
     match unit.kind:
         case Kind.STORE:

@@ -34,6 +34,7 @@ from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
+from holdall.importer.plan.document import Plan, Unit
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import agent_of, version_number
@@ -67,7 +68,7 @@ class PlanExecution:
     def __init__(
         self,
         context: Context,
-        plan: steps.Plan,
+        plan: Plan,
         bundle: BundleSummary,
         reader: BundleReader,
         supplied: Mapping[SourceId, SuppliedTemplate] = _NOTHING,
@@ -125,7 +126,7 @@ class PlanExecution:
         if self.stopped is None:
             self.orphans += await leftovers(self._context)
 
-    async def _unit(self, unit: steps.Unit) -> None:
+    async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():
             self.tally.lose(loss)
         try:
@@ -143,7 +144,7 @@ class PlanExecution:
         else:
             self.tally.finish(unit, target)
 
-    async def _step(self, unit: steps.Unit, step: steps.Step) -> TargetId | None:
+    async def _step(self, unit: Unit, step: steps.Step) -> TargetId | None:
         """Do a step. Returns the id of the unit's root in the copy where this is the step that gives it."""
         match step:
             case steps.CreateStore():
@@ -231,7 +232,7 @@ class PlanExecution:
             {pinned: version_number(target) for pinned, target in numbers.items()},
         )
 
-    async def _skill(self, unit: steps.Unit, step: steps.CreateSkill | steps.UpdateSkill) -> TargetId | None:
+    async def _skill(self, unit: Unit, step: steps.CreateSkill | steps.UpdateSkill) -> TargetId | None:
         if isinstance(step, steps.CreateSkill):
             target, losses = await self._skills.create(step)
         else:
@@ -240,7 +241,7 @@ class PlanExecution:
             self.tally.lose(loss)
         return target if step.kind is unit.kind else None
 
-    async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:
+    async def _write_request(self, unit: Unit, step: steps.WriteRequest) -> TargetId:
         targets, context = self._targets(step, "written"), self._context
         target, said = await self._requests.write(context.folder, unit, step, targets, context.operation)
         for loss in said:

@@ -25,9 +25,7 @@ from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.destination.files_and_skills import version_numbers
-from holdall.importer.plan.bundle_skills import SkillVersion
-from holdall.importer.plan.bundle_summary import BundleSummary
-from holdall.importer.plan.bundle_versions import as_latest
+from holdall.importer.plan.bundle_summary import BundleSummary, SkillVersion, as_latest
 from holdall.importer.plan.difference import fingerprints
 from holdall.importer.plan.steps import CreateFoundryAgent, CreateSkill, UpdateSkill
 from holdall.importer.runs.baseline import place

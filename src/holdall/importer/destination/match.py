@@ -26,9 +26,19 @@ from holdall.importer.destination.objects import MemberThere, Object, Objects, S
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project
 from holdall.importer.plan.definitions import agent_names, intact, references
-from holdall.importer.plan.difference import Difference, same, top_fields
-from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundSkill, FoundStore
-from holdall.importer.plan.steps import By, CreateSkill, CreateStore, Plan, UploadFile
+from holdall.importer.plan.difference import (
+    By,
+    Difference,
+    Existing,
+    Found,
+    FoundFile,
+    FoundSkill,
+    FoundStore,
+    same,
+    top_fields,
+)
+from holdall.importer.plan.document import Plan
+from holdall.importer.plan.steps import CreateSkill, CreateStore, UploadFile
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from holdall.agent_views import SkillView
 from holdall.importer.destination.files_and_skills import versions_there
-from holdall.importer.plan.bundle_skills import SkillVersion
-from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.existing import FoundSkill
+from holdall.importer.plan.bundle_summary import SkillVersion
+from holdall.importer.plan.difference import By, Difference, FoundSkill
 from holdall.importer.plan.skill_steps import compare_skill, skill_name
-from holdall.importer.plan.steps import By
 from holdall.model import Kind, Record, TargetId
 from holdall.remote.client import Account, viewed
 
