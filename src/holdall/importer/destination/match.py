@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Container, Iterable, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -371,21 +372,9 @@ class _Look:
         """The comparison of a template, with what can't be compared: what its owner supplies now and did not before."""
         supplied = choices.supplied.get(source, frozenset())
         new = sorted(supplied - self._history.supplied.get(there.target, set()))
-        differences = [
-            *found.differences,
-            *(
-                Difference(
-                    kind=Kind.TEMPLATE,
-                    source=source,
-                    target=there.target,
-                    name=name,
-                    field=field,
-                    bundle="supplied",
-                    destination="not shown",
-                )
-                for field in new
-            ),
-        ]
+        about = partial(Difference, kind=Kind.TEMPLATE, source=source, target=there.target, name=name)
+        told = [about(field=field, bundle="supplied", destination="not shown") for field in new]
+        differences = [*found.differences, *told]
         # A list replaces what is there, and what is inline in it nobody could put back.
         inline = {field for field, _ in unseen(there.fields())} - supplied
         lost = [field for field in top_fields(differences) if any(one.startswith(f"{field}.") for one in inline)]

@@ -37,6 +37,20 @@ from holdall.kinds import KINDS
 from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
 
+FOLDER = "responses"
+"""Where they lie, in OUTPUT_DIR."""
+
+ABOUT = ".about.json"
+"""What the name of the second file ends in."""
+
+_VERSION = 1
+
+_REQUEST = ".json"
+_NEW = ".new"
+# So that a number fits behind the longest ending.
+_LONGEST = MAX_NAME - len(f"{ABOUT}{_NEW}-99")
+_LONGEST_ID = 48
+
 
 class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
     """What a copy of a definition refers to, by the source's ids, and what it can't refer to."""
@@ -270,21 +284,6 @@ def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adop
     )
 
 
-FOLDER = "responses"
-"""Where they lie, in OUTPUT_DIR."""
-
-ABOUT = ".about.json"
-"""What the name of the second file ends in."""
-
-VERSION = 1
-
-_REQUEST = ".json"
-_NEW = ".new"
-# So that a number fits behind the longest ending.
-_LONGEST = MAX_NAME - len(f"{ABOUT}{_NEW}-99")
-_LONGEST_ID = 48
-
-
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """The two files of one assistant, by their bytes."""
 
@@ -330,7 +329,7 @@ def compose(
     """The two files. ``losses`` are those that the plan knows, ``targets`` what the request refers to."""
     draft = definition(record, prefix=prefix, targets=targets, model=model, table=RESPONSES)
     about: dict[str, Any] = {
-        "holdall_about": VERSION,
+        "holdall_about": _VERSION,
         "request": path.rpartition("/")[2],
         **draft.kept,
         "destination": dict(destination),

@@ -41,8 +41,7 @@ from holdall.importer.plan.steps import (
     references_of,
 )
 from holdall.importer.proof.compare_text import TextMatch
-from holdall.importer.proof.members import FileProof, MemberCheck
-from holdall.importer.proof.prove_skill import prove_skill
+from holdall.importer.proof.members import FileProof, MemberCheck, prove_skill
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId
