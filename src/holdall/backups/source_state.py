@@ -14,8 +14,7 @@ import msgspec
 from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.layout import SUFFIX
 from holdall.errors import BundleInUse
-from holdall.locks import FileLock
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_open import Closing, FileLock, open_regular
 
 FOLDER = ".holdall-backup"
 _STATE = "state.json"

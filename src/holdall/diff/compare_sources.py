@@ -22,9 +22,9 @@ from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fiel
 from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, SourceDiff
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files
 from holdall.diff.text_lines import LineBudget, line_diff
-from holdall.file_names import copy_names
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Fidelity, Kind, Record, SourceId
+from holdall.parsedtext import copy_names
 
 __all__ = ["Copies", "FieldChange", "How", "ObjectChange", "Owner", "SourceDiff", "compare_sources"]
 

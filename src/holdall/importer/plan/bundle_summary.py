@@ -18,13 +18,13 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
 from holdall.dialects.tables import Form
-from holdall.file_names import copy_names
 from holdall.graph import with_callees_by_id
 from holdall.importer.plan.bundle_skills import SkillVersion, read_versions
 from holdall.importer.plan.bundle_versions import Earlier, earlier_versions
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
+from holdall.parsedtext import copy_names
 
 
 # A bundle may have 100,000 of them: with gc=False the collector has none to walk.
