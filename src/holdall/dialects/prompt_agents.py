@@ -25,8 +25,19 @@ from holdall.dialects.loss import Why
 from holdall.dialects.marks import NAME, marked_once
 from holdall.dialects.reading import Reading, read_fields
 from holdall.dialects.responses import lose_unused, placed, settings
-from holdall.dialects.rules import ABSENT, Rule, Text, fields
-from holdall.dialects.tables import DEFAULTS, METADATA, Form, Request, Table, Targets, refused
+from holdall.dialects.tables import (
+    ABSENT,
+    DEFAULTS,
+    METADATA,
+    Form,
+    Request,
+    Rule,
+    Table,
+    Targets,
+    Text,
+    fields,
+    refused,
+)
 from holdall.errors import DamagedBundle
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId

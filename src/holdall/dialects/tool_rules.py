@@ -13,7 +13,7 @@ from typing import Any
 
 from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import (
+from holdall.dialects.tables import (
     ABSENT,
     NOT_AN_OBJECT,
     Anything,
