@@ -71,13 +71,10 @@ class Completeness:
         self._uses = users_of(views)
         self._assistants = {view.id for view in views}
 
-    def of_plan(self, plan: Plan, inherent: Iterable[Loss]) -> Verdict:
-        """What would be missing once ``plan`` is carried out, or is missing now if it has conflicts.
-
-        ``inherent`` is what no copy can have there; of what exists already, the plan doesn't repeat it.
-        """
+    def of_plan(self, plan: Plan) -> Verdict:
+        """What would be missing once ``plan`` is carried out, or is missing now if it has conflicts."""
         return self.verdict(
-            chain(plan.losses(), inherent),
+            chain(plan.losses(), plan.inherent),
             failed=plan.impossible(),
             differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},

@@ -321,7 +321,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``form`` is what assistants become; agents stay agents. ``dropped_keys`` are left out of all metadata.
     ``shared_keys``, by kind, are left out if the destination turns out to add them by itself. ``connections`` leads
-    from the source's connections of a Foundry project to the destination's.
+    from the source's connections of a Foundry project to the destination's. ``inherent`` is what no copy can have
+    there; of what exists already, no step says it.
     """
 
     units: list[Unit]
@@ -332,6 +333,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     dropped_keys: list[str] = []
     shared_keys: dict[Kind, list[str]] = {}
     connections: dict[str, str] | None = None
+    inherent: list[Loss] = []
 
     def steps(self) -> Iterator[Step]:
         for unit in self.units:
