@@ -12,8 +12,7 @@ import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from holdall.backups.backup_config import BackupConfig
-from holdall.backups.source_report import SourceReport
-from holdall.backups.source_state import SourceState, load_state
+from holdall.backups.source_state import SourceReport, SourceState, load_state
 from holdall.bundle.durable import write_whole
 from holdall.legible import flat, printable
 from holdall.model import Fidelity

@@ -38,7 +38,7 @@ from holdall.folder.bagfolder import (
     level_of,
     markdown_of,
 )
-from holdall.folder.line_ends import other_line_ends
+from holdall.folder.edits import other_line_ends
 from holdall.folder.written_records import MOST_BYTES, RecordFiles, written
 from holdall.progress import Progress, Silent
 from holdall.safe_open import Closing, FileLock
