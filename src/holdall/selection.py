@@ -6,7 +6,6 @@ A selection chooses roots. Everything that a root needs is included, whatever it
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -135,6 +134,8 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
         else "names must match in full; * and ? are wildcards; quote a GLOB"
     )
     named = {_plain(root.name).lower(): root.name for root in (*roots, *more) if root.name and root.kind in kinds}
+    import difflib  # only for a hint
+
     near = difflib.get_close_matches(_plain(wanted.text).lower(), named, n=1, cutoff=0.8)
     if near:
         hint = f"did you mean {named[near[0]]!r}? Case matters; {hint}"

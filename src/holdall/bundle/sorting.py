@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import struct
-import tempfile
 import weakref
 from collections.abc import Iterator
 from itertools import groupby
@@ -58,6 +57,8 @@ class Sorter(Closing):
 
     def _write_run(self) -> None:
         if self._file is None:
+            import tempfile  # most bundles are sorted in memory
+
             self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the sorter
             weakref.finalize(self, self._file.close)
         self._run.sort(key=_key)
