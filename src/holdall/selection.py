@@ -13,14 +13,9 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from holdall.errors import Mistakes, NothingThere, UsageFault
-from holdall.kinds import IDS, KINDS, noun
+from holdall.kinds import IDS, KINDS, SELECTORS, noun
 from holdall.model import Kind, SourceId
 from holdall.untrusted import normalized
-
-_PREFIXES = {row.selector: kind for kind, row in KINDS.items() if row.selector}
-*_FIRST, _LAST = (prefix.removesuffix(":") for prefix in _PREFIXES)
-KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
-"""What may be before the colon, in words."""
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +76,10 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 def pattern(text: str, said: str = "") -> Pattern:
     """Read one pattern; ``said`` is how the user wrote it, if otherwise. Raises UsageFault for one that is only a
     prefix."""
-    if text in _PREFIXES:
+    if text in SELECTORS:
         raise UsageFault(f"can't select {said or repr(text)}: an id or a GLOB must follow the colon")
     head, colon, rest = text.partition(":")
-    kind = _PREFIXES.get(head + colon)
+    kind = SELECTORS.get(head + colon)
     return Pattern(text=rest, kind=kind) if kind else Pattern(text=text)
 
 

@@ -27,7 +27,6 @@ from holdall.errors import (
     exhausted,
     exit_codes,
 )
-from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 
@@ -155,13 +154,15 @@ def run(argv: Sequence[str], console: Console) -> int:
         return 1
 
 
-# The sandbox's errors, in the program's own terms; the last is the base of all.
-_OF_SANDBOX: dict[type, type[HoldallError]] = {
-    PackageMissing: MissingExtra,
-    CannotStart: UsageFault,
-    MachineTooSmall: OutOfResources,
-    SandboxError: CannotWrite,
-}
+def _of_sandbox(error: Exception) -> HoldallError | None:
+    """One of the sandbox's errors in the program's own terms; None for any other."""
+    from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
+
+    if not isinstance(error, SandboxError):
+        return None
+    terms = {PackageMissing: MissingExtra, CannotStart: UsageFault, MachineTooSmall: OutOfResources}
+    ours = next((ours for theirs, ours in terms.items() if isinstance(error, theirs)), CannotWrite)
+    return ours(error.message, hint=error.hint)
 
 
 def as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
@@ -179,9 +180,8 @@ def as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int |
             return Interrupted("interrupted"), None
         case Exception() if short := exhausted(error):
             return short, None
-        case SandboxError():
-            ours = next(ours for theirs, ours in _OF_SANDBOX.items() if isinstance(error, theirs))
-            return ours(error.message, hint=error.hint), None
+        case Exception() if ours := _of_sandbox(error):
+            return ours, None
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             hint = "free disk space, also for temporary files (TMPDIR), then run the same command again"
