@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
-from holdall.cli.folders import opened_folder
+from holdall.cli.views import opened_folder
 from holdall.errors import Interrupted, Mistakes, UsageFault
 from holdall.selection import Selection, pattern
 from holdall.settings import DestinationSettings, SourceSettings

@@ -16,11 +16,11 @@ from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
 from holdall.cli.stepview import SIGNS, step_lines, unit_line, unit_steps
 from holdall.cli.views import losses_as_json, missing_as_json, show_first, verdict_as_json, weighed_groups
-from holdall.cli.wrapping import wrapped
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault
 from holdall.importer.verbs.plan_import import FOLDER, By, Estimate, Plan, PlanTotals, Prepared, steps
 from holdall.kinds import DEFINITIONS, KINDS, noun
+from holdall.legible import wrapped
 from holdall.model import Kind
 
 # The steps that change what is there.

@@ -12,10 +12,10 @@ from typing import Any
 from holdall.cli.block import NAMED
 from holdall.cli.console import counted, flat, human_size
 from holdall.cli.views import show_first
-from holdall.cli.wrapping import shortened
 from holdall.dialects.loss import Loss
 from holdall.importer.verbs.plan_import import Difference, Unit, steps
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun
+from holdall.legible import shortened
 from holdall.model import Kind
 
 # The signs; units are shown in the order of SIGNS.

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView, TemplateView
 from holdall.bundle.names import MAX_NAME, Taken, numbered, safe_name
-from holdall.dialects import foundry_names
+from holdall.dialects import prompt_agents
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import PROMPT, VERSIONS, impossible
 from holdall.dialects.registry import definition
@@ -268,7 +268,7 @@ def agent_names(summary: BundleSummary, prefix: str, form: Form, existing: Exist
     if form is not Form.FOUNDRY:
         return {}
     found: dict[SourceId, str] = {id: copy.target for id, copy in existing.whole(Kind.FOUNDRY_AGENT).items()}
-    wanted = foundry_names.agent_names(summary.records(Kind.FOUNDRY_AGENT), prefix, others=existing.agents)
+    wanted = prompt_agents.agent_names(summary.records(Kind.FOUNDRY_AGENT), prefix, others=existing.agents)
     return {**wanted, **found}
 
 

@@ -24,9 +24,8 @@ from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, fi
 from holdall.importer.runs.runpages import AUDIT, markdown, run_page
 from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, read_mapping
 from holdall.importer.runs.runstate import RunState, read_state
-from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_open import open_regular, read_regular
+from holdall.safe_open import FileLock, open_regular, read_regular
 
 __all__ = [
     "BEFORE",
