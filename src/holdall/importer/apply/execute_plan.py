@@ -34,7 +34,7 @@ from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
-from holdall.importer.plan.document import Plan, Unit
+from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import agent_of, version_number

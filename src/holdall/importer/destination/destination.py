@@ -24,7 +24,7 @@ from holdall.errors import (
 )
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import ModelCatalog
-from holdall.importer.plan.document import Plan, Unit
+from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.steps import Cannot
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, Platform
 from holdall.model import Kind

@@ -38,7 +38,7 @@ from holdall.importer.plan.difference import (
     same,
     top_fields,
 )
-from holdall.importer.plan.document import Plan
+from holdall.importer.plan.plan_document import Plan
 from holdall.importer.plan.steps import CreateSkill, CreateStore, UploadFile
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId

@@ -37,7 +37,7 @@ from holdall.importer.plan.choices import (
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.definitions import FOLDER
 from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Several
-from holdall.importer.plan.document import (
+from holdall.importer.plan.plan_document import (
     Estimate,
     Plan,
     PlanDocument,
