@@ -33,6 +33,9 @@ from holdall.remote.client import Account
 from holdall.remote.project_lists import connections
 from holdall.remote.surfaces import Surface
 
+# Names of connections in one line.
+_NAMED = 20
+
 
 class Answers(StrEnum):
     """How an endpoint answers."""
@@ -145,10 +148,6 @@ async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     if not models:
         return catalog(reason=f"the destination's list of {noun} is empty"), Answers.YES
     return catalog(models=models), Answers.YES
-
-
-# Names of connections in one line.
-_NAMED = 20
 
 
 async def connection_notes(
