@@ -29,6 +29,17 @@ def test_the_files_that_contributing_names_are_there() -> None:
         assert (ROOT / name).is_file() or (ROOT / "src" / "holdall" / name).is_file(), name
 
 
+def test_every_room_is_described_and_every_described_room_is_there() -> None:
+    text = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    rooms = {name for row in re.findall(r"^\| (`[a-z_.`, ]+`)", text, re.M) for name in re.findall(r"`([\w.]+)`", row)}
+    package = ROOT / "src" / "holdall"
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {name for name in rooms if "." not in name} == there - {"__init__", "__main__"}
+    for name in rooms:
+        path = package / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
 def test_the_workflow_is_one() -> None:
     checker = [
         "check_jsonschema",
