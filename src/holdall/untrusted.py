@@ -309,7 +309,7 @@ def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
     >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
     Traceback (most recent call last):
     ...
-    ValueError: the key 'id' twice
+    ValueError: duplicate key 'id'
     """
     if is_richer(raw, values):
         raise ValueError(f"more than {values} values")
