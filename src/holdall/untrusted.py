@@ -93,11 +93,12 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     # So few brackets can't nest deeper, and most records have no more.
     if values <= MAX_DEPTH:
         return values
-    found = 0
-    for piece in without_strings(raw):
-        found += count_values(piece)
-        if found > richest:
-            raise ValueError(f"more than {richest} values")
+    if values > richest:
+        found = 0
+        for piece in without_strings(raw):
+            found += count_values(piece)
+            if found > richest:
+                raise ValueError(f"more than {richest} values")
     if depth_of(raw) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return values
