@@ -101,6 +101,18 @@ def test_help_imports_nothing_that_is_slow_to_import(argv: list[str]) -> None:
     assert [name for name in at_the_end(argv)["modules"] if name in slow] == []
 
 
+def test_an_export_imports_what_few_exports_need_only_with_it() -> None:
+    few = ["dumps", "originals", "word_match", "skill_zip", "cli.piped", "pages", "importer", "folder"]
+    code = f"""
+import sys
+import holdall.cli.export, holdall.exporter.run_export
+sys.exit(", ".join(name for name in {few!r} if f"holdall.{{name}}" in sys.modules) or None)
+"""
+    with Child([sys.executable, "-c", code]) as child:
+        done = child.end()
+    assert done.code == 0, done.err
+
+
 def test_garbage_is_looked_for_neither_during_the_start_nor_at_the_end() -> None:
     end = at_the_end(["--help"])
     assert end["collections"] == 0

@@ -229,3 +229,15 @@ def test_who_answered_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_network_of_an_address(address: str, network: str) -> None:
     assert transport._network(address) == network
+
+
+def test_certificates_are_read_for_https_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", __file__)
+    own = Transport("http://127.0.0.1:9/v1", httpx2.Limits())
+    with pytest.raises(httpx2.ConnectError, match="SSL_CERT_FILE"):
+        asyncio.run(own._send(httpx2.Request("GET", "https://blob.example/x")))
+    with pytest.raises(OSError, match="CERTIFICATE"):
+        Transport("https://api.example/v1", httpx2.Limits())
+    monkeypatch.setenv("SSL_CERT_FILE", "gone.pem")
+    with pytest.raises(OSError, match="No such file"):
+        Transport("http://127.0.0.1:9/v1", httpx2.Limits())

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -88,12 +90,13 @@ def other_origin(response: httpx2.Response) -> str:
 class Transport(httpx2.AsyncBaseTransport):
     """Sends requests of one account. ``base_url`` is its own, below which the paths of files' contents are.
 
-    Making one raises UsageFault where the environment names a proxy or certificates that can't be used.
+    Making one raises UsageFault, OSError or ValueError where the environment names a proxy, or for https certificates,
+    that can't be used.
     """
 
     def __init__(self, base_url: str, limits: httpx2.Limits) -> None:
         self._base, self._limits = httpx2.URL(base_url), limits
-        self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
+        self._pools: dict[tuple[str | None, bool], httpx2.AsyncHTTPTransport] = {}
         self._own = self._pool(self._base)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -128,15 +131,23 @@ class Transport(httpx2.AsyncBaseTransport):
     def _pool(self, url: httpx2.URL) -> httpx2.AsyncHTTPTransport:
         proxy = proxy_for(str(url))
         way = proxy.url.reveal() if proxy else None
-        if way not in self._pools:
-            self._pools[way] = httpx2.AsyncHTTPTransport(proxy=way, limits=self._limits)
-        return self._pools[way]
+        # The certificates take as long to read as ten requests.
+        bare = url.scheme == "http" and not way
+        if (way, bare) not in self._pools:
+            if bare and (named := os.environ.get("SSL_CERT_FILE")):
+                os.stat(named)  # a name that is mistyped is told at once
+            # A context without certificates trusts nobody.
+            verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if bare else True
+            self._pools[way, bare] = httpx2.AsyncHTTPTransport(verify=verify, proxy=way, limits=self._limits)
+        return self._pools[way, bare]
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
             pool = self._own if _origin(request.url) == _origin(self._base) else self._pool(request.url)
         except UsageFault as fault:  # of another origin; the account's own proxy was looked at before
             raise httpx2.ProxyError(fault.message) from None
+        except (OSError, ValueError) as error:  # likewise its certificates
+            raise httpx2.ConnectError(f"can't use SSL_CERT_FILE or SSL_CERT_DIR: {error}") from error
         return await pool.handle_async_request(request)
 
     async def _to_other_origin(self, first: httpx2.Request, target: httpx2.URL) -> httpx2.Request:
