@@ -81,6 +81,7 @@ def run(
     sync: Callable[[BinaryIO], None] = sync_file,
     force: bool = False,
     form: Form = Form.ASSISTANTS,
+    on_conflict: OnConflict = OnConflict.DUPLICATE,
     map_model: tuple[str, ...] = (),
     before_first: Callable[[], object] | None = None,
 ) -> Report:
@@ -92,7 +93,7 @@ def run(
     reader = cast(BundleReader, shelf)
     ticks, moment = itertools.count(1), moment or Time()
     observer = Unasked()
-    asked = Asked(form=form, prefix=prefix, map_model=map_model, on_conflict=OnConflict.DUPLICATE)
+    asked = Asked(form=form, prefix=prefix, map_model=map_model, on_conflict=on_conflict)
 
     async def go() -> Report:
         main = asyncio.current_task()

@@ -13,6 +13,7 @@ import pytest
 from holdall.bundle.durable import sync_file
 from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
+from holdall.importer.plan.choices import OnConflict
 from holdall.importer.runs.runreport import Report, Status, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
 from holdall.sandbox.oddities.oddity import Oddity
@@ -299,3 +300,23 @@ def test_on_another_machine_what_was_left_behind_is_told_of(tmp_path: Path) -> N
         # This folder's own files are nobody's leftovers.
         again = run(awkward(), box, tmp_path / "here", key="sk-away-0001", prefix="x ")
         assert {orphan.id for orphan in again.orphans} == set(rest)
+
+
+def test_a_resumed_run_counts_what_the_copies_of_earlier_runs_lack(shared: Running, tmp_path: Path) -> None:
+    def shelf(count: int) -> Shelf:
+        found = Shelf()
+        for number in range(count):
+            tools = [] if number else [{"type": "no_such_tool"}]
+            found.assistant(f"a{number}", tools=tools)
+        return found
+
+    verdicts = []
+    for cut in (False, True):
+        key, out = f"sk-lacks-{cut:04}", tmp_path / f"{cut}"
+        first = run(shelf(1), shared, out, key=key, on_conflict=OnConflict.STOP)
+        assert first.verdict.startswith("INCOMPLETE: 1 setting missing"), first.verdict
+        if cut:
+            cut_off = run(shelf(3), shared, out, key=key, on_conflict=OnConflict.STOP, halt_at=2)
+            assert isinstance(cut_off.stopped, Interrupted)
+        verdicts.append(run(shelf(3), shared, out, key=key, on_conflict=OnConflict.STOP).verdict)
+    assert verdicts == [first.verdict] * 2

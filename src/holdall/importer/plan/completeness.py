@@ -12,8 +12,9 @@ from holdall.bundle.totals import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
 from holdall.graph import users_of
 from holdall.importer.plan.bundle_summary import BundleSummary
-from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Plan
+from holdall.importer.plan.difference import By, Difference
+from holdall.importer.plan.document import Plan
+from holdall.importer.plan.steps import LONE_FILES, Adopt
 from holdall.kinds import ASSISTANT_KINDS
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection
@@ -71,13 +72,10 @@ class Completeness:
         self._uses = users_of(views)
         self._assistants = {view.id for view in views}
 
-    def of_plan(self, plan: Plan, inherent: Iterable[Loss]) -> Verdict:
-        """What would be missing once ``plan`` is carried out, or is missing now if it has conflicts.
-
-        ``inherent`` is what no copy can have there; of what exists already, the plan doesn't repeat it.
-        """
+    def of_plan(self, plan: Plan) -> Verdict:
+        """What would be missing once ``plan`` is carried out, or is missing now if it has conflicts."""
         return self.verdict(
-            chain(plan.losses(), inherent),
+            chain(plan.losses(), plan.inherent),
             failed=plan.impossible(),
             differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},

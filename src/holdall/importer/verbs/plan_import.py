@@ -12,11 +12,10 @@ from typing import TypeVar
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.loss import Loss, MaxLoss, Why
+from holdall.dialects.loss import MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
-from holdall.importer.destination.connection_notes import connection_notes
-from holdall.importer.destination.destination import Destination, choose, probe
+from holdall.importer.destination.destination import Destination, choose, connection_notes, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.destination.objects import taken_names
@@ -36,15 +35,24 @@ from holdall.importer.plan.choices import (
     unused_rules,
 )
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.document import Estimate, PlanDocument, estimate, named, read_plan, require_same, write_plan
-from holdall.importer.plan.existing import NOTHING, Existing, Several
+from holdall.importer.plan.definitions import FOLDER
+from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Several
+from holdall.importer.plan.document import (
+    Estimate,
+    Plan,
+    PlanDocument,
+    PlanTotals,
+    Unit,
+    estimate,
+    named,
+    read_plan,
+    require_same,
+    write_plan,
+)
 from holdall.importer.plan.planner import plan
-from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (
     CreateDefinition,
     CreateStore,
-    Plan,
     UpdateDefinition,
     UpdateFoundryAgent,
     WriteRequest,
@@ -63,13 +71,17 @@ __all__ = [
     "FOLDER",
     "NOTHING_SUPPLIED",
     "Asked",
+    "By",
     "Difference",
     "Estimate",
     "OnConflict",
+    "Plan",
     "PlanDocument",
     "PlanOptions",
+    "PlanTotals",
     "Prepared",
     "TemplateSupply",
+    "Unit",
     "choose",
     "connection_map",
     "model_map",
@@ -100,8 +112,7 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A plan, and what was learned on the way. ``warnings`` are for people, a line each; ``shutdowns`` are of models
-    that it gives to something. ``inherent`` is what no copy of the bundle can have at this destination. ``is_own``: the
-    bundle comes from that very Foundry project."""
+    that it gives to something. ``is_own``: the bundle comes from that very Foundry project."""
 
     destination: Destination
     plan: Plan
@@ -109,13 +120,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Estimate
     warnings: list[str]
     shutdowns: list[Shutdown]
-    inherent: list[Loss]
     completeness: Completeness
     is_own: bool
 
     def verdict(self) -> Verdict:
         """What would be missing at the destination once the plan is carried out."""
-        return self.completeness.of_plan(self.plan, self.inherent)
+        return self.completeness.of_plan(self.plan)
 
     def require_feasible(self, most: MaxLoss) -> None:
         """Raises DestinationDiffers for a plan with conflicts, LossTooGreat for one that loses more than ``most``."""
@@ -217,7 +227,7 @@ async def prepare(
         ideal = make_plan(choices=choices)
     if check.missing or existing.requests:
         planned = make_plan(choices=choices, existing=existing)
-    planned = _with_keys(planned, summary, asked, dropped)
+    planned = _with_keys(_with_inherent(planned, ideal), summary, asked, dropped)
     if document:
         require_same(document, account.party, planned)
     cost = estimate(
@@ -227,8 +237,6 @@ async def prepare(
     about_connections = [line async for line in connection_notes(account, summary, planned, choices.connections)]
     return Prepared(
         destination=destination,
-        # What is left out depends on what is there, and the plan says it of everything.
-        inherent=[loss for loss in ideal.losses() if loss.why is not Why.LEFT_OUT],
         plan=planned,
         existing=existing,
         estimate=cost,
@@ -263,6 +271,14 @@ async def _existing(
     if existing.several:
         raise _ambiguous(existing.several)
     return existing
+
+
+def _with_inherent(planned: Plan, ideal: Plan) -> Plan:
+    """The plan with what ``ideal``, towards an empty destination, loses of things that are there already."""
+    said = set(planned.losses())
+    # What is left out depends on what is there, and the plan says it of everything.
+    inherent = [loss for loss in ideal.losses() if loss.why is not Why.LEFT_OUT and loss not in said]
+    return msgspec.structs.replace(planned, inherent=inherent)
 
 
 def _with_keys(planned: Plan, summary: BundleSummary, asked: Asked, dropped: set[str]) -> Plan:

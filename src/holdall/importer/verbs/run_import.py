@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, BinaryIO, Protocol
@@ -14,6 +14,7 @@ import msgspec
 from holdall.bundle.durable import sync_file
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
+from holdall.dialects.loss import Loss
 from holdall.errors import Interrupted
 from holdall.importer.apply.context import SETTLE, Context, Pace
 from holdall.importer.apply.execute_plan import PlanExecution
@@ -21,8 +22,7 @@ from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.document import require_bundle
-from holdall.importer.plan.steps import Plan
+from holdall.importer.plan.document import Plan, require_bundle
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import Made
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
@@ -104,12 +104,14 @@ class Observer(Protocol):
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
     """``report`` is None after a dry run, ``prepared`` if an earlier run was resumed.
 
-    ``made`` is the number of objects that the run has created, by kind, and ``bytes`` that of its files.
+    ``inherent`` is of the plan that was carried out; ``made`` is the number of objects that the run has created, by
+    kind, and ``bytes`` that of its files.
     """
 
     report: Report | None
     prepared: Prepared | None
     completeness: Completeness
+    inherent: list[Loss] = []
     made: Mapping[Kind, int] = {}
     bytes: int = 0
 
@@ -118,13 +120,13 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
         if self.report is None:
             assert self.prepared is not None
             return self.prepared.verdict()
-        return _verdict(self.report, self.completeness, self.prepared)
+        return _verdict(self.report, self.completeness, self.inherent)
 
 
-def _verdict(report: Report, completeness: Completeness, prepared: Prepared | None) -> Verdict:
-    """Of what a run did. ``prepared`` is None if it was resumed."""
+def _verdict(report: Report, completeness: Completeness, inherent: Sequence[Loss]) -> Verdict:
+    """Of what a run did; ``inherent`` as its plan has it."""
     verdict = completeness.verdict(
-        [*report.losses(), *(prepared.inherent if prepared else ())],
+        [*report.losses(), *inherent],
         failed=report.failed(),
         units={result.source for result in report.results},
         originals={id for id, target in report.files.items() if str(id) == str(target)},
@@ -180,7 +182,7 @@ async def run_import(
                 account.progress.note(f"resuming run {folder.id}; created so far: {made}")
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
-                judge = partial(_verdict, completeness=completeness, prepared=found)
+                judge = partial(_verdict, completeness=completeness, inherent=plan.inherent)
                 report = await _apply(context, plan, summary, reader, written, judge, supplied, force=options.force)
         finally:
             await folder.close()
@@ -189,6 +191,7 @@ async def run_import(
         report=report,
         prepared=found,
         completeness=completeness,
+        inherent=plan.inherent,
         made=Counter(effect.kind for effect in created),
         bytes=sum(summary.content(effect.source).stored for effect in created if effect.kind is Kind.FILE),
     )
