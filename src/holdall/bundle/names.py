@@ -11,6 +11,8 @@ import sys
 import unicodedata
 from functools import lru_cache
 
+from holdall.spilling import SpillingDict
+
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
 MAX_PATH = 1000
@@ -103,10 +105,10 @@ def fold(name: str) -> str:
 
 
 class Taken:
-    """The names taken, by the hash of their folded form: about 70 bytes each."""
+    """The names taken, by the hash of their folded form."""
 
     def __init__(self) -> None:
-        self._hashes: set[int] = set()
+        self._hashes = SpillingDict[int]()
         self._next: dict[str, int] = {}
 
     def add(self, path: str) -> bool:

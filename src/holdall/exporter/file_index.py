@@ -10,19 +10,16 @@ Everything is in a temporary SQLite file, so memory stays flat. Not thread-safe:
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import CannotWrite
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.contents import REFUSED, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Missing, Surveyor
-from holdall.safe_open import Closing
+from holdall.temporary import TemporaryDatabase
 
 T = TypeVar("T")
 
@@ -35,8 +32,6 @@ CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, w
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
 _KEPT = "CREATE TABLE kept (what TEXT, key BLOB, value BLOB NOT NULL, PRIMARY KEY (what, key)) WITHOUT ROWID"
-# Once a statement has found the disk full, without a journal the others find the file malformed.
-_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)
 _PAGE = 500
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
@@ -82,49 +77,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     listed: bool = False
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that raises CannotWrite where the disk is full."""
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        with _reporting():
-            return super().execute(*args)
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        with _reporting():
-            return super().executemany(*args)
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        # An extended code has the primary one in its lowest byte.
-        if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
-            raise
-        raise CannotWrite(
-            f"can't write temporary files: {error}",
-            hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
-        ) from None
-
-
-class _Temporary(Closing):
-    """A nameless SQLite file, deleted when closed, with a small cache."""
-
-    def __init__(self, schema: str) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
-        # It never outlives the process, so there is nothing to recover and nothing to sync; and one transaction serves
-        # for all, where each statement's own would take most of its time.
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.executescript(schema)
-        self._database.execute("BEGIN")
-
-    def close(self) -> None:
-        self._database.close()
-
-
-class KeyedValues(_Temporary):
+class KeyedValues(TemporaryDatabase):
     """Values on disk, by their type and a key. A context manager."""
 
     def __init__(self) -> None:
@@ -141,7 +94,7 @@ class KeyedValues(_Temporary):
         return msgspec.json.decode(found[0], type=of) if found else None
 
 
-class FileIndex(_Temporary):
+class FileIndex(TemporaryDatabase):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
