@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from holdall.errors import CannotWrite
@@ -17,27 +15,30 @@ _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, 
 class _Connection(sqlite3.Connection):
     """A connection that raises CannotWrite where the disk is full."""
 
+    # Several statements a file: a context manager would cost as much as the statement.
+
     def execute(self, *args: Any) -> sqlite3.Cursor:
-        with _reporting():
+        try:
             return super().execute(*args)
+        except sqlite3.DatabaseError as error:
+            raise _of_disk(error) from None
 
     def executemany(self, *args: Any) -> sqlite3.Cursor:
-        with _reporting():
+        try:
             return super().executemany(*args)
+        except sqlite3.DatabaseError as error:
+            raise _of_disk(error) from None
 
 
-@contextmanager
-def _reporting() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        # An extended code has the primary one in its lowest byte.
-        if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
-            raise
-        raise CannotWrite(
-            f"can't write temporary files: {error}",
-            hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
-        ) from None
+def _of_disk(error: sqlite3.DatabaseError) -> Exception:
+    """What to raise for an error of SQLite's."""
+    # An extended code has the primary one in its lowest byte.
+    if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
+        return error
+    return CannotWrite(
+        f"can't write temporary files: {error}",
+        hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
+    )
 
 
 class TemporaryDatabase(Closing):
