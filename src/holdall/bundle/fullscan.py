@@ -321,8 +321,7 @@ class Inventory:
 
     def check_manifest(self) -> None:
         """The manifest has the index's entries, in the same order."""
-        lines = self._bundle.part_lines(self._bundle.info.manifest)
-        for entry, line in zip_longest(self._bundle.entries(""), lines):
+        for entry, line in zip_longest(self._bundle.path_hashes(), self._bundle.part_lines(self._bundle.info.manifest)):
             if entry is None or line is None or manifest_line(entry.sha256, entry.path) != line + b"\n":
                 path = entry.path if entry else parse_manifest_line((line or b"") + b"\n")[1]
                 self._find("index", path, f"{path}: index and manifest disagree from here on")

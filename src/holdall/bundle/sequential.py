@@ -162,6 +162,9 @@ class _Tape:
 
     def read(self, size: int) -> bytes | None:
         """The next ``size`` bytes in one; None where some are lost or missing."""
+        if 0 < size <= self._left:  # as nearly always: in one piece
+            data, _ = self.take(size)
+            return None if data is None else bytes(data)
         found: list[memoryview | None] = []
         while size:
             data, taken = self.take(size)
