@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby, zip_longest
 from operator import itemgetter
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,9 +25,11 @@ from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_se
 from holdall.bundle.sequential import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
-from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
+
+if TYPE_CHECKING:
+    from holdall.parsedtext import StoredText
 
 T = TypeVar("T")
 
@@ -115,7 +117,11 @@ class FullScan:
     def _read(self, member: Member) -> None:
         path = self._in_bag(member.path)
         keeping = path in _LOOKED_INTO and member.size <= MAX_JSON
-        text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
+        text = None
+        if path.startswith(layout.TEXTS) and self._room >= 0:
+            from holdall.parsedtext import StoredText  # a bundle of originals has no texts
+
+            text = StoredText(self._room)
         digest, lines, kept = hashlib.sha256(), 0, bytearray()
         for data in member:
             digest.update(data)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import BinaryIO
 
@@ -103,8 +102,12 @@ def pieces(
     ahead: deque[tuple[int, Callable[[], bytes]]] = deque()
     waiting = 0
     file.seek(0)
-    # Threads cost more than a small bundle takes.
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="holdall-decode") if frames.size > _WORTH_THREADS else None
+    # Threads cost more than a small bundle takes, and so does importing them.
+    pool = None
+    if frames.size > _WORTH_THREADS:
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="holdall-decode")
     try:
         for number in range(len(frames)):
             _, length, _, size = frames[number]
