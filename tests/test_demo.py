@@ -15,8 +15,8 @@ import pytest
 
 from holdall import settings
 from holdall.cli import subprocesses
-from holdall.cli.wrapping import columns
 from holdall.errors import HoldallError
+from holdall.legible import columns
 from tests.sweep import sweep
 from tests.waiting import Ended, holdall, naming, until
 

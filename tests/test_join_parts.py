@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdall.file_names import comparable_size, is_text_name
 from holdall.join_parts import PartsJoiner, PartsReading, _fits, joined, overlap_of
+from holdall.parsedtext import comparable_size, is_text_name
 from tests.growth import assert_linear
 from tests.sweep import examples, sweep
 

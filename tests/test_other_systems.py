@@ -22,9 +22,9 @@ from holdall.bundle.appendlog import AppendLog
 from holdall.cli import streams
 from holdall.errors import AlreadyExists, AuthenticationFailed, CannotWrite, OutputLocked, UsageFault
 from holdall.importer.runs.runfolder import locked
-from holdall.locks import FileLock
 from holdall.quoting import windows_words
 from holdall.remote import tokens
+from holdall.safe_open import FileLock
 from holdall.settings import Lookup, source_settings
 from tests.sweep import sweep
 
@@ -220,7 +220,7 @@ def test_a_lock_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.M
     def refused(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("holdall.locks._lock", refused)
+    monkeypatch.setattr("holdall.safe_open._lock", refused)
     with pytest.raises(OutputLocked, match="another import is using"), locked(tmp_path):
         pass
 
@@ -232,7 +232,7 @@ def test_a_disk_without_locks_is_not_another_process(
     def refused(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("holdall.locks._lock", refused)
+    monkeypatch.setattr("holdall.safe_open._lock", refused)
     with pytest.raises(CannotWrite) as caught, locked(tmp_path):
         pass
     assert os.strerror(number) in caught.value.message
@@ -246,7 +246,7 @@ def test_windows_locks_one_byte_and_does_not_wait(
 ) -> None:
     calls: list[tuple[int, int]] = []
     msvcrt = SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: calls.append((mode, size)))
-    monkeypatch.setattr("holdall.locks.msvcrt", msvcrt, raising=False)
+    monkeypatch.setattr("holdall.safe_open.msvcrt", msvcrt, raising=False)
     FileLock(tmp_path / "lock", busy=OutputLocked("busy")).release()
     assert calls == [(2, 1)]
 

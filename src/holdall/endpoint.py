@@ -1,4 +1,6 @@
-"""The address and credentials of an account. Values only: nothing is sent from here."""
+"""The address and credentials of an account, and Azure's addresses, of Foundry projects and of the accounts that these
+are in, as people have them. Values only: nothing is sent from here.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from holdall import azure_address
 from holdall.errors import Mistakes, UsageFault
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -84,14 +85,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_foundry(self) -> bool:
         """Whether it is a project of Azure AI Foundry."""
-        return azure_address.is_project(self.base_url)
+        return is_project(self.base_url)
 
     def require_project(self) -> None:
         """Raise UsageFault, with the address that is wanted, where it is no project of Azure AI Foundry."""
         if not self.is_foundry:
             raise UsageFault(
                 f"can't use {self.names.base_url}: {self.base_url} is not the address of a Foundry project",
-                hint=f"it has the form {azure_address.example(urlsplit(self.base_url).hostname or '')}",
+                hint=f"it has the form {_example(urlsplit(self.base_url).hostname or '')}",
             )
 
     @property
@@ -108,7 +109,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """For people: host, and the project if one was named."""
-        name = self.project or azure_address.project_name(self.base_url)
+        name = self.project or project_name(self.base_url)
         return f"{self.host} ({name})" if name else self.host
 
 
@@ -140,7 +141,7 @@ def endpoint(
     mistakes.raise_all()
     return Endpoint(
         # Paths begin with a slash, and two of them are another path to most servers.
-        base_url=azure_address.canonical(urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))),
+        base_url=canonical_url(urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))),
         key=secret,
         token_command=token_command,
         organization=organization,
@@ -152,11 +153,11 @@ def endpoint(
 
 def _query(parts: SplitResult) -> dict[str, str]:
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    version = next((name for name in given if name.lower() == azure_address.API_VERSION), None)
-    if version and azure_address.takes_no_version(parts.hostname or "", parts.path):
+    version = next((name for name in given if name.lower() == API_VERSION), None)
+    if version and _takes_no_version(parts.hostname or "", parts.path):
         del given[version]
-    elif version is None and azure_address.project_path(parts.path):
-        given[azure_address.API_VERSION] = azure_address.VERSION
+    elif version is None and project_path(parts.path):
+        given[API_VERSION] = FOUNDRY_VERSION
     return given
 
 
@@ -180,7 +181,7 @@ def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
             f"can't use {names.base_url}: http:// sends the key and all content to {parts.hostname} unencrypted",
             hint=f"use https://, or {names.insecure_http} on a network that you trust",
         )
-    if way_out := azure_address.way_out(parts.hostname or "", parts.path):
+    if way_out := _way_out(parts.hostname or "", parts.path):
         raise UsageFault(f"can't use {names.base_url}: no API is at this address of Azure", hint=way_out)
     return parts
 
@@ -219,7 +220,7 @@ def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None])
     theirs, ours = one.get("project"), other.get("project")
     if theirs and ours:
         return theirs == ours
-    urls = (azure_address.canonical(each.get("base_url") or "") for each in (one, other))
+    urls = (canonical_url(each.get("base_url") or "") for each in (one, other))
     pairs = [tuple(urls), (one.get("organization"), other.get("organization"))]
     return all(not (first and second) or first == second for first, second in pairs)
 
@@ -227,3 +228,71 @@ def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None])
 def title(account: Mapping[str, str | None]) -> str:
     """For people: the project of an account as ``same_account`` takes it, or else its server."""
     return f"project {account['project']}" if account.get("project") else str(account.get("base_url") or "a server")
+
+
+API_VERSION = "api-version"
+FOUNDRY_VERSION = "v1"
+"""The default API version of Foundry's own paths."""
+OPENAI_PART = "/openai/v1"
+"""Below a project, or at an account: OpenAI's API, which takes no version in the query."""
+
+# By the path alone, so that it is found behind a gateway, too.
+_PROJECT = re.compile(r"(.*/api/projects/[^/]+)(?:/openai(?:/v1)?)?/*")
+_ACCOUNT = re.compile(r"([a-z0-9-]+)\.(?:services\.ai|openai|cognitiveservices)\.azure\.(com|us|cn)", re.I)
+
+
+def project_path(path: str) -> str | None:
+    """The path of the project that a URL's path leads to, None where it leads to none.
+
+    >>> project_path("/api/projects/p/openai/v1/"), project_path("/v1")
+    ('/api/projects/p', None)
+    """
+    found = _PROJECT.fullmatch(path)
+    return found[1] if found else None
+
+
+def is_project(base_url: str) -> bool:
+    """Whether a base URL is that of a Foundry project, or of the part of one that is OpenAI's API."""
+    return project_path(urlsplit(base_url).path) is not None
+
+
+def project_name(base_url: str) -> str:
+    """The name of a Foundry project, ``""`` where the base URL is not that of one.
+
+    >>> project_name("https://a.services.ai.azure.com/api/projects/support")
+    'support'
+    """
+    return (project_path(urlsplit(base_url).path) or "").rpartition("/")[2]
+
+
+def canonical_url(base_url: str) -> str:
+    """One base URL for each project, whichever part of it was given; any other as it is.
+
+    >>> canonical_url("https://A.services.ai.azure.com/api/projects/p/openai/v1")
+    'https://a.services.ai.azure.com/api/projects/p'
+    """
+    try:
+        parts = urlsplit(base_url)
+    except ValueError:  # a journal may have anything
+        return base_url
+    path = project_path(parts.path)
+    return base_url if path is None else f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def _example(host: str = "") -> str:
+    """The address of a project, of the account at ``host`` where that is one of Azure's."""
+    found = _ACCOUNT.fullmatch(host)
+    account, end = (found[1], found[2]) if found else ("ACCOUNT", "com")
+    return f"https://{account}.services.ai.azure.{end}/api/projects/PROJECT"
+
+
+def _way_out(host: str, path: str) -> str:
+    """The addresses that are meant where one at Azure is of no API; ``""`` where nothing is wrong with it."""
+    if not _ACCOUNT.fullmatch(host) or project_path(path) or (path.strip("/") and not path.startswith("/api/")):
+        return ""
+    return f"use {_example(host)} for a Foundry project, or https://{host}{OPENAI_PART} for the account's OpenAI models"
+
+
+def _takes_no_version(host: str, path: str) -> bool:
+    """Whether a URL is of an account's OpenAI API, which takes no version in the query."""
+    return _ACCOUNT.fullmatch(host) is not None and path.rstrip("/") == OPENAI_PART

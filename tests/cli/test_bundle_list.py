@@ -15,7 +15,7 @@ from holdall.backups.folder_record import NAME
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.writer import BundleWriter
-from holdall.cli.wrapping import columns
+from holdall.legible import columns
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all
 from tests.cli.terminal import Done, Terminal
 

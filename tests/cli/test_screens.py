@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from holdall.cli.fill import fill
-from holdall.cli.wrapping import columns, table, wrapped
 from holdall.endpoint import endpoint
+from holdall.legible import columns, table, wrapped
 from holdall.remote.client import Account
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.profiles import PROFILES

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from holdall.cli.block import again, onward
 from holdall.cli.console import Console
-from holdall.cli.retyped import again, onward
-from holdall.cli.wrapping import columns, shortened, wrapped
+from holdall.legible import columns, shortened, wrapped
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal

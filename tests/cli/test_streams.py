@@ -12,8 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdall.errors import OutOfResources, RemoteError
-from holdall.resource_errors import exhausted
+from holdall.errors import OutOfResources, RemoteError, exhausted
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.dialects.foundry_names import agent_name, agent_names
+from holdall.dialects.prompt_agents import agent_name, agent_names
 from holdall.model import Kind, Record, SourceId
 from tests.sweep import examples
 

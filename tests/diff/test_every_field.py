@@ -15,7 +15,7 @@ from openai.types.vector_stores import VectorStoreFile
 
 from holdall.dialects.canonical import UNSET
 from holdall.diff.compare_sources import Copies, ObjectChange, compare_sources
-from holdall.diff.json_paths import below
+from holdall.diff.object_changes import below
 from holdall.diff.record_source import LiveSource
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
 from holdall.model import Kind, Record, SourceId

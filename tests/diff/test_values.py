@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from holdall.diff.json_paths import value_changes
+from holdall.diff.object_changes import value_changes
 from holdall.diff.text_lines import LineBudget, LineDiff, line_diff
 
 

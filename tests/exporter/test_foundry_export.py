@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdall.bundle.reader import open_bundle
-from holdall.environment_values import CannotWithhold, without_values
+from holdall.credentials import CannotWithhold, without_values
 from holdall.exporter.withheld import findings
 from holdall.model import Kind, Record, SourceId
 from holdall.sandbox.entra import token

@@ -22,12 +22,12 @@ import msgspec
 from holdall.bundle.reader import open_bundle
 from holdall.errors import NotFound
 from holdall.importer.destination.history import by_mapping, history
-from holdall.importer.plan.requests import ABOUT
+from holdall.importer.plan.definitions import ABOUT
 from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.effects import LOG, UndoLog, is_undone
 from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, PastRun, RunFolder, made_in, past_runs, unfinished
 from holdall.importer.runs.runreport import MAPPING
 from holdall.importer.runs.runstate import read_state
-from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
 from holdall.importer.undo.observed import observe
 from holdall.importer.undo.undoplan import undo_plan
 from holdall.importer.written.requestfolder import RequestFolder, listed

@@ -22,8 +22,7 @@ from holdall.backups.listing import ListedBundle, summaries
 from holdall.backups.pruning import Fate, JudgedBundle, PruneOptions, prune
 from holdall.backups.retention import RetentionPolicy
 from holdall.backups.shrinkage import shrinkages
-from holdall.backups.source_report import SourceReport, described, shrunken
-from holdall.backups.source_state import SourceFolder, load_state
+from holdall.backups.source_state import SourceFolder, SourceReport, described, load_state, shrunken
 from holdall.bundle.durable import cannot_write, reading, rename_durably
 from holdall.bundle.layout import SUFFIX, Capture, source_identity
 from holdall.bundle.layout import Source as BundleSource

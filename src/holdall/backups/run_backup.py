@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec.structs import replace
 
-from holdall.backups.alert import call_alert
 from holdall.backups.back_up_source import BackupMachine, BackUpSource
 from holdall.backups.backup_config import BackupConfig, BackupSource
-from holdall.backups.metrics import write_metrics
-from holdall.backups.source_report import SourceReport, failed
-from holdall.backups.source_state import SourceFolder
+from holdall.backups.monitoring import call_alert, write_metrics
+from holdall.backups.source_state import SourceFolder, SourceReport, failed
 from holdall.errors import CannotWrite, Interrupted, UsageFault
 from holdall.progress import Progress
 

@@ -1,21 +1,88 @@
-"""What is kept of a source between runs, in a folder of its own: ``.holdall-backup/NAME`` beside the bundles.
+"""What is known of a source: the result of one run, which is the content of its JSON line; and what is kept between
+runs, in a folder of its own: ``.holdall-backup/NAME`` beside the bundles.
 
-It has the lock, the unfinished bundle, ``state.json``, and in ``newest`` the bundle of a source that is kept as an
-unpacked folder only. If the state is lost, times are lost, but no bundle.
+The folder has the lock, the unfinished bundle, ``state.json``, and in ``newest`` the bundle of a source that is kept as
+an unpacked folder only. If the state is lost, times are lost, but no bundle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.layout import SUFFIX
-from holdall.errors import BundleInUse
-from holdall.locks import FileLock
-from holdall.safe_open import Closing, open_regular
+from holdall.errors import EXIT_DONE, EXIT_LOOK, BundleInUse, HoldallError
+from holdall.safe_open import Closing, FileLock, open_regular
+
+
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one source in one run.
+
+    ``verdict`` is a sentence, ``exit_code`` the one of a run of this source alone. ``ended`` is an ISO time, UTC;
+    ``seconds`` the duration. ``bundle`` is the path of the newest bundle if the run succeeded, None if there is no good
+    one; ``unchanged``: it is an earlier one. ``bytes`` is its size, ``sha256`` None if it is unchanged. ``counts`` are
+    the objects by kind, ``files`` the number of files by fidelity. ``losses`` counts what the project had and the
+    bundle lacks, ``new_losses`` those of them that the newest good backup did not have. ``shrunk`` lists what
+    disappeared, whether or not it exceeded the limit. ``folder`` is the unpacked folder, if it equals the bundle.
+    ``verified`` and ``rehearsed`` are bundles that were checked in this run, ``pruned`` those that were deleted.
+    ``error`` is what stopped the work.
+    """
+
+    source: str
+    ended: str = ""
+    verdict: str
+    exit_code: int
+    seconds: float = 0.0
+    bundle: str | None = None
+    unchanged: bool = False
+    bytes: int = 0
+    sha256: str | None = None
+    counts: dict[str, int] = {}
+    files: dict[str, int] = {}
+    losses: int = 0
+    new_losses: int = 0
+    shrunk: list[str] = []
+    reused: int = 0
+    parent: str | None = None
+    folder: str | None = None
+    verified: str | None = None
+    rehearsed: str | None = None
+    pruned: list[str] = []
+    error: dict[str, Any] | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the source was backed up, with losses or without."""
+        return self.bundle is not None and self.error is None
+
+
+def failed(source: str, error: HoldallError) -> SourceReport:
+    """The result of a source whose backup was stopped by an error."""
+    return SourceReport(
+        source=source,
+        verdict=f"FAILED: {error.message}",
+        exit_code=error.exit_code,
+        error=described(error),
+    )
+
+
+def described(error: HoldallError) -> dict[str, Any]:
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def shrunken(source: str, shrunk: list[str]) -> SourceReport:
+    """The result of a source that has lost too much."""
+    return SourceReport(source=source, verdict=f"SHRUNK: {'; '.join(shrunk)}", exit_code=EXIT_LOOK, shrunk=shrunk)
+
+
+def exit_code_of(reports: list[SourceReport]) -> int:
+    """That of the run: the highest of its sources'."""
+    return max((one.exit_code for one in reports), default=EXIT_DONE)
+
 
 FOLDER = ".holdall-backup"
 _STATE = "state.json"

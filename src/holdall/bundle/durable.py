@@ -13,8 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from holdall.errors import AlreadyExists, CannotRead, CannotWrite
-from holdall.resource_errors import exhausted
+from holdall.errors import AlreadyExists, CannotRead, CannotWrite, exhausted
 from holdall.safe_open import regular
 
 PRIVATE = 0o600

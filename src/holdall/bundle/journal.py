@@ -21,8 +21,7 @@ from holdall.bundle.appendlog import AppendLog
 from holdall.bundle.durable import PRIVATE, replace
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.errors import BundleInUse
-from holdall.locks import FileLock
-from holdall.safe_open import open_regular
+from holdall.safe_open import FileLock, open_regular
 
 JOURNAL = f"{layout.FORMAT}, journal 2"
 """The format of the bundle and of its journal. Only what has this one is resumed."""

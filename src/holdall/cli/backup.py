@@ -21,7 +21,7 @@ from holdall.variables import KEY_VARIABLES
 if TYPE_CHECKING:
     from holdall.backups.back_up_source import BackupMachine
     from holdall.backups.backup_config import BackupConfig
-    from holdall.backups.source_report import SourceReport
+    from holdall.backups.source_state import SourceReport
     from holdall.bundle.reader import BundleReader
     from holdall.verdict import Verdict
 
@@ -70,7 +70,7 @@ def command(console: Console, /, config: Path, on_failure: str | None, **given: 
     first backup, the project had; 3 a project has shrunk; 10 and above for errors.
     """
     from holdall.backups.run_backup import BackupOptions, run_backup
-    from holdall.backups.source_report import exit_code_of
+    from holdall.backups.source_state import exit_code_of
 
     read = _read(config, on_failure)
     reports = run_backup(

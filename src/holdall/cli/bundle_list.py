@@ -14,12 +14,11 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.block import Block
-from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.signals import on_signal
+from holdall.cli.console import Console, Outcome, counted, flat, human_size, on_signal
 from holdall.cli.views import verdict_as_json
-from holdall.cli.wrapping import columns, shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK, BundleError, NoSuchEntry, UsageFault, pasteable
 from holdall.kinds import noun
+from holdall.legible import columns, shortened, table
 
 if TYPE_CHECKING:
     from holdall.backups.listing import ListedBundle

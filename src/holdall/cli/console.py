@@ -10,25 +10,23 @@ import codecs
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
 
-from holdall.cli.progress_lines import ProgressLines
-from holdall.cli.signals import on_signal
-from holdall.cli.wrapping import wrapped
+from holdall.cli.progress_meter import ProgressLines
 from holdall.errors import EXIT_DONE, EXIT_LOOK, HoldallError, Interrupted
-from holdall.legible import counted, flat, human_size, json_printable, printable
+from holdall.legible import counted, flat, human_size, json_printable, printable, wrapped
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from holdall.cli.progress_bar import ProgressBar
-
 
 __all__ = ["JSON_SCHEMA", "Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
@@ -276,3 +274,16 @@ class Console:
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
         # Flushed, so that a pipe or a log shows each line immediately.
         print(fitting(text, stream), end=end, file=stream, flush=True)
+
+
+@contextmanager
+def on_signal(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
+    """Handle a signal with ``handler`` while the block runs."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

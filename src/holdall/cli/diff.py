@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
-from holdall.cli.folders import opened_folder
+from holdall.cli.views import opened_folder
 from holdall.errors import Interrupted, Mistakes, UsageFault
 from holdall.selection import Selection, pattern
 from holdall.settings import DestinationSettings, SourceSettings
@@ -58,7 +58,7 @@ def command(console: Console, /, before: str, after: str, **given: Any) -> Outco
     """
     from holdall.cli.diffview import show_diff
     from holdall.diff.compare_sources import Copies, compare_sources
-    from holdall.importer.verbs.known_copies import known_copies
+    from holdall.importer.verbs.list_runs import known_copies
 
     settings = _settings(console, (before, after), given)
     output = parameters.read_output_dir(console, given)

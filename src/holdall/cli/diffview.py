@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from holdall.cli.block import Block
+from holdall.cli.block import Block, again
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.retyped import again
-from holdall.cli.wrapping import shortened
 from holdall.diff.compare_sources import FieldChange, How, ObjectChange, SourceDiff
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.kinds import KINDS, noun
+from holdall.legible import shortened
 from holdall.model import Kind
 
 # Lines that are shown without --verbose, fields that are named in one, and columns of a line.

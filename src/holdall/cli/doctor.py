@@ -14,8 +14,8 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.wrapping import shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK
+from holdall.legible import shortened, table
 
 if TYPE_CHECKING:
     from holdall.doctor.diagnosis import (

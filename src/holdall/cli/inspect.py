@@ -15,7 +15,6 @@ from holdall.agent_views import VersionView
 from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.folders import opened_folder
 from holdall.cli.views import (
     aside_groups,
     by_fidelity,
@@ -23,12 +22,13 @@ from holdall.cli.views import (
     missing_as_json,
     missing_groups,
     missing_lines,
+    opened_folder,
     outside_groups,
     verdict_as_json,
 )
-from holdall.cli.wrapping import table
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 from holdall.kinds import DEFINITIONS, KINDS
+from holdall.legible import table
 from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, SourceId, StoreView
 
 if TYPE_CHECKING:

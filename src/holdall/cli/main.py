@@ -27,9 +27,9 @@ from holdall.errors import (
     MissingExtra,
     OutOfResources,
     UsageFault,
+    exhausted,
     exit_codes,
 )
-from holdall.resource_errors import exhausted
 from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__

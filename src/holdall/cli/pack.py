@@ -25,7 +25,7 @@ def command(console: Console, folder: Path, output: Path | None, force: bool) ->
     bundle has the same digests as the one that was unpacked. File contents must match their checksums. Prints only the
     path of the bundle to stdout.
     """
-    from holdall.cli.folders import edit_groups, edits_as_json, require_whole
+    from holdall.cli.views import edit_groups, edits_as_json, require_whole
     from holdall.folder.pack_folder import pack
 
     if folder.is_file():

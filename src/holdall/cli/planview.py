@@ -16,11 +16,11 @@ from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
 from holdall.cli.stepview import SIGNS, step_lines, unit_line, unit_steps
 from holdall.cli.views import losses_as_json, missing_as_json, show_first, verdict_as_json, weighed_groups
-from holdall.cli.wrapping import wrapped
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault
-from holdall.importer.verbs.plan_import import FOLDER, Estimate, Prepared, steps
+from holdall.importer.verbs.plan_import import FOLDER, By, Estimate, Plan, PlanTotals, Prepared, steps
 from holdall.kinds import DEFINITIONS, KINDS, noun
+from holdall.legible import wrapped
 from holdall.model import Kind
 
 # The steps that change what is there.
@@ -81,9 +81,9 @@ def _whereto(prepared: Prepared, output: Path, *, verbose: bool) -> Iterator[str
                 yield from _shared(prepared.plan)
 
 
-def _shared(plan: steps.Plan) -> Iterator[str]:
+def _shared(plan: Plan) -> Iterator[str]:
     """How much of what classic agents use the new agents of their project can use as it is."""
-    own = [step for step in plan.steps() if isinstance(step, steps.Adopt) and step.by is steps.By.ORIGIN]
+    own = [step for step in plan.steps() if isinstance(step, steps.Adopt) and step.by is By.ORIGIN]
     used = sum(step.kind in (Kind.STORE, Kind.FILE) for step in own)
     copied = plan.totals().stores + plan.totals().files
     if used or copied:
@@ -130,7 +130,7 @@ def holding(counts: Mapping[str, int], size: int = 0) -> str:
     )
 
 
-def _created(total: steps.PlanTotals) -> dict[str, int]:
+def _created(total: PlanTotals) -> dict[str, int]:
     return {
         "request": total.requests,
         **{KINDS[kind].noun: getattr(total, KINDS[kind].count) for kind in DEFINITIONS if kind is not Kind.STORE},

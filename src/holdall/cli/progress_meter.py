@@ -1,10 +1,14 @@
-"""What is done of what is expected: counts that only grow, however often an attempt is taken back."""
+"""What is done of what is expected: counts that only grow, however often an attempt is taken back; and lines of them
+where there is no terminal.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
+
+from holdall.legible import human_size
 
 # Seconds between two samples of the speed; it is that of so many samples, and not known before so many seconds.
 _SAMPLE_EVERY, _SAMPLES, _SPEED_AFTER = 1.0, 30, 5.0
@@ -113,3 +117,34 @@ class Meter(ABC):
 def _ordinal(number: int) -> str:
     ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
+
+
+# Seconds between two lines.
+_LINE_EVERY = 10.0
+
+
+class ProgressLines(Meter):
+    """A line for each stage, said once, then one every ten seconds at most."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float]) -> None:
+        super().__init__(say, clock, _LINE_EVERY)
+        self._said: set[str] = set()
+
+    def stage(self, title: str, *, things: str = "files") -> None:
+        super().stage(title, things=things)
+        # Once, also where a stage comes back: a log is read, not watched.
+        if title not in self._said:
+            self._said.add(title)
+            self._say(title)
+
+    def show(self) -> None:
+        facts = []
+        if self.files_due:
+            facts.append(f"{self.files} of {self.files_due} {self.things}")
+        if self.bytes_due:
+            total = f" of {human_size(self.bytes_total)}" if self.bytes_total else ""
+            facts.append(f"{human_size(self.bytes)}{total}")
+        if percent := self.percent:
+            facts.append(percent)
+        if facts:
+            self._say(f"{self.title}: {', '.join(facts)}")

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdall.cli import options
-from holdall.cli.block import Block
+from holdall.cli.block import Block, again
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.retyped import again
-from holdall.cli.wrapping import table
 from holdall.errors import EXIT_DONE, EXIT_LOOK
+from holdall.legible import table
 
 if TYPE_CHECKING:
     from holdall.backups.pruning import JudgedBundle

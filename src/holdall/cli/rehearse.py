@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli.compare import compared_objects, proof_as_json, proof_block
-from holdall.cli.console import Console, counted
+from holdall.cli.console import Console, counted, on_signal
 from holdall.cli.runs import THIS_MACHINE, QuietObserver
-from holdall.cli.signals import on_signal
 from holdall.cli.subprocesses import temporary_folder
 from holdall.endpoint import endpoint
-from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
+from holdall.importer.verbs.compare_copy import RehearseOptions, rehearse_import
 from holdall.kinds import KINDS, read
 from holdall.model import Kind
 from holdall.verdict import Verdict

@@ -9,10 +9,10 @@ import click
 import msgspec
 
 from holdall.cli import options
+from holdall.cli.block import onward
 from holdall.cli.console import Console, Outcome, flat
-from holdall.cli.retyped import onward
-from holdall.cli.wrapping import shortened, table
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.legible import shortened, table
 
 if TYPE_CHECKING:
     from holdall.importer.verbs.list_runs import ListedRun

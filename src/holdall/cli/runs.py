@@ -17,15 +17,12 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli.block import NAMED, SHOWN, Block, Group
+from holdall.cli.block import NAMED, SHOWN, Block, Group, again, onward
 from holdall.cli.compare import compare
-from holdall.cli.console import Console, Outcome, counted, flat
-from holdall.cli.folders import opened_folder
+from holdall.cli.console import Console, Outcome, counted, flat, on_signal
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
-from holdall.cli.retyped import again, onward
-from holdall.cli.signals import on_signal
-from holdall.cli.views import loss_lines, losses_as_json, show_first, verdict_as_json, weighed_groups
+from holdall.cli.views import loss_lines, losses_as_json, opened_folder, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
 from holdall.importer.verbs.plan_import import NOTHING_SUPPLIED, TemplateSupply, read_supply

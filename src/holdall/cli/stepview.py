@@ -12,10 +12,10 @@ from typing import Any
 from holdall.cli.block import NAMED
 from holdall.cli.console import counted, flat, human_size
 from holdall.cli.views import show_first
-from holdall.cli.wrapping import shortened
 from holdall.dialects.loss import Loss
-from holdall.importer.verbs.plan_import import Difference, steps
+from holdall.importer.verbs.plan_import import Difference, Unit, steps
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun
+from holdall.legible import shortened
 from holdall.model import Kind
 
 # The signs; units are shown in the order of SIGNS.
@@ -27,7 +27,7 @@ _WORDS = {UPDATE: "update", CREATE: "create", KEEP: "keep"}
 _SINGLE = ("request", *(noun(kind) for kind in DEFINITIONS if kind is not Kind.STORE))
 
 
-def unit_line(unit: steps.Unit, prefix: str) -> str:
+def unit_line(unit: Unit, prefix: str) -> str:
     """What is done for one unit, counted, in a line that begins with its sign."""
     counts: dict[str, Counter[str]] = {sign: Counter() for sign in SIGNS}
     notes: dict[str, list[str]] = {}
@@ -96,7 +96,7 @@ def _amounts(counts: Counter[str], notes: Mapping[str, list[str]]) -> str:
     )
 
 
-def unit_steps(unit: steps.Unit, prefix: str) -> Iterator[str]:
+def unit_steps(unit: Unit, prefix: str) -> Iterator[str]:
     """What is done for one unit, a line a step; files that are there are counted."""
     adopted = [step for step in unit.steps if isinstance(step, steps.Adopt) and step.kind is Kind.FILE]
     for step in unit.steps:

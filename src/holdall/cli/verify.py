@@ -15,8 +15,7 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.folders import edits_as_json, packed_folder
-from holdall.cli.views import verdict_as_json
+from holdall.cli.views import edits_as_json, packed_folder, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, DamagedBundle, Mistakes, UsageFault, pasteable
 from holdall.model import Fidelity
 from holdall.settings import DestinationSettings

@@ -11,8 +11,23 @@ from typing import Any
 
 from holdall.dialects.assistants import NOTHING, marked_request
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Choice, Each, Flag, Free, Members, Number, Rule, Tagged, Text, fields
-from holdall.dialects.tables import EFFORT, METADATA, Request, Table, Targets
+from holdall.dialects.tables import (
+    EFFORT,
+    METADATA,
+    Choice,
+    Each,
+    Flag,
+    Free,
+    Members,
+    Number,
+    Request,
+    Rule,
+    Table,
+    Tagged,
+    Targets,
+    Text,
+    fields,
+)
 from holdall.dialects.tool_rules import Function, Tools
 from holdall.model import Record
 

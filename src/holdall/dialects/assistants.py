@@ -15,8 +15,27 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import marked, unmarked
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import ABSENT, Anything, Choice, Members, Number, Pairs, Rule, Text, fields
-from holdall.dialects.tables import DEFAULTS, EFFORT, METADATA, SHARE, USES, Form, Request, Table, Targets, refused
+from holdall.dialects.tables import (
+    ABSENT,
+    DEFAULTS,
+    EFFORT,
+    METADATA,
+    SHARE,
+    USES,
+    Anything,
+    Choice,
+    Form,
+    Members,
+    Number,
+    Pairs,
+    Request,
+    Rule,
+    Table,
+    Targets,
+    Text,
+    fields,
+    refused,
+)
 from holdall.dialects.tool_rules import Format, Function, Tools
 from holdall.graph import with_callees
 from holdall.model import Record, SourceId, TargetId

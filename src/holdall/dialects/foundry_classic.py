@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from holdall.azure_address import is_project
 from holdall.dialects.assistants import OPENAI, TOOLS
-from holdall.dialects.rules import Anything
+from holdall.dialects.tables import Anything
+from holdall.endpoint import is_project
 
 _OWN_TOOLS = (
     "azure_ai_search",

@@ -16,7 +16,7 @@ from holdall.dialects.assistants import NOTHING, TOOLS, file_search
 from holdall.dialects.foundry_bindings import connected, is_bound
 from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import (
+from holdall.dialects.tables import (
     ABSENT,
     Choice,
     Each,

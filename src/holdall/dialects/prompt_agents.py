@@ -1,14 +1,18 @@
 """Prompt agents of Azure AI Foundry: what becomes of an assistant, a classic agent, an OpenAI agent and an agent of
-another Foundry project, and what is lost. Pure.
+another Foundry project, how they are named, and what is lost. Pure.
 
 Everywhere but on the wire and in a bundle such an agent is flat: its name, description and metadata beside the members
 of its definition. No version can be changed once it is made. Sources: azure-ai-projects 2.10.0, and Microsoft's table
-for the migration from classic agents.
+for the migration from classic agents; for names, which are 1 to 63 letters, digits and inner hyphens, whatever the
+case, the service's own refusal (``invalid_parameters``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from holdall.dialects import assistants
@@ -16,17 +20,27 @@ from holdall.dialects.agents import AGENT, without_nulls
 from holdall.dialects.assistants import OPENAI, READ_ONLY, refusing
 from holdall.dialects.canonical import UNSET, canonical_form
 from holdall.dialects.foundry_bindings import by_name, carried, connection_ids, connection_name, templates
-from holdall.dialects.foundry_names import agent_name
 from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES, place_mcp
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import NAME, marked_once
 from holdall.dialects.reading import Reading, read_fields
 from holdall.dialects.responses import lose_unused, placed, settings
-from holdall.dialects.rules import ABSENT, Rule, Text, fields
-from holdall.dialects.tables import DEFAULTS, METADATA, Form, Request, Table, Targets, refused
+from holdall.dialects.tables import (
+    ABSENT,
+    DEFAULTS,
+    METADATA,
+    Form,
+    Request,
+    Rule,
+    Table,
+    Targets,
+    Text,
+    fields,
+    refused,
+)
 from holdall.errors import DamagedBundle
 from holdall.kinds import read
-from holdall.model import Kind, Record
+from holdall.model import Kind, Record, SourceId
 
 PROMPT = "prompt"
 VERSIONS = 1000
@@ -248,3 +262,74 @@ FOUNDRY_AGENTS = Table(
     purpose="assistants",
 )
 """New Foundry agents, by the fields of an assistant that becomes one."""
+
+
+LONGEST = 63
+
+_FITS = re.compile(rf"[a-zA-Z0-9]([a-zA-Z0-9-]{{0,{LONGEST - 2}}}[a-zA-Z0-9])?")
+_OTHERS = re.compile(r"[^a-zA-Z0-9]+")
+# Letters that Unicode takes for no letter with a mark.
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"}
+)
+_ANY = "agent"
+
+
+def agent_name(name: str | None, id: str) -> str:
+    """The name of an agent for something called ``name``; where nothing of that can stay, one made of the ``id``.
+
+    >>> agent_name("Café: front desk (2)", "asst_1"), agent_name("受付", "asst_1"), agent_name("fits-as-it-is", "x")
+    ('Cafe-front-desk-2', 'asst-1', 'fits-as-it-is')
+    """
+    if name is not None and _FITS.fullmatch(name):
+        return name
+    return _plain(name or "") or _plain(id) or _ANY
+
+
+def agent_names(records: Iterable[Record], prefix: str = "", *, others: Collection[str] = ()) -> dict[SourceId, str]:
+    """The agents' names for ``records`` in the order of their bundle, whatever is selected: no two alike.
+
+    An agent of Foundry keeps its own where that fits behind the ``prefix``; others of that name get a number.
+    So do those whose name is among the ``others``, which are without case.
+    """
+    wanted = {record.id: _wanted(record, prefix) for record in records}
+    taken = dict.fromkeys(others, SourceId(""))
+    for id, (name, own) in wanted.items():
+        if own:
+            taken.setdefault(name.casefold(), id)
+    numbers: dict[str, int] = {}
+    found: dict[SourceId, str] = {}
+    for id, (name, _) in wanted.items():
+        is_free = taken.setdefault(name.casefold(), id) == id
+        found[id] = name if is_free else _numbered(name, id, taken, numbers)
+    return found
+
+
+def _numbered(name: str, id: SourceId, taken: dict[str, SourceId], numbers: dict[str, int]) -> str:
+    """The first that is free of ``name-2``, ``name-3``, …; ``numbers`` are the last ones tried."""
+    # Names that only differ where a number may cut them share one, or each would try all numbers of the others.
+    stem = name[: LONGEST - 8].casefold()
+    for number in count(numbers.get(stem, 1) + 1):
+        ending = f"-{number}"
+        made = name[: LONGEST - len(ending)].rstrip("-") + ending
+        if taken.setdefault(made.casefold(), id) == id:
+            numbers[stem] = number
+            return made
+    raise AssertionError("numbers end")
+
+
+def _wanted(record: Record, prefix: str) -> tuple[str, bool]:
+    """The name that a record asks for, and whether it is one that an agent has already."""
+    if record.kind is Kind.FOUNDRY_AGENT:
+        name = f"{prefix}{record.id}"
+        return agent_name(name, record.id), _FITS.fullmatch(name) is not None
+    own = read(record).name
+    return agent_name(f"{prefix}{own}" if own else None, record.id), False
+
+
+def _plain(text: str) -> str:
+    """``text`` in letters, digits and single hyphens, cut to the limit; empty where nothing is left."""
+    # Not more than can matter: a name may have any length.
+    spelled = unicodedata.normalize("NFKD", text[: 16 * LONGEST].translate(_LETTERS))
+    bare = "".join(char for char in spelled if not unicodedata.combining(char))
+    return _OTHERS.sub("-", bare).strip("-")[:LONGEST].rstrip("-")

@@ -19,8 +19,7 @@ from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, map
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Text, fields
-from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets
+from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets, Text, fields
 from holdall.dialects.tool_rules import Function
 from holdall.model import Record
 

@@ -13,8 +13,7 @@ from typing import Any
 from holdall.agent_views import TemplateView
 from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Choice, Each, Flag, Members, Rule, Text, fields
-from holdall.dialects.tables import Request, Table, Targets
+from holdall.dialects.tables import Choice, Each, Flag, Members, Request, Rule, Table, Targets, Text, fields
 from holdall.model import Record, SourceId, View
 
 FILES = 50

@@ -17,14 +17,13 @@ import msgspec
 from holdall.agent_views import VersionView
 from holdall.dialects.canonical import UNSET, canonical_form, equal
 from holdall.dialects.marks import unmarked
-from holdall.diff.json_paths import ValueChange, value_changes
 from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fields
-from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, SourceDiff
+from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, SourceDiff, ValueChange, value_changes
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files
 from holdall.diff.text_lines import LineBudget, line_diff
-from holdall.file_names import copy_names
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Fidelity, Kind, Record, SourceId
+from holdall.parsedtext import copy_names
 
 __all__ = ["Copies", "FieldChange", "How", "ObjectChange", "Owner", "SourceDiff", "compare_sources"]
 

@@ -17,10 +17,10 @@ import msgspec
 
 from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of
-from holdall.file_names import copy_names
 from holdall.graph import with_callees
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, epoch_seconds
+from holdall.parsedtext import copy_names
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 # What identifies an object, and what says when it was made.

@@ -22,8 +22,8 @@ from holdall.agent_views import (
     FoundryAgentView,
     is_builtin_skill,
 )
+from holdall.credentials import CannotWithhold, without_values
 from holdall.dumps import Dump
-from holdall.environment_values import CannotWithhold, without_values
 from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
 from holdall.graph import called, callee_names, users_of

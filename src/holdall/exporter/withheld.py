@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from holdall.environment_values import variable_names
+from holdall.credentials import variable_names
 from holdall.exporter import report
 from holdall.model import Kind, Record
 from holdall.untrusted import read_json

@@ -1,9 +1,11 @@
-"""The files of a folder against its manifest: what was edited by hand, what git converted, and what is damaged."""
+"""The files of a folder against its manifest: what was edited by hand, what is damaged, and what only had its line ends
+converted by git or an editor, which is undone: the sha256 proves it.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -15,7 +17,6 @@ from holdall.bundle.durable import reading
 from holdall.bundle.sorting import Sorter
 from holdall.capped import Capped
 from holdall.folder.bagfolder import BagFolder, is_content, is_definition, is_markdown
-from holdall.folder.line_ends import CONVERSIONS, other_line_ends
 from holdall.safe_open import Closing
 from holdall.untrusted import MAX_JSON
 
@@ -161,3 +162,29 @@ class FolderFiles(Closing):
 
     def outcome(self) -> HandEdits:
         return msgspec.structs.replace(self.edits, converted=self.converted)
+
+
+Conversion = Callable[[Iterable[bytes]], Iterator[bytes]]
+
+
+def other_line_ends(data: bytes) -> Iterator[bytes]:
+    """``data`` as it may have been before its line ends were converted."""
+    return (b"".join(convert([data])) for convert in CONVERSIONS)
+
+
+def _to_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held = b""
+    for piece in pieces:
+        piece = held + piece
+        # Its line feed may be the first byte of the next piece.
+        held = b"\r" if piece.endswith(b"\r") else b""
+        yield piece.removesuffix(held).replace(b"\r\n", b"\n")
+    yield held
+
+
+def _to_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    return (piece.replace(b"\n", b"\r\n") for piece in _to_lf(pieces))
+
+
+CONVERSIONS: tuple[Conversion, ...] = (_to_lf, _to_crlf)
+"""To line feeds, and to pairs with a carriage return, the pieces of a file each."""

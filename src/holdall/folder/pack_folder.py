@@ -32,8 +32,7 @@ from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle
 from holdall.folder.bagfolder import RECORDS, UNFINISHED, BagFolder, StyledRecord
-from holdall.folder.edits import Flaw, FolderFiles, HandEdits
-from holdall.folder.line_ends import CONVERSIONS
+from holdall.folder.edits import CONVERSIONS, Flaw, FolderFiles, HandEdits
 from holdall.folder.written_records import MOST_BYTES, RecordStyle, joined
 from holdall.kinds import noun
 from holdall.model import FileView, Kind, Record, SourceId, epoch_seconds

@@ -38,11 +38,10 @@ from holdall.folder.bagfolder import (
     level_of,
     markdown_of,
 )
-from holdall.folder.line_ends import other_line_ends
+from holdall.folder.edits import other_line_ends
 from holdall.folder.written_records import MOST_BYTES, RecordFiles, written
-from holdall.locks import FileLock
 from holdall.progress import Progress, Silent
-from holdall.safe_open import Closing
+from holdall.safe_open import Closing, FileLock
 from holdall.untrusted import MAX_JSON
 
 _LOCK = ".holdall-lock"

@@ -13,13 +13,21 @@ from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import declared_verdict
 from holdall.dependencies import USERS, User
-from holdall.dialects.shutdowns import announced_shutdown
 from holdall.kinds import ASSISTANT_KINDS, KINDS, read
 from holdall.legible import counted, human_size
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView
-from holdall.pages.definition_values import fields_of, indented, parameters, short, title_of, tools_of
+from holdall.pages.bundle_facts import (
+    Share,
+    Shares,
+    announced_shutdown,
+    fields_of,
+    indented,
+    parameters,
+    short,
+    title_of,
+    tools_of,
+)
 from holdall.pages.markup import bar, code, facts, fidelity, fold, headline, message, name, page, size, stacked, text
-from holdall.pages.shares import Share, Shares
 
 T = TypeVar("T")
 

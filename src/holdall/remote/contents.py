@@ -15,11 +15,10 @@ from typing import Protocol
 import msgspec
 
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
-from holdall.file_names import comparable_size
 from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner
 from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
-from holdall.parsedtext import Parts
+from holdall.parsedtext import Parts, comparable_size
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer

@@ -14,8 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from holdall.azure_address import API_VERSION, OPENAI_PART, VERSION
-from holdall.endpoint import Endpoint
+from holdall.endpoint import API_VERSION, FOUNDRY_VERSION, OPENAI_PART, Endpoint
 from holdall.errors import NotFound, RemoteError
 from holdall.remote import refusals
 from holdall.remote.lists import identity
@@ -57,7 +56,7 @@ def address(endpoint: Endpoint, where: str, surface: Surface) -> Address:
         return Address(base_url=endpoint.base_url, query=tuple(endpoint.query.items()))
     if first in _OPENAI:
         return Address(base_url=endpoint.base_url + OPENAI_PART, query=tuple(query.items()))
-    return Address(base_url=endpoint.base_url, query=(*query.items(), (API_VERSION, VERSION)))
+    return Address(base_url=endpoint.base_url, query=(*query.items(), (API_VERSION, FOUNDRY_VERSION)))
 
 
 def _may_be_elsewhere(error: RemoteError) -> bool:

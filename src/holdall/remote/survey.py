@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from holdall.agent_views import SkillView
-from holdall.environment_values import CannotWithhold, without_values
+from holdall.credentials import CannotWithhold, without_values
 from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.graph import Users, users_of
 from holdall.kinds import DEFINITIONS, KINDS, Platform, is_named, with_article

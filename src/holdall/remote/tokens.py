@@ -20,10 +20,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import IO, Any
 
-from holdall.errors import AuthenticationFailed
+from holdall.errors import AuthenticationFailed, exhausted
 from holdall.redaction import MARK
 from holdall.remote.account_errors import redacted
-from holdall.resource_errors import exhausted
 from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 

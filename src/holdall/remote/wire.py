@@ -30,6 +30,7 @@ from holdall.errors import (
     RequestRefused,
     UnexpectedAnswer,
     UsageFault,
+    exhausted,
 )
 from holdall.kinds import KINDS
 from holdall.lenient import first_value, readable, without_half_characters
@@ -44,7 +45,6 @@ from holdall.remote.surfaces import Routes, Surface, address
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.transport import MAX_PAGE, is_web_page
-from holdall.resource_errors import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 

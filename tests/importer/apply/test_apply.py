@@ -12,7 +12,7 @@ import pytest
 from holdall.dialects.loss import Why
 from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Unreachable
 from holdall.importer.apply.context import SETTLE
-from holdall.importer.apply.indexing import STALLED
+from holdall.importer.apply.vectorstores import STALLED
 from holdall.importer.runs.runreport import Status
 from holdall.model import Fidelity, Kind
 from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset

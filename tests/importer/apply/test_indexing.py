@@ -12,7 +12,7 @@ import pytest
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.attaching import BATCHES, Filling
 from holdall.importer.apply.context import FRESH, Pace
-from holdall.importer.apply.indexing import STALLED, Indexing
+from holdall.importer.apply.vectorstores import STALLED, Indexing
 from holdall.importer.apply.writes import Writes
 from holdall.importer.runs.runlines import Line
 from holdall.importer.runs.runstate import RunState

@@ -16,9 +16,8 @@ from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.existing import Existing
+from holdall.importer.plan.difference import By, Existing
 from holdall.importer.plan.planner import plan
-from holdall.importer.plan.steps import By
 from holdall.model import Fidelity, Kind, SourceId
 from holdall.remote.client import Account, endpoint
 from holdall.remote.probing import probe

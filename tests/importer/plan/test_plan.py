@@ -13,13 +13,11 @@ from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, ModelMap, OnConflict
-from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.existing import Existing, Extra, Found, FoundFile, FoundStore
+from holdall.importer.plan.difference import By, Difference, Existing, Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
-    By,
     Cannot,
     CreateAssistant,
     CreateStore,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from holdall.bundle.names import fold, is_safe
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Targets
-from holdall.importer.plan.requests import FOLDER, candidates, compose, paths
+from holdall.importer.plan.definitions import FOLDER, candidates, compose, paths
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.sweep import examples
 

@@ -12,7 +12,7 @@ import pytest
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.history import by_mapping
 from holdall.importer.proof.compare_text import TextMatch
-from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.runs.effects import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.importer.verbs.undo_import import withdraw
 from holdall.model import Fidelity, SourceId

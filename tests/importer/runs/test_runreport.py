@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.runs.runmarkdown import markdown
+from holdall.importer.runs.runpages import markdown
 from holdall.importer.runs.runreport import Party, Report, ReportDestination, Result, Status, mapping
 from holdall.model import Kind, SourceId, TargetId
 

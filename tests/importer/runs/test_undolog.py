@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.runs.undolog import LOG, Act, UndoAction, UndoLog, is_undone
+from holdall.importer.runs.effects import LOG, Act, UndoAction, UndoLog, is_undone
 from holdall.model import Kind, TargetId
 
 REPLACE = UndoAction(act=Act.REPLACE, kind=Kind.MEMBERSHIP, target=TargetId("f"), name="a", store=TargetId("vs"))

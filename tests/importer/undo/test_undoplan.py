@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from holdall.importer.plan.difference import fingerprint, fingerprints
-from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.effects import Act, Effect, Made, UndoAction
 from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.undo.observed import Observed, ObservedMember, ObservedUser
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.model import Kind, SourceId, TargetId

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.plan.existing import FoundRequest
-from holdall.importer.plan.requests import Pair
+from holdall.importer.plan.definitions import Pair
+from holdall.importer.plan.difference import FoundRequest
 from holdall.importer.runs.runfolder import JOURNAL, RunFolder
 from holdall.importer.runs.runlines import Opened, lines
 from holdall.importer.runs.runstate import RunState

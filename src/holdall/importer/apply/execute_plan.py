@@ -22,27 +22,24 @@ from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
-from holdall.importer.apply.agentversions import EarlierVersions
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields, refused_losses
-from holdall.importer.apply.context import Context, explained
-from holdall.importer.apply.indexing import Indexing
+from holdall.importer.apply.context import Context, RunTally, explained
 from holdall.importer.apply.otherimports import leftovers
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.apply.skill_copies import SkillCopies
 from holdall.importer.apply.uploads import Uploads
-from holdall.importer.apply.vectorstores import Stores
+from holdall.importer.apply.vectorstores import Indexing, Stores
+from holdall.importer.apply.versions import EarlierVersions, SkillCopies
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
+from holdall.importer.plan.document import Plan, Unit
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.template_supply import SuppliedTemplate
-from holdall.importer.runs.effects import agent_of
+from holdall.importer.runs.effects import agent_of, version_number
 from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
-from holdall.importer.runs.tally import RunTally
-from holdall.importer.runs.version_ids import version_number
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -71,7 +68,7 @@ class PlanExecution:
     def __init__(
         self,
         context: Context,
-        plan: steps.Plan,
+        plan: Plan,
         bundle: BundleSummary,
         reader: BundleReader,
         supplied: Mapping[SourceId, SuppliedTemplate] = _NOTHING,
@@ -129,7 +126,7 @@ class PlanExecution:
         if self.stopped is None:
             self.orphans += await leftovers(self._context)
 
-    async def _unit(self, unit: steps.Unit) -> None:
+    async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():
             self.tally.lose(loss)
         try:
@@ -147,7 +144,7 @@ class PlanExecution:
         else:
             self.tally.finish(unit, target)
 
-    async def _step(self, unit: steps.Unit, step: steps.Step) -> TargetId | None:
+    async def _step(self, unit: Unit, step: steps.Step) -> TargetId | None:
         """Do a step. Returns the id of the unit's root in the copy where this is the step that gives it."""
         match step:
             case steps.CreateStore():
@@ -235,7 +232,7 @@ class PlanExecution:
             {pinned: version_number(target) for pinned, target in numbers.items()},
         )
 
-    async def _skill(self, unit: steps.Unit, step: steps.CreateSkill | steps.UpdateSkill) -> TargetId | None:
+    async def _skill(self, unit: Unit, step: steps.CreateSkill | steps.UpdateSkill) -> TargetId | None:
         if isinstance(step, steps.CreateSkill):
             target, losses = await self._skills.create(step)
         else:
@@ -244,7 +241,7 @@ class PlanExecution:
             self.tally.lose(loss)
         return target if step.kind is unit.kind else None
 
-    async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:
+    async def _write_request(self, unit: Unit, step: steps.WriteRequest) -> TargetId:
         targets, context = self._targets(step, "written"), self._context
         target, said = await self._requests.write(context.folder, unit, step, targets, context.operation)
         for loss in said:

@@ -19,6 +19,7 @@ from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.destination.objects import Objects
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.document import Plan
 from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, listed, stamps
 from holdall.importer.runs.runfolder import made_in, past_states
 from holdall.importer.runs.runlines import ALONE, Learned, Opened
@@ -41,7 +42,7 @@ def attempt_name(run: str, operation: str) -> str:
 # -- before the first write ----------------------------------------------------------------------------
 
 
-async def begin(context: Context, plan: steps.Plan, opened: Opened, *, force: bool) -> None:
+async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) -> None:
     """See that no other importer is at work on the same things; for a new run also keep what has to be known later.
 
     That is the plan, the baseline, and last the journal's first line, from which on the run can be resumed. With
@@ -82,7 +83,7 @@ def _strangers(context: Context, found: Iterable[Stamp], sources: Container[tupl
         yield from (stamp for stamp in young if stamp.op not in own)
 
 
-def _kinds(plan: steps.Plan) -> list[Kind]:
+def _kinds(plan: Plan) -> list[Kind]:
     """The kinds that are listed before the first write."""
     needed = {kind for kind, _ in _sources(plan)}
     if plan.form is not Form.ASSISTANTS:
@@ -93,13 +94,13 @@ def _kinds(plan: steps.Plan) -> list[Kind]:
     return [kind for kind in PLACES if kind in needed]
 
 
-def _uploads(plan: steps.Plan) -> set[tuple[str, int]]:
+def _uploads(plan: Plan) -> set[tuple[str, int]]:
     """Names and sizes of the files that are uploaded as they are; a joined text's size isn't known yet."""
     contents = (step.content for step in plan.steps() if isinstance(step, steps.UploadFile))
     return {(one.copy_names()[0], one.stored) for one in contents if one.fidelity is not Fidelity.TEXT}
 
 
-def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:
+def _sources(plan: Plan) -> set[tuple[Kind, str]]:
     """The sources of all copies in the plan, new and existing."""
     found: set[tuple[Kind, str]] = set()
     for step in plan.steps():

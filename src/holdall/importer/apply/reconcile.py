@@ -1,14 +1,15 @@
-"""Reconciles lost answers: looks for what was sent, until it is found or counts as not carried out.
+"""What came of a write: its answer is read, or what was sent is looked for where the answer was lost.
 
-A request may be carried out late, and lists may lag, so the lists are polled through the settle window. Stores and
-assistants are known by the attempt in their metadata. Files have no metadata, nor have stores and assistants on servers
-that drop it; of those one is taken for ours only if it alone has the name (and size) that was sent, was not there
-before the run, and is not claimed by anything else that the run did.
+A lost request may be carried out late, and lists may lag, so the lists are polled through the settle window until it is
+found or counts as not carried out. Stores and assistants are known by the attempt in their metadata. Files have no
+metadata, nor have stores and assistants on servers that drop it; of those one is taken for ours only if it alone has
+the name (and size) that was sent, was not there before the run, and is not claimed by anything else that the run did.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+import dataclasses
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,26 +18,136 @@ from msgspec.structs import replace
 
 from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.registry import shown
-from holdall.errors import NotFound, RemoteError
+from holdall.errors import NotFound, RemoteError, UnexpectedAnswer
 from holdall.importer.apply.context import PATIENCE, Context
-from holdall.importer.apply.skill_reconcile import first_digest, versions_made
+from holdall.importer.destination.files_and_skills import digest_there, version_numbers
 from holdall.importer.plan.difference import fingerprints, template_looks
-from holdall.importer.runs.baseline import Listed, listed, read_listed
-from holdall.importer.runs.effects import agent_of, is_later
+from holdall.importer.runs.baseline import Listed, listed, place, read_listed
+from holdall.importer.runs.effects import agent_of, is_later, number_of, version_target
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.runlines import ALONE, Create, Creation, Done, Failed
+from holdall.importer.runs.runlines import ALONE, Create, Creation, Done, Failed, Intent, Update
 from holdall.importer.runs.runreport import Orphan
+from holdall.importer.runs.runstate import RunState
 from holdall.kinds import KINDS, noun
-from holdall.model import Kind, SourceId, TargetId, credible
-from holdall.remote.client import path, viewed
+from holdall.model import FileView, Kind, SourceId, TargetId, credible
+from holdall.remote.client import Account, Answer, path, viewed
 from holdall.remote.lists import Doubt
 
 Key = tuple[Kind, str, int | None]
 """Kind, name and size (bytes; of files): what an object is known by that carries no mark. A template's name is followed
 by how it looks."""
 
-
 _VERSIONED = (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
+
+
+class _Made(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
+
+
+def withheld(error: RemoteError, where: str) -> RemoteError:
+    """The same error without the server's words, which may repeat what was sent in confidence."""
+    said = f" (status {error.status})" if error.status else ""
+    message = f"can't POST {where}: not accepted{said}; its words may repeat what you supplied, so they are not shown"
+    return dataclasses.replace(error, message=message, hint="", code=None, kind=None, param=None, detail="")
+
+
+def identity(intent: Intent, request: str, answer: Answer) -> TargetId:
+    """The id of what was made. Raises UnexpectedAnswer, ambiguous, where there is none."""
+    try:
+        if intent.kind is Kind.FOUNDRY_AGENT:
+            return agent_of(version_of(intent.name or "", answer))
+        if intent.kind is Kind.AGENT_VERSION:
+            return version_of(intent.name or "", answer)
+        if isinstance(intent, Create) and intent.into is not None:
+            return version_of(intent.into, answer)
+        return msgspec.json.decode(answer.raw, type=_Made).id
+    except msgspec.DecodeError:
+        # Ambiguous, for it was answered with success: something may have been made.
+        raise UnexpectedAnswer(
+            f"can't read the answer to {request}: no id in it",
+            status=answer.status,
+            request_id=answer.request_id,
+            ambiguous=True,
+        ) from None
+
+
+def outcome(intent: Intent, target: TargetId, answer: Answer) -> Done:
+    """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
+    looks, name, size = None, None, None
+    with suppress(msgspec.DecodeError):
+        if isinstance(intent, Creation) and intent.kind is Kind.FILE:
+            view = msgspec.json.decode(answer.raw, type=FileView)
+            name = view.filename if view.filename != intent.name else None
+            size = view.size if view.size != intent.size else None
+        elif isinstance(intent, Create | Update):
+            found = shown(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            looks = fingerprints(intent.kind, found)
+    return Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)
+
+
+class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
+    version: str | int
+
+
+def version_of(owner: str, answer: Answer) -> TargetId:
+    """The version of an agent or a skill that an answer is about. Raises msgspec.DecodeError where it doesn't say."""
+    return version_target(TargetId(owner), str(msgspec.json.decode(answer.raw, type=_MadeVersion).version))
+
+
+async def require_first(account: Account, agent: str, answer: Answer, ours: Container[str | None]) -> None:
+    """Where others made an agent of that name at the same moment, take away what has become a version of theirs: the
+    first version makes an agent, the next POST adds to it, and nobody is told that it exists.
+
+    ``ours`` are the attempts of this run. Raises UnexpectedAnswer then; ambiguous, where it could not be taken away.
+    """
+    made = TargetId("")
+    with suppress(msgspec.DecodeError):
+        made = version_of(agent, answer)
+    if number_of(made) < 2:
+        return
+    try:
+        where = path(KINDS[Kind.AGENT_VERSION].endpoint, agent)
+        there = [read_listed(Kind.AGENT_VERSION, raw) async for raw in account.items(where)]
+        if not any(number_of(one.id) < number_of(made) and one.mark(OPERATION) not in ours for one in there):
+            return
+        await account.delete(place(Kind.AGENT_VERSION, made))
+    except RemoteError as error:
+        raise UnexpectedAnswer(error.message, status=error.status, ambiguous=True) from None
+    raise UnexpectedAnswer(f"others created an agent {agent} at the same time; run the import again")
+
+
+async def versions_made(account: Account, state: RunState, wanted: Iterable[Creation]) -> dict[str, Done]:
+    """The outcomes, by ``op``: a version that came after the newest one that was there, that no other attempt made, and
+    that holds what was sent. One that can't be read is taken for ours if it is the only one. Raises what the account
+    raises."""
+    found: dict[str, Done] = {}
+    claimed = set(state.claimed(Kind.SKILL_VERSION))
+    for intent in wanted:
+        if not isinstance(intent, Create) or intent.into is None:
+            continue
+        try:
+            numbers = await version_numbers(account, intent.into)
+        except NotFound:  # the skill is gone, and its versions with it
+            continue
+        later = numbers[numbers.index(intent.latest) + 1 :] if intent.latest in numbers else numbers
+        new = [number for number in later if version_target(intent.into, number) not in claimed]
+        digests = {number: await digest_there(account, intent.into, number) for number in new}
+        equal = [number for number in new if digests[number] == intent.sha256]
+        unread = [number for number in new if not digests[number]]
+        if equal or len(unread) == 1:
+            target = version_target(intent.into, (equal or unread)[0])
+            claimed.add(target)
+            found[intent.op] = Done(op=intent.op, target=target)
+    return found
+
+
+async def first_digest(account: Account, skill: TargetId) -> str | None:
+    """The digest of a skill's first version; empty where it can't be read, None where there is none."""
+    try:
+        numbers = await version_numbers(account, skill)
+    except NotFound:
+        return None
+    return await digest_there(account, skill, numbers[0]) if numbers else None
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,9 +18,7 @@ from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import FRESH, Context
-from holdall.importer.apply.firstversions import require_first
-from holdall.importer.apply.read_answers import identity, outcome, withheld
-from holdall.importer.apply.reconcile import Reconciler
+from holdall.importer.apply.reconcile import Reconciler, identity, outcome, require_first, withheld
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES, place

@@ -14,7 +14,7 @@ from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
 from holdall.importer.plan.choices import ModelMap, connection_map, model_map, supplied_by_id
-from holdall.importer.plan.requests import ABOUT, FOLDER
+from holdall.importer.plan.definitions import ABOUT, FOLDER
 from holdall.importer.runs.runfolder import mappings, past_runs
 from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping

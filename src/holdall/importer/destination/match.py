@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Container, Iterable, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -20,16 +21,25 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Form, Targets
 from holdall.dialects.templates import unseen
-from holdall.importer.destination.file_match import FilesSeen, fits, is_same_file, sized
-from holdall.importer.destination.find_skills import SkillsThere, find_skills
+from holdall.importer.destination.files_and_skills import FilesSeen, SkillsThere, find_skills, fits, is_same_file, sized
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project
 from holdall.importer.plan.definitions import agent_names, intact, references
-from holdall.importer.plan.difference import Difference, same, top_fields
-from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundSkill, FoundStore
-from holdall.importer.plan.steps import By, CreateSkill, CreateStore, Plan, UploadFile
+from holdall.importer.plan.difference import (
+    By,
+    Difference,
+    Existing,
+    Found,
+    FoundFile,
+    FoundSkill,
+    FoundStore,
+    same,
+    top_fields,
+)
+from holdall.importer.plan.document import Plan
+from holdall.importer.plan.steps import CreateSkill, CreateStore, UploadFile
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
@@ -362,21 +372,9 @@ class _Look:
         """The comparison of a template, with what can't be compared: what its owner supplies now and did not before."""
         supplied = choices.supplied.get(source, frozenset())
         new = sorted(supplied - self._history.supplied.get(there.target, set()))
-        differences = [
-            *found.differences,
-            *(
-                Difference(
-                    kind=Kind.TEMPLATE,
-                    source=source,
-                    target=there.target,
-                    name=name,
-                    field=field,
-                    bundle="supplied",
-                    destination="not shown",
-                )
-                for field in new
-            ),
-        ]
+        about = partial(Difference, kind=Kind.TEMPLATE, source=source, target=there.target, name=name)
+        told = [about(field=field, bundle="supplied", destination="not shown") for field in new]
+        differences = [*found.differences, *told]
         # A list replaces what is there, and what is inline in it nobody could put back.
         inline = {field for field, _ in unseen(there.fields())} - supplied
         lost = [field for field in top_fields(differences) if any(one.startswith(f"{field}.") for one in inline)]

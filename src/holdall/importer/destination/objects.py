@@ -24,7 +24,13 @@ from holdall.importer.destination.history import History
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import (
     PRESENT,
+    By,
     Difference,
+    Extra,
+    Found,
+    FoundFile,
+    FoundStore,
+    Several,
     changed,
     differences,
     final,
@@ -33,8 +39,6 @@ from holdall.importer.plan.difference import (
     same,
     top_fields,
 )
-from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Several
-from holdall.importer.plan.steps import By
 from holdall.kinds import KINDS, with_article
 from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, View, credible, epoch_seconds
 from holdall.remote.client import Account, path, viewed

@@ -1,14 +1,16 @@
-"""A bundle as an import needs to know it: definitions whole, files as small values, memberships as ids."""
+"""A bundle as an import needs to know it: definitions whole, files and versions as small values, memberships as ids."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
+from holdall.agent_views import AgentVersions, FoundryAgentView
 from holdall.bundle.layout import ON_DISK, TEXTS, LedgerLine
 from holdall.bundle.loss_lines import LossLine
 from holdall.bundle.reader import BundleReader
@@ -18,13 +20,16 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
 from holdall.dialects.tables import Form
-from holdall.file_names import copy_names
 from holdall.graph import with_callees_by_id
-from holdall.importer.plan.bundle_skills import SkillVersion, read_versions
-from holdall.importer.plan.bundle_versions import Earlier, earlier_versions
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
+from holdall.parsedtext import copy_names
+from holdall.skill_zip import RefusedZip, SkillZip, read_skill_zip
+
+# Bytes that the zips of a bundle may unpack to, and as many times its own size.
+_FREE, _RATIO = 1 << 30, 256
+_DIGITS = 20  # of the number of a version, at the most
 
 
 # A bundle may have 100,000 of them: with gc=False the collector has none to walk.
@@ -144,7 +149,7 @@ def in_form(summary: BundleSummary, form: Form) -> BundleSummary:
         return summary
     agents = [record for kind in AGENTS for record in summary.records(kind)]
     others = {kind: records for kind, records in summary.whole.items() if kind not in AGENTS}
-    return msgspec.structs.replace(summary, whole={**others, Kind.FOUNDRY_AGENT: agents})
+    return replace(summary, whole={**others, Kind.FOUNDRY_AGENT: agents})
 
 
 def _age(record: Record) -> tuple[int, SourceId]:
@@ -161,8 +166,7 @@ def _known(record: Record) -> tuple[str, int]:
 def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
     reason = ""
     if line.fidelity is Fidelity.UNAVAILABLE:
-        said = line.message or line.code or (f"status {line.status}" if line.status else "")
-        reason = f"missing from the bundle{f' ({said})' if said else ''}"
+        reason = _missing(line)
     return Content(
         id=SourceId(line.id),
         filename=line.filename,
@@ -194,13 +198,13 @@ def _members(
         if view.attributes or view.chunking_strategy:
             name = content.filename if content else None
             for loss in attachment(record, TargetId("")).losses:
-                told = msgspec.structs.replace(loss, kind=Kind.FILE, name=name, inside=store)
+                told = replace(loss, kind=Kind.FILE, name=name, inside=store)
                 unfit.setdefault(store, []).append(told)
         if content and parsed_in.get(content.id) == store:
             overlap = overlap_of(view.chunking_strategy)
             # Most have the default: no second value is held for those.
             if overlap != content.overlap:
-                files[content.id] = msgspec.structs.replace(content, overlap=overlap)
+                files[content.id] = replace(content, overlap=overlap)
     return ids
 
 
@@ -237,7 +241,7 @@ def without_keys(summary: BundleSummary, keys: Container[str]) -> BundleSummary:
     """The same bundle, with records that lack ``keys`` in their metadata."""
     if not keys:
         return summary
-    return msgspec.structs.replace(
+    return replace(
         summary,
         whole={kind: [without_record_keys(one, keys) for one in records] for kind, records in summary.whole.items()},
         stores={id: without_record_keys(record, keys) for id, record in summary.stores.items()},
@@ -256,4 +260,123 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
         fields = read_fields(record)
         metadata = fields["metadata"]
     fields["metadata"] = {k: v for k, v in metadata.items() if k not in keys}
-    return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
+    return replace(record, raw=msgspec.json.encode(fields))
+
+
+class SkillVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a skill as the bundle holds it; ``stored`` is bytes of its zip.
+
+    ``digest`` is that of what is in the zip. It is empty where that can't be sent, for the ``reason``; ``recorded``:
+    the bundle says so itself. Without ``has_top`` the zip has to be wrapped in a folder before it is sent.
+    """
+
+    id: SourceId
+    number: str
+    name: str | None = None
+    stored: int = 0
+    digest: str = ""
+    has_top: bool = True
+    reason: str = ""
+    recorded: bool = True
+
+
+def read_versions(reader: BundleReader) -> dict[SourceId, list[SkillVersion]]:
+    """The versions of each skill, by its id. Reads each zip once, in little memory. Raises DamagedBundle."""
+    skills = list(reader.definitions(Kind.SKILL))
+    if not skills:
+        return {}
+    listed = {skill.id: sorted(reader.versions(Kind.SKILL, skill.id), key=_version_age) for skill in skills}
+    ids = {line.id for lines in listed.values() for line in lines}
+    # In one pass: to look up each line costs a bisection.
+    zips = _Zips(reader, {line.id: line for line in reader.ledger() if line.id in ids})
+    found: dict[SourceId, list[SkillVersion]] = {}
+    for skill, lines in listed.items():
+        # Of two lines of one number nobody could say which one a reference means.
+        first = {_number(line): line for line in reversed(lines)}
+        found[skill] = [zips.version(line) for line in lines if first[_number(line)] is line]
+    return found
+
+
+def _number(line: Record) -> str:
+    view: Any = KINDS[line.kind].view.of(line)
+    return view.version or ""
+
+
+def _version_age(line: Record) -> tuple[int, int, str]:
+    """Numbers are counted up by the server; what has none comes last, by its date."""
+    view: Any = KINDS[line.kind].view.of(line)
+    number = view.version or ""
+    is_number = number.isascii() and number.isdigit() and len(number) < _DIGITS
+    return int(number) if is_number else 1 << 70, epoch_seconds(view.created_at), line.id
+
+
+class _Zips:
+    """Reads the zips of one bundle, which together unpack to no more than a bundle of its size may hold."""
+
+    def __init__(self, reader: BundleReader, ledger: Mapping[str, LedgerLine]) -> None:
+        self._reader, self._ledger = reader, ledger
+        self._left = max(_FREE, _RATIO * reader.size)
+
+    def version(self, line: Record) -> SkillVersion:
+        view: Any = KINDS[line.kind].view.of(line)
+        version = SkillVersion(id=line.id, number=view.version or "", name=view.name)
+        if not version.number:
+            return replace(version, reason="it has no number")
+        said = self._ledger.get(line.id)
+        entry = self._reader.find(said.path) if said and said.path else None
+        if entry is None:
+            return replace(version, reason=_missing(said))
+        version = replace(version, stored=entry.size)
+        try:
+            with self._reader.open(entry) as stream:
+                found = self._read(stream)
+        except RefusedZip as refused:
+            return replace(version, reason=f"its zip is refused ({refused})", recorded=False)
+        return replace(version, digest=found.digest, has_top=found.top is not None)
+
+    def _read(self, stream: BinaryIO) -> SkillZip:
+        found = read_skill_zip(stream, most=self._left)
+        self._left -= found.unpacked
+        return found
+
+
+def _missing(line: LedgerLine | None) -> str:
+    said = line and (line.message or line.code or (f"status {line.status}" if line.status else ""))
+    return f"missing from the bundle{f' ({said})' if said else ''}"
+
+
+Earlier = Mapping[SourceId, FoundryAgentView]
+"""By their ids the versions before the latest one, oldest first: the agent as it would be if that were its latest,
+without instructions."""
+
+
+def earlier_versions(reader: BundleReader, agents: Iterable[Record]) -> dict[SourceId, Earlier]:
+    """Those of each agent that has any in the bundle. Raises DamagedBundle."""
+    found: dict[SourceId, Earlier] = {}
+    for agent in agents:
+        latest = _nth(FoundryAgentView.of(agent))
+        views = {}
+        for line in reader.versions(Kind.FOUNDRY_AGENT, agent.id):
+            view = FoundryAgentView.of(as_latest(agent.id, line))
+            if 0 < _nth(view) < latest:
+                views[line.id] = _without_instructions(view)
+        if views:
+            found[agent.id] = dict(sorted(views.items(), key=lambda one: _nth(one[1])))
+    return found
+
+
+def as_latest(agent: SourceId, version: Record) -> Record:
+    """The record of an agent of which ``version`` is the latest."""
+    raw = msgspec.json.encode({"id": agent, "name": agent, "versions": {"latest": msgspec.Raw(version.raw)}})
+    return Record(kind=Kind.FOUNDRY_AGENT, id=agent, raw=raw)
+
+
+def _nth(view: FoundryAgentView) -> int:
+    number = view.versions.latest.version or ""
+    return int(number) if number.isdecimal() and len(number) < _DIGITS else 0
+
+
+def _without_instructions(view: FoundryAgentView) -> FoundryAgentView:
+    latest = view.versions.latest
+    bare = replace(latest, definition=replace(latest.definition, instructions=None), metadata=None, description=None)
+    return FoundryAgentView(id=view.id, name=view.name, versions=AgentVersions(latest=bare))

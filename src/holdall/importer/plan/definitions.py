@@ -1,32 +1,55 @@
-"""One assistant or agent: what its copy refers to, and the step that makes it, once that is there. Pure."""
+"""One definition: what its copy refers to, and the step that makes it, once that is there. Pure.
+
+Where no server keeps assistants, two files are written down for one, under names that any file system takes:
+``<name>-<id>.json`` is the request and nothing else, so that it can be read and sent as it is;
+``<name>-<id>.about.json`` is what has no place in it: who it was, which ids of the copy stand for which, what is lost.
+Both are JSON and nothing is ever written as code: names, instructions and schemas come out of a bundle that anybody may
+have made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from hashlib import sha256
+from itertools import count
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView, TemplateView
-from holdall.dialects import foundry_names
+from holdall.bundle.names import MAX_NAME, Taken, numbered, safe_name
+from holdall.dialects import prompt_agents
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import PROMPT, VERSIONS, impossible
 from holdall.dialects.registry import definition
+from holdall.dialects.responses import RESPONSES
 from holdall.dialects.tables import Form, Table, Targets
 from holdall.dialects.templates import FILES as TEMPLATE_FILES
 from holdall.errors import pasteable
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
-from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.existing import NOTHING, Existing, FoundFile
-from holdall.importer.plan.requests import paths
+from holdall.importer.plan.difference import NOTHING, By, Existing, FoundFile, top_fields
 from holdall.importer.plan.skill_steps import SkillReferences, referred
-from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
+from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, LeaveOut, Step, WriteRequest
 from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
-from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
+from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
+
+FOLDER = "responses"
+"""Where they lie, in OUTPUT_DIR."""
+
+ABOUT = ".about.json"
+"""What the name of the second file ends in."""
+
+_VERSION = 1
+
+_REQUEST = ".json"
+_NEW = ".new"
+# So that a number fits behind the longest ending.
+_LONGEST = MAX_NAME - len(f"{ABOUT}{_NEW}-99")
+_LONGEST_ID = 48
 
 
 class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +267,7 @@ def agent_names(summary: BundleSummary, prefix: str, form: Form, existing: Exist
     if form is not Form.FOUNDRY:
         return {}
     found: dict[SourceId, str] = {id: copy.target for id, copy in existing.whole(Kind.FOUNDRY_AGENT).items()}
-    wanted = foundry_names.agent_names(summary.records(Kind.FOUNDRY_AGENT), prefix, others=existing.agents)
+    wanted = prompt_agents.agent_names(summary.records(Kind.FOUNDRY_AGENT), prefix, others=existing.agents)
     return {**wanted, **found}
 
 
@@ -259,3 +282,75 @@ def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adop
         files=refers.files,
         skills=refers.skills.skills,
     )
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """The two files of one assistant, by their bytes."""
+
+    request: bytes
+    about: bytes
+
+
+def paths(assistants: Iterable[Record], prefix: str) -> dict[SourceId, str]:
+    """The path of each assistant's request, below OUTPUT_DIR, with ``/``. The same for all selections of a bundle."""
+    taken = Taken()
+    found: dict[SourceId, str] = {}
+    for record in assistants:
+        name = AssistantView.of(record).name
+        stem = _stem(prefix + name if name else "", record.id)
+        for number in count(1):
+            one = numbered(stem, number, limit=_LONGEST)
+            # Both names, because of two assistants one may be called what the other's second file is.
+            if taken.add(one + _REQUEST) and taken.add(one + ABOUT):
+                found[record.id] = f"{FOLDER}/{one}{_REQUEST}"
+                break
+    return found
+
+
+def candidates(path: str) -> Iterator[tuple[str, str]]:
+    """The paths of a request and of what is about it, in the order in which they are tried: the last one is free."""
+    about = path.removesuffix(_REQUEST) + ABOUT
+    yield path, about
+    for number in count(1):
+        ending = _NEW if number == 1 else f"{_NEW}-{number}"
+        yield path + ending, about + ending
+
+
+def compose(
+    record: Record,
+    path: str,
+    *,
+    prefix: str,
+    model: str | None,
+    targets: Targets,
+    losses: Iterable[Loss],
+    destination: Mapping[str, str | None],
+) -> Pair:
+    """The two files. ``losses`` are those that the plan knows, ``targets`` what the request refers to."""
+    draft = definition(record, prefix=prefix, targets=targets, model=model, table=RESPONSES)
+    about: dict[str, Any] = {
+        "holdall_about": _VERSION,
+        "request": path.rpartition("/")[2],
+        **draft.kept,
+        "destination": dict(destination),
+        "vector_stores": dict(targets.stores),
+        "files": dict(targets.files),
+        "losses": [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses],
+        "left_out": draft.left_out,
+    }
+    return Pair(request=_document(draft.body), about=_document(about))
+
+
+def sha256_of(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def _document(value: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def _stem(name: str, id: str) -> str:
+    tail = safe_name(id, limit=_LONGEST_ID)
+    if not name:
+        return tail
+    return safe_name(f"{safe_name(name, limit=_LONGEST - len(tail.encode()) - 1)}-{tail}", limit=_LONGEST)

@@ -1,27 +1,48 @@
-"""The JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out, and the cost of a plan.
+"""A plan: its units of steps, and its cost; and the JSON document that ``holdall plan -o`` writes.
 
-It records the bundle, the destination and the options. An import with it plans again, and refuses to start unless the
-new plan is the same, step by step.
+The document records the bundle, the destination and the options. ``import --plan`` plans again, and refuses to start
+unless the new plan is the same, step by step.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
 import msgspec
 
 from holdall.bundle.durable import write_whole
-from holdall.dialects.loss import Why
+from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotRead, PlanOutdated, UsageFault
-from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import Asked
-from holdall.importer.plan.steps import Plan, Unit
-from holdall.model import Fidelity, SourceId
+from holdall.importer.plan.difference import Difference
+from holdall.importer.plan.steps import (
+    Adopt,
+    AttachFiles,
+    Cannot,
+    CreateDefinition,
+    CreateFoundryAgent,
+    CreateSkill,
+    CreateStore,
+    DetachFile,
+    Differs,
+    LeaveOut,
+    Skip,
+    Step,
+    UpdateDefinition,
+    UpdateMembership,
+    UpdateSkill,
+    UpdateStore,
+    UploadFile,
+    WriteRequest,
+)
+from holdall.kinds import KINDS
+from holdall.model import Fidelity, Kind, SourceId
 from holdall.safe_open import read_regular
 
 VERSION = 1
@@ -38,6 +59,128 @@ FREE_BYTES = 1_000_000_000
 """What the stores of an organisation may hold before storage costs."""
 # What a write takes, upload or create, when nothing holds it up: seen, not promised.
 _SECONDS_A_WRITE = 1.0
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
+    """One root with everything it needs that no earlier unit brings, in the order of execution."""
+
+    kind: Kind
+    id: SourceId
+    name: str | None
+    steps: list[Step]
+
+    def losses(self) -> Iterator[Loss]:
+        """What is known in advance to be lost."""
+        for step in self.steps:
+            match step:
+                case LeaveOut(loss=loss):
+                    yield loss
+                case CreateDefinition() | UpdateDefinition() | WriteRequest() | CreateStore() | UpdateStore():
+                    yield from step.losses
+                case Skip() | UploadFile():
+                    yield from step.foreseen()
+
+
+class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a plan does: what it creates, and by kind what else it does."""
+
+    assistants: int = 0
+    agents: int = 0
+    foundry_agents: int = 0
+    skills: int = 0
+    environment_templates: int = 0
+    requests: int = 0
+    stores: int = 0
+    files: int = 0
+    memberships: int = 0
+    bytes: int = 0
+    adopted: dict[str, int] = {}
+    updated: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    detached: int = 0
+    impossible: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has.
+
+    ``form`` is what assistants become; agents stay agents. ``dropped_keys`` are left out of all metadata.
+    ``shared_keys``, by kind, are left out if the destination turns out to add them by itself. ``connections`` leads
+    from the source's connections of a Foundry project to the destination's. ``inherent`` is what no copy can have
+    there; of what exists already, no step says it.
+    """
+
+    units: list[Unit]
+    prefix: str
+    chosen: int
+    of: int
+    form: Form = Form.ASSISTANTS
+    dropped_keys: list[str] = []
+    shared_keys: dict[Kind, list[str]] = {}
+    connections: dict[str, str] | None = None
+    inherent: list[Loss] = []
+
+    def steps(self) -> Iterator[Step]:
+        for unit in self.units:
+            yield from unit.steps
+
+    def losses(self) -> Iterator[Loss]:
+        for unit in self.units:
+            yield from unit.losses()
+
+    def conflicts(self) -> list[Differs]:
+        """The steps that keep this plan from being carried out."""
+        return [step for step in self.steps() if isinstance(step, Differs)]
+
+    def impossible(self) -> Iterator[tuple[Kind, SourceId]]:
+        """The roots that can't be created."""
+        for unit in self.units:
+            yield from ((unit.kind, step.id) for step in unit.steps if isinstance(step, Cannot))
+
+    def updates(self) -> bool:
+        """Whether something that exists already would be changed."""
+        kinds = (UpdateDefinition, UpdateMembership, DetachFile)
+        return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
+
+    def replaced(self) -> Iterator[Difference]:
+        """The values of existing assistants, agents and stores that would be set, before and after."""
+        for step in self.steps():
+            if isinstance(step, UpdateDefinition | UpdateStore):
+                yield from (one for one in step.differences if not one.absent)
+
+    def pending(self) -> bool:
+        """Whether there is anything to do, or anything that can't be done."""
+        return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
+
+    def totals(self) -> PlanTotals:
+        """What would be done."""
+        created: Counter[str] = Counter()
+        adopted: Counter[str] = Counter()
+        updated: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        for step in self.steps():
+            match step:
+                case UploadFile(content=content):
+                    created.update(files=1, bytes=content.stored)
+                case CreateStore():
+                    created["stores"] += 1
+                case AttachFiles(count=count):
+                    created["memberships"] += count
+                case CreateDefinition(kind=kind):
+                    created[KINDS[kind].count] += 1
+                case WriteRequest():
+                    created["requests"] += 1
+                case DetachFile():
+                    created["detached"] += 1
+                case Cannot():
+                    created["impossible"] += 1
+                case Adopt(kind=kind):
+                    adopted[kind.value] += 1
+                case Skip(kind=kind):
+                    skipped[kind.value] += 1
+                case UpdateDefinition(kind=kind) | UpdateStore(kind=kind) | UpdateMembership(kind=kind):
+                    updated[kind.value] += 1
+        return PlanTotals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,23 +207,23 @@ def estimate(
     writes: Counter[SourceId | None] = Counter()
     for step in planned.steps():
         match step:
-            case steps.UploadFile():
+            case UploadFile():
                 uploads += 1
-            case steps.CreateStore(losses=losses) | steps.CreateDefinition(losses=losses):
+            case CreateStore(losses=losses) | CreateDefinition(losses=losses):
                 # Where all metadata keys are taken, an update follows.
                 writes[None] += 1 + any(loss.why is Why.MARKS_LEFT_OUT for loss in losses)
-                if isinstance(step, steps.CreateSkill | steps.CreateFoundryAgent):
+                if isinstance(step, CreateSkill | CreateFoundryAgent):
                     # One for each further version, and of a skill one to set the default.
                     writes[None] += len(step.versions)
-            case steps.UpdateSkill(versions=versions, fields=fields):
+            case UpdateSkill(versions=versions, fields=fields):
                 writes[None] += len(versions) + bool(fields or versions)
-            case steps.UpdateDefinition():
+            case UpdateDefinition():
                 writes[None] += 1
-            case steps.UpdateStore(id=store, fields=fields):
+            case UpdateStore(id=store, fields=fields):
                 writes[store] += bool(fields)
-            case steps.UpdateMembership(store=store) | steps.DetachFile(store=store):
+            case UpdateMembership(store=store) | DetachFile(store=store):
                 writes[store] += 1
-            case steps.AttachFiles(store=store, count=count, files=files):
+            case AttachFiles(store=store, count=count, files=files):
                 writes[store] += ceil(count / batch_files)
                 attached += count
                 storage += _stored(summary, store, files)

@@ -30,9 +30,10 @@ from holdall.importer.plan.definitions import (
     references,
     store_name,
 )
-from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundSkill, FoundStore
+from holdall.importer.plan.difference import NOTHING, Existing, Found, FoundSkill, FoundStore
+from holdall.importer.plan.document import Plan, Unit
 from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
-from holdall.importer.plan.steps import Plan, Step, Unit
+from holdall.importer.plan.steps import Step
 from holdall.kinds import ASSISTANT_KINDS, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId
 from holdall.selection import Root, Selection, choose

@@ -13,10 +13,9 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.templates import skill_references
-from holdall.importer.plan.bundle_skills import SkillVersion
-from holdall.importer.plan.difference import PRESENT, Difference
-from holdall.importer.plan.existing import FoundSkill, VersionThere
-from holdall.importer.plan.steps import Adopt, By, Cannot, CreateSkill, LeaveOut, Step, UpdateSkill
+from holdall.importer.plan.bundle_summary import SkillVersion
+from holdall.importer.plan.difference import PRESENT, By, Difference, FoundSkill, VersionThere
+from holdall.importer.plan.steps import Adopt, Cannot, CreateSkill, LeaveOut, Step, UpdateSkill
 from holdall.kinds import KINDS
 from holdall.model import Kind, Record, SourceId, TargetId, View
 from holdall.selection import Root

@@ -1,85 +1,137 @@
 """What a plan is made of: its steps, and what each of them loses.
 
-Pure values. The steps are a tagged union: whoever carries out, prints or keeps a plan matches over all of them.
+Pure values. The steps are a tagged union: whoever carries out, prints or keeps a plan matches over all of them. The
+steps that create or update a definition have a class for each kind, for its tag, with what is particular to it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import Form
 from holdall.importer.plan.bundle_summary import Content
-from holdall.importer.plan.definition_classes import (
-    CREATE as CREATE,
-)
-from holdall.importer.plan.definition_classes import (
-    UPDATE as UPDATE,
-)
-from holdall.importer.plan.definition_classes import (
-    CreateAgent as CreateAgent,
-)
-from holdall.importer.plan.definition_classes import (
-    CreateAssistant as CreateAssistant,
-)
-from holdall.importer.plan.definition_classes import (
-    CreateDefinition as CreateDefinition,
-)
-from holdall.importer.plan.definition_classes import (
-    CreateFoundryAgent as CreateFoundryAgent,
-)
-from holdall.importer.plan.definition_classes import (
-    CreateSkill as CreateSkill,
-)
-from holdall.importer.plan.definition_classes import (
-    CreateTemplate as CreateTemplate,
-)
-from holdall.importer.plan.definition_classes import (
-    UpdateAgent as UpdateAgent,
-)
-from holdall.importer.plan.definition_classes import (
-    UpdateAssistant as UpdateAssistant,
-)
-from holdall.importer.plan.definition_classes import (
-    UpdateDefinition as UpdateDefinition,
-)
-from holdall.importer.plan.definition_classes import (
-    UpdateFoundryAgent as UpdateFoundryAgent,
-)
-from holdall.importer.plan.definition_classes import (
-    UpdateSkill as UpdateSkill,
-)
-from holdall.importer.plan.definition_classes import (
-    UpdateTemplate as UpdateTemplate,
-)
-from holdall.importer.plan.difference import Difference
-from holdall.kinds import KINDS
+from holdall.importer.plan.difference import By, Difference
 from holdall.model import Fidelity, Kind, SourceId, TargetId
+
+
+class CreateDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """Create an object of a kind that one request copies; each kind has a class, for its tag."""
+
+    kind: ClassVar[Kind]
+    id: SourceId
+    name: str | None
+    model: str | None
+    losses: list[Loss] = []
+
+
+class CreateAssistant(CreateDefinition, frozen=True, kw_only=True, tag="create_assistant"):
+    """``stores`` and ``files`` are the references that will be kept."""
+
+    kind = Kind.ASSISTANT
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
+class CreateAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_agent"):
+    kind = Kind.AGENT
+
+
+class CreateTemplate(CreateDefinition, frozen=True, kw_only=True, tag="create_environment_template"):
+    """``skills`` are the references that will be kept, ``supplied`` the fields whose values the owner supplies."""
+
+    kind = Kind.TEMPLATE
+    files: list[SourceId] = []
+    skills: list[SourceId] = []
+    supplied: list[str] = []
+
+
+class CreateSkill(CreateDefinition, frozen=True, kw_only=True, tag="create_skill"):
+    """Create the skill with the first of its ``versions``, add the others, and set the ``default`` one."""
+
+    kind = Kind.SKILL
+    versions: list[SourceId]
+    default: SourceId
+
+
+class CreateFoundryAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_foundry_agent"):
+    """``agent`` is the name that it gets, which is its id; ``versions`` are the source's earlier ones, oldest first,
+    that are made before the latest, each with its model there."""
+
+    kind = Kind.FOUNDRY_AGENT
+    agent: str
+    versions: dict[SourceId, str | None] = {}
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
+class UpdateDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """Set ``fields`` of ``target`` to what the bundle says. The rest is as in CreateDefinition."""
+
+    kind: ClassVar[Kind]
+    id: SourceId
+    target: TargetId
+    name: str | None
+    model: str | None
+    fields: list[str]
+    differences: list[Difference]
+    losses: list[Loss] = []
+
+
+class UpdateAssistant(UpdateDefinition, frozen=True, kw_only=True, tag="update_assistant"):
+    kind = Kind.ASSISTANT
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
+class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent"):
+    kind = Kind.AGENT
+
+
+class UpdateTemplate(UpdateDefinition, frozen=True, kw_only=True, tag="update_environment_template"):
+    kind = Kind.TEMPLATE
+    files: list[SourceId] = []
+    skills: list[SourceId] = []
+    supplied: list[str] = []
+
+
+class UpdateSkill(UpdateDefinition, frozen=True, kw_only=True, tag="update_skill"):
+    """Add ``versions`` to those that are ``there`` already, by their numbers there, and set the ``default`` one."""
+
+    kind = Kind.SKILL
+    there: dict[SourceId, str]
+    versions: list[SourceId]
+    default: SourceId
+
+
+class UpdateFoundryAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_foundry_agent"):
+    """Make a version after the ``latest``, which is served at once, unless another is ``pinned`` by the agent's
+    settings."""
+
+    kind = Kind.FOUNDRY_AGENT
+    latest: str | None = None
+    pinned: str | None = None
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
+# The tags stand in the plans of unfinished runs, so a kind keeps the class that it has.
+CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent | CreateFoundryAgent | CreateTemplate]] = {
+    one.kind: one for one in (CreateAssistant, CreateAgent, CreateFoundryAgent, CreateTemplate)
+}
+UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent | UpdateFoundryAgent | UpdateTemplate]] = {
+    one.kind: one for one in (UpdateAssistant, UpdateAgent, UpdateFoundryAgent, UpdateTemplate)
+}
+
 
 # Everything here is public, so there is no list of names.
 
 
 LONE_FILES = SourceId("files")
 """Stands for the files that nothing refers to, where something has to have an id."""
-
-
-class By(StrEnum):
-    """What something at the destination is matched by."""
-
-    ORIGIN = "its own id"
-    EARLIER = "an earlier run"
-    MARK = "metadata.cloned_from and its name"
-    KEYS = "its name and metadata"
-    NAME = "its name"
-    WRITTEN = "what is in its files"
-    CONTENTS = "its name and contents"
-    PLACE = "its name and size, where its copy belongs"
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):
@@ -274,125 +326,3 @@ def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[lis
     if isinstance(step, CreateTemplate | UpdateTemplate):
         return [], step.files
     return [], []
-
-
-class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """One root with everything it needs that no earlier unit brings, in the order of execution."""
-
-    kind: Kind
-    id: SourceId
-    name: str | None
-    steps: list[Step]
-
-    def losses(self) -> Iterator[Loss]:
-        """What is known in advance to be lost."""
-        for step in self.steps:
-            match step:
-                case LeaveOut(loss=loss):
-                    yield loss
-                case CreateDefinition() | UpdateDefinition() | WriteRequest() | CreateStore() | UpdateStore():
-                    yield from step.losses
-                case Skip() | UploadFile():
-                    yield from step.foreseen()
-
-
-class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a plan does: what it creates, and by kind what else it does."""
-
-    assistants: int = 0
-    agents: int = 0
-    foundry_agents: int = 0
-    skills: int = 0
-    environment_templates: int = 0
-    requests: int = 0
-    stores: int = 0
-    files: int = 0
-    memberships: int = 0
-    bytes: int = 0
-    adopted: dict[str, int] = {}
-    updated: dict[str, int] = {}
-    skipped: dict[str, int] = {}
-    detached: int = 0
-    impossible: int = 0
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has.
-
-    ``form`` is what assistants become; agents stay agents. ``dropped_keys`` are left out of all metadata.
-    ``shared_keys``, by kind, are left out if the destination turns out to add them by itself. ``connections`` leads
-    from the source's connections of a Foundry project to the destination's. ``inherent`` is what no copy can have
-    there; of what exists already, no step says it.
-    """
-
-    units: list[Unit]
-    prefix: str
-    chosen: int
-    of: int
-    form: Form = Form.ASSISTANTS
-    dropped_keys: list[str] = []
-    shared_keys: dict[Kind, list[str]] = {}
-    connections: dict[str, str] | None = None
-    inherent: list[Loss] = []
-
-    def steps(self) -> Iterator[Step]:
-        for unit in self.units:
-            yield from unit.steps
-
-    def losses(self) -> Iterator[Loss]:
-        for unit in self.units:
-            yield from unit.losses()
-
-    def conflicts(self) -> list[Differs]:
-        """The steps that keep this plan from being carried out."""
-        return [step for step in self.steps() if isinstance(step, Differs)]
-
-    def impossible(self) -> Iterator[tuple[Kind, SourceId]]:
-        """The roots that can't be created."""
-        for unit in self.units:
-            yield from ((unit.kind, step.id) for step in unit.steps if isinstance(step, Cannot))
-
-    def updates(self) -> bool:
-        """Whether something that exists already would be changed."""
-        kinds = (UpdateDefinition, UpdateMembership, DetachFile)
-        return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
-
-    def replaced(self) -> Iterator[Difference]:
-        """The values of existing assistants, agents and stores that would be set, before and after."""
-        for step in self.steps():
-            if isinstance(step, UpdateDefinition | UpdateStore):
-                yield from (one for one in step.differences if not one.absent)
-
-    def pending(self) -> bool:
-        """Whether there is anything to do, or anything that can't be done."""
-        return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
-
-    def totals(self) -> PlanTotals:
-        """What would be done."""
-        created: Counter[str] = Counter()
-        adopted: Counter[str] = Counter()
-        updated: Counter[str] = Counter()
-        skipped: Counter[str] = Counter()
-        for step in self.steps():
-            match step:
-                case UploadFile(content=content):
-                    created.update(files=1, bytes=content.stored)
-                case CreateStore():
-                    created["stores"] += 1
-                case AttachFiles(count=count):
-                    created["memberships"] += count
-                case CreateDefinition(kind=kind):
-                    created[KINDS[kind].count] += 1
-                case WriteRequest():
-                    created["requests"] += 1
-                case DetachFile():
-                    created["detached"] += 1
-                case Cannot():
-                    created["impossible"] += 1
-                case Adopt(kind=kind):
-                    adopted[kind.value] += 1
-                case Skip(kind=kind):
-                    skipped[kind.value] += 1
-                case UpdateDefinition(kind=kind) | UpdateStore(kind=kind) | UpdateMembership(kind=kind):
-                    updated[kind.value] += 1
-        return PlanTotals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))

@@ -1,20 +1,26 @@
-"""Compares the files of a store with the bundle's: attributes, chunking, status and text, and whether the store's own
-search finds each by its text."""
+"""Compares the members of a copy with the bundle's: the files of a store, and the versions of a skill. Reads only.
+
+Of a file: its attributes, chunking, status and text, and whether the store's own search finds it by its text. Of a
+skill: what is in the zip of each version, and which one is the default.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
 
+from holdall.agent_views import SkillView
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.importer.plan.bundle_summary import Content
-from holdall.importer.plan.difference import PRESENT, Difference, same
+from holdall.importer.destination.files_and_skills import versions_there
+from holdall.importer.plan.bundle_summary import Content, SkillVersion
+from holdall.importer.plan.difference import PRESENT, By, Difference, FoundSkill, same
+from holdall.importer.plan.skill_steps import compare_skill, skill_name
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch
 from holdall.join_parts import overlap_of
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
@@ -255,3 +261,26 @@ def _telling(piece: str) -> tuple[bool, int, int]:
     """How much a search can be expected to make of it: sentences first, by their different words, then by length."""
     words = piece.split()
     return _SHORT <= len(words) <= _LONG, min(len(set(words)), _LONG), min(len(piece), _LONGEST)
+
+
+async def prove_skill(
+    account: Account, record: Record, versions: Sequence[SkillVersion], target: TargetId, raw: bytes
+) -> FoundSkill:
+    """What differs in the copy ``target``, which the account shows as ``raw``. Downloads each of its versions. Raises
+    what the account raises."""
+    there = await versions_there(account, target, {})
+    default = viewed(raw, SkillView, f"skill {target}").default_version
+    found = compare_skill(record, versions, there, target=target, by=By.EARLIER, default=default)
+    if found.others:
+        whole = sum(bool(version.digest) for version in versions)
+        more = Difference(
+            kind=Kind.SKILL,
+            source=record.id,
+            target=target,
+            name=skill_name(record),
+            field="versions",
+            bundle=whole,
+            destination=len(there),
+        )
+        found.differences.append(more)
+    return found

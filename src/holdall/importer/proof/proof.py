@@ -28,6 +28,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final
+from holdall.importer.plan.document import Plan
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.steps import (
@@ -35,14 +36,12 @@ from holdall.importer.plan.steps import (
     CreateSkill,
     CreateStore,
     CreateTemplate,
-    Plan,
     UploadFile,
     WriteRequest,
     references_of,
 )
 from holdall.importer.proof.compare_text import TextMatch
-from holdall.importer.proof.members import FileProof, MemberCheck
-from holdall.importer.proof.prove_skill import prove_skill
+from holdall.importer.proof.members import FileProof, MemberCheck, prove_skill
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId

@@ -17,17 +17,15 @@ from holdall.bundle.reader import BundleReader
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError, ImportFailed, OutputLocked
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.steps import Plan
+from holdall.importer.plan.document import Plan
 from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.effects import has_undo, is_undone
 from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
-from holdall.importer.runs.runmarkdown import AUDIT, markdown
-from holdall.importer.runs.runpage import run_page
+from holdall.importer.runs.runpages import AUDIT, markdown, run_page
 from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, read_mapping
 from holdall.importer.runs.runstate import RunState, read_state
-from holdall.importer.runs.undolog import has_undo, is_undone
-from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_open import open_regular, read_regular
+from holdall.safe_open import FileLock, open_regular, read_regular
 
 __all__ = [
     "BEFORE",

@@ -16,8 +16,7 @@ import msgspec
 from holdall.errors import ImportFailed
 from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs import runlines
-from holdall.importer.runs.effects import Effect, Made, agent_of
-from holdall.importer.runs.version_ids import version_number
+from holdall.importer.runs.effects import Effect, Made, agent_of, version_number
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import open_regular
 

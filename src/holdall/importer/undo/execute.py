@@ -26,10 +26,10 @@ from holdall.errors import (
     Unreachable,
 )
 from holdall.importer.runs.baseline import place
+from holdall.importer.runs.effects import Act, UndoAction, UndoLog
 from holdall.importer.runs.runfolder import JOURNAL
 from holdall.importer.runs.runlines import Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undolog import Act, UndoAction, UndoLog
 from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId

@@ -13,13 +13,11 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.registry import as_update
+from holdall.importer.plan.definitions import sha256_of
 from holdall.importer.plan.difference import changed, fingerprints, same
-from holdall.importer.plan.requests import sha256_of
-from holdall.importer.runs.effects import Chain, Effect, Made, agent_of, chains, merged
+from holdall.importer.runs.effects import Act, Chain, Effect, Made, UndoAction, agent_of, chains, merged, version_number
 from holdall.importer.runs.runlines import Attach, Create, Update, Written
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undolog import Act, UndoAction
-from holdall.importer.runs.version_ids import version_number
 from holdall.importer.undo.observed import (
     Key,
     Observed,

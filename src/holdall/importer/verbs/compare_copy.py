@@ -1,4 +1,4 @@
-"""The verb compare: compares what was imported with the bundle. Reads only."""
+"""The verbs compare and rehearse: what was imported is compared with the bundle; a restore test first imports it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
 from holdall.dialects.templates import is_builtin
+from holdall.endpoint import Endpoint
+from holdall.errors import Interrupted
 from holdall.importer.destination.destination import choose
 from holdall.importer.destination.history import History, IdMapping, by_mapping, by_marks
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize
-from holdall.importer.plan.choices import Choices, table_of
+from holdall.importer.plan.choices import Asked, Choices, table_of
 from holdall.importer.plan.planner import plan
 from holdall.importer.proof.proof import Proof, prove
+from holdall.importer.verbs.run_import import ImportOptions, Machine, Observer, run_import
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId
+from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import absence, require_any_endpoint
 from holdall.selection import Selection
 
-__all__ = ["CompareOptions", "Proof", "compare_copy"]
+__all__ = ["CompareOptions", "Proof", "RehearseOptions", "compare_copy", "rehearse_import"]
 
+_CONCURRENCY = 8  # of a restore test
 
 # What is known by its name and contents alone.
 _BY_CONTENTS = (Kind.SKILL, Kind.TEMPLATE)
@@ -91,3 +96,35 @@ async def _with_unmarked(
         Kind.TEMPLATE: {id: one.target for id, one in there.whole(Kind.TEMPLATE).items()},
     }
     return msgspec.structs.replace(mapping, definitions={**mapping.definitions, **found})
+
+
+class RehearseOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``endpoint`` is an empty server that nobody else uses; ``output`` is for mapping and report. ``search`` and
+    ``accept_known`` as in CompareOptions."""
+
+    endpoint: Endpoint
+    output: Path
+    search: bool = False
+    accept_known: bool = False
+
+
+async def rehearse_import(
+    reader: BundleReader, options: RehearseOptions, observer: Observer, machine: Machine, progress: Progress
+) -> tuple[Proof, int]:
+    """Imports all of the bundle, and compares. The proof leaves out files that the server's own parsers can't read,
+    which says nothing about other servers; the number counts these.
+
+    Raises what stopped the import.
+    """
+    into = ImportOptions(asked=Asked(), output=options.output, settle=0.0)
+    async with Account(options.endpoint, side="destination", concurrency=_CONCURRENCY, progress=progress) as account:
+        imported = await run_import(account, reader, into, observer, machine)
+        stopped = imported.report.stopped if imported.report else None
+        if isinstance(stopped, Interrupted):
+            raise Interrupted("interrupted: the rehearsal was stopped and cleaned up")
+        if stopped:
+            raise stopped
+        compared = CompareOptions(output=options.output, search=options.search, accept_known=options.accept_known)
+        proof = await compare_copy(account, reader, compared)
+    kept = [one for one in proof.differences if one.kind is not Kind.MEMBERSHIP or one.field != "status"]
+    return msgspec.structs.replace(proof, differences=kept), len(proof.differences) - len(kept)

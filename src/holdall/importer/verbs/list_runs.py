@@ -1,4 +1,4 @@
-"""The verb runs: the runs of an OUTPUT_DIR and what became of each, by their folders alone."""
+"""What an OUTPUT_DIR records of earlier imports: the verb that lists the runs, and the copies they made. Offline."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.errors import CannotWrite, ImportFailed
+from holdall.errors import CannotWrite, ImportFailed, UsageFault
+from holdall.importer.plan.choices import model_map
 from holdall.importer.runs.effects import Made
-from holdall.importer.runs.runfolder import PastRun, past_runs
-from holdall.importer.runs.runreport import MAPPING, read_mapping
-from holdall.kinds import KINDS
+from holdall.importer.runs.runfolder import PastRun, mappings, past_runs
+from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
+from holdall.kinds import DEFINITIONS, KINDS
+from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["ListedRun", "Standing", "list_runs"]
+__all__ = ["KnownCopies", "ListedRun", "Standing", "known_copies", "list_runs"]
 
 
 class Standing(StrEnum):
@@ -87,3 +89,52 @@ def _standing(run: PastRun, *, closed: bool) -> tuple[Standing, str]:
     if mapping is None or mapping.complete is None:
         return Standing.FINISHED, ""
     return (Standing.COMPLETE if mapping.complete else Standing.INCOMPLETE), mapping.verdict
+
+
+class KnownCopies(msgspec.Struct, frozen=True, kw_only=True):
+    """By kind, the source of each copy; the prefixes of the names, the models (old and new) and the metadata keys that
+    copies have besides."""
+
+    origins: dict[Kind, dict[str, str]]
+    prefixes: tuple[str, ...]
+    models: tuple[tuple[str, str], ...]
+    added: frozenset[str]
+
+
+def known_copies(output: Path, mapping: Path | None = None) -> KnownCopies:
+    """What the mappings below OUTPUT_DIR say, the newest first, or the one ``mapping`` alone.
+
+    Raises UsageFault for a ``mapping`` that isn't one; CannotWrite.
+    """
+    if mapping is not None:
+        asked = read_mapping(mapping)
+        if asked is None:
+            raise UsageFault(f"can't use --mapping {mapping}: not a mapping.json")
+        found = [asked]
+    else:
+        found = [one for _, one in mappings(output)]
+    origins: dict[Kind, dict[str, str]] = {kind: {} for kind in (*DEFINITIONS, Kind.FILE)}
+    for one in found:
+        for kind in DEFINITIONS:
+            _add(origins[kind], one.placed(kind))
+        _add(origins[Kind.FILE], one.files)
+        _add(origins[Kind.FILE], one.copies)
+    return KnownCopies(
+        origins=origins,
+        prefixes=tuple(dict.fromkeys(one.choices.prefix for one in found if one.choices.prefix)),
+        models=tuple(dict.fromkeys(rule for one in found for rule in _models(one))),
+        added=frozenset().union(*(one.added for one in found)),
+    )
+
+
+def _models(found: RunMapping) -> tuple[tuple[str, str], ...]:
+    return model_map(found.choices.map_model).rules
+
+
+def _add(origins: dict[str, str], copies: dict[SourceId, TargetId]) -> None:
+    for source, copy in copies.items():
+        if str(source) != str(copy):
+            first = origins.setdefault(copy, source)
+            # A copy of several equal files is of one origin, and so are they.
+            if first != source:
+                origins.setdefault(source, first)

@@ -15,8 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
-from holdall.importer.destination.connection_notes import connection_notes
-from holdall.importer.destination.destination import Destination, choose, probe
+from holdall.importer.destination.destination import Destination, choose, connection_notes, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.destination.objects import taken_names
@@ -36,15 +35,24 @@ from holdall.importer.plan.choices import (
     unused_rules,
 )
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.document import Estimate, PlanDocument, estimate, named, read_plan, require_same, write_plan
-from holdall.importer.plan.existing import NOTHING, Existing, Several
+from holdall.importer.plan.definitions import FOLDER
+from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Several
+from holdall.importer.plan.document import (
+    Estimate,
+    Plan,
+    PlanDocument,
+    PlanTotals,
+    Unit,
+    estimate,
+    named,
+    read_plan,
+    require_same,
+    write_plan,
+)
 from holdall.importer.plan.planner import plan
-from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (
     CreateDefinition,
     CreateStore,
-    Plan,
     UpdateDefinition,
     UpdateFoundryAgent,
     WriteRequest,
@@ -63,13 +71,17 @@ __all__ = [
     "FOLDER",
     "NOTHING_SUPPLIED",
     "Asked",
+    "By",
     "Difference",
     "Estimate",
     "OnConflict",
+    "Plan",
     "PlanDocument",
     "PlanOptions",
+    "PlanTotals",
     "Prepared",
     "TemplateSupply",
+    "Unit",
     "choose",
     "connection_map",
     "model_map",

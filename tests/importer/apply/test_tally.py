@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.plan.steps import CreateAssistant, Unit
+from holdall.importer.apply.context import RunTally
+from holdall.importer.plan.document import Unit
+from holdall.importer.plan.steps import CreateAssistant
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runreport import Status
-from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
 
 A1, A2, A3, VS, F = (SourceId(id) for id in ("a1", "a2", "a3", "vs", "f"))

@@ -1,21 +1,47 @@
-"""The page of an import, ``report.html``: what ``report.md`` and ``mapping.json`` say, to look at."""
+"""The report of an import to read: ``report.md``, as any viewer of Markdown shows it, and the page ``report.html``."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.dialects.loss import Loss
 from holdall.importer.plan.bundle_summary import AGENTS
 from holdall.importer.plan.difference import Difference
-from holdall.importer.runs.runreport import MAPPING, ROWS, Report, Result, Status, keeping
-from holdall.kinds import noun
+from holdall.importer.runs.runreport import MAPPING, ROWS, Orphan, Report, Result, Status, keeping
+from holdall.kinds import KINDS, noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
 from holdall.pages.bundlepage import Copies, bundle_sections
 from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
+
+AUDIT = "audit.jsonl"
+
+# What the report lists at most, so that a code host still shows it: reasons of one result and of all, results of a
+# section, those of them that are not folded, and characters of a name or a reason.
+_REASONS_OF_ONE = 20
+_REASONS = 1000
+_RESULTS = 1000
+_OPEN = 50
+_LONG = 500
+
+# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
+# a file's name that no viewer takes for a host's.
+_HARMLESS = re.compile(
+    r"""(?!www\.)(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+%]|[.:;!?&](?![^)])
+    |\.(?=[0-9]|[a-z]{3})(?!(?:biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop)(?![a-z])))*+""",
+    re.X | re.I,
+)
+# How a list, a heading or a rule may begin.
+_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
+
+# Which results stand in each section of the report.
+_SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
 
 # What a page lists at most: of one sort of rows, losses of one object and of all, and characters of a value.
 _ROWS = 2000
@@ -37,6 +63,156 @@ _HOW = {
     "left": "skipped",
     "written": "written",
 }
+
+
+def markdown(report: Report) -> str:
+    """The report for people: what came to what, in the sections that the guide has, and why something did not.
+
+    A code host shows it whole: of many results most are folded and the rest counted, and so are their reasons.
+    """
+    shown = [kind for kind in report.by_kind if report.of(kind)] or [Kind.ASSISTANT]
+    total = ", ".join(counted(len(report.of(kind)), KINDS[kind].noun) for kind in shown)
+    whole, partial, failed = ([one for one in report.results if one.status in states] for states in _SECTIONS)
+    reasons = _Reasons()
+    lines = [
+        "# Clone Report",
+        "",
+        *_lines_about(report),
+        "",
+        "## Summary",
+        f"- Total: {total}",
+        f"- Success: {len(whole)}",
+        f"- Partial: {len(partial)}",
+        f"- Failed: {len(failed)}",
+        *_orphans(report.orphans),
+        *_duplicates(report),
+        "",
+        "## Successful Clones",
+        *_items(whole, reasons),
+    ]
+    if partial:
+        lines += ["", "## Partial Clones", *_items(partial, reasons)]
+    lines += ["", "## Failed Clones", *_items(failed, reasons)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines_about(report: Report) -> Iterator[str]:
+    there, source = report.destination, report.source
+    rows: dict[str, list[str | None]] = {
+        "Verdict": [report.verdict or "NOT FINISHED"],
+        "Stopped": [report.stopped.message if report.stopped else None],
+        "When": [f"{report.started} to {report.ended}"],
+        "Bundle": [report.bundle.get("name")],
+        "Source": [report.source_url, source.org_id, source.project_id, report.label],
+        "Destination": [there.base_url, there.org_id, there.project_id],
+        "Run": [report.run, report.tool],
+    }
+    for title, parts in rows.items():
+        if said := ", ".join(_inline(part) for part in parts if part):
+            yield f"- {title}: {said}"
+
+
+class _Reasons:
+    """The reasons of results, one a line, as long as the report has room for them."""
+
+    def __init__(self) -> None:
+        self._left = _REASONS
+
+    def of(self, result: Result, but: str | None = None) -> list[str]:
+        """The reasons, major ones first, without ``but``."""
+        losses = _weightiest(result)
+        said = [_loss(loss, result) for loss in losses] or (
+            [_inline(result.error) or result.status.value] if result.error else []
+        )
+        said = [one for one in said if one != but]
+        lines = _listed(said, AUDIT, min(_REASONS_OF_ONE, self._left))
+        self._left -= min(len(said), _REASONS_OF_ONE, self._left)
+        return lines
+
+
+def _weightiest(result: Result) -> list[Loss]:
+    """Its losses, major ones first."""
+    return sorted(result.losses, key=lambda loss: not loss.why.weighs)
+
+
+def _loss(loss: Loss, of: Result) -> str:
+    """In words; below its own assistant without the name."""
+    return _inline(f"{loss.field}: {loss.text}" if loss.id == of.source and loss.field else str(loss))
+
+
+def _items(results: list[Result], reasons: _Reasons) -> list[str]:
+    if not results:
+        return ["None"]
+    items = [_item(one, reasons) for one in results[:_RESULTS]]
+    lines = [line for item in items[:_OPEN] for line in item]
+    if folded := items[_OPEN:]:
+        # A viewer takes Markdown inside of HTML for Markdown only with empty lines around it.
+        lines += ["", f"<details><summary>{len(folded)} more</summary>", ""]
+        lines += [line for item in folded for line in item]
+        lines += ["", "</details>"]
+    if len(results) > _RESULTS:
+        lines += ["", f"And {len(results) - _RESULTS} more; all are in {MAPPING}"]
+    return lines
+
+
+def _item(result: Result, reasons: _Reasons) -> list[str]:
+    if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
+        why = _inline(result.error or result.status.value)
+        return [f"- {_inline(result.source)}: {why}", *reasons.of(result, but=why)]
+    there = f" → {_inline(result.target)}" if result.target else ""
+    how = f": {_HOW[result.how]}" if result.how in _HOW and result.how != "written" else ""
+    return [f"- {_inline(result.source)}{there} ({_named(result)}){how}", *reasons.of(result)]
+
+
+def _listed(lines: list[str], rest: str, most: int = _REASONS_OF_ONE) -> list[str]:
+    """Up to ``most`` lines, indented; then how many more there are, all of them in the file ``rest``."""
+    shown = [f"  - {line}" for line in lines[:most]]
+    if len(lines) > most:
+        shown.append(f"  - and {len(lines) - most} more; all are in {rest}")
+    return shown
+
+
+def _orphans(orphans: list[Orphan]) -> list[str]:
+    if not orphans:
+        return []
+    lines = []
+    for orphan in orphans:
+        size = f", {orphan.size} bytes" if orphan.size is not None else ""
+        where = _inline(orphan.id) if orphan.id else "not found yet"
+        where += ", from before this run" if orphan.earlier else ", the answer to its creation was lost"
+        lines.append(f"{noun(orphan.kind)} {_inline(orphan.name or '(no name)')}{size}: {where}")
+    return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
+
+
+def _duplicates(report: Report) -> list[str]:
+    if not report.duplicates:
+        return []
+    why = f"another import created the same objects at the same time; {keeping(report)}"
+    lines = [_inline(str(one)) for one in report.duplicates]
+    return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
+
+
+def _named(result: Result) -> str:
+    return "no name" if result.name is None else _inline(result.name)
+
+
+def _inline(text: str) -> str:
+    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
+
+    Words that can mean nothing stay; the others are code spans, for a backslash keeps neither an address from becoming
+    a link nor an ``@`` from becoming a mention.
+    """
+    kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    kept = kept if len(kept) <= _LONG else f"{kept[:_LONG]}…"
+    return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
+
+
+def _word(word: str, *, first: bool) -> str:
+    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
+        return word
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"
 
 
 def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
@@ -134,7 +310,7 @@ def _lost(report: Report) -> dict[SourceId, list[str]]:
 def _losses(one: Result, most: int) -> list[str]:
     """A line for each reason with the names of what it happened to, those that weigh first."""
     found: dict[tuple[bool, str], list[str]] = {}
-    for loss in sorted(one.losses, key=lambda loss: not loss.why.weighs)[:most]:
+    for loss in _weightiest(one)[:most]:
         reason = f"{loss.field}: {loss.text}" if loss.field else loss.text
         names = found.setdefault((loss.id == one.source, reason), [])
         names.append(name(loss.name or loss.id))
