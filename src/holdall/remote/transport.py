@@ -20,11 +20,11 @@ from contextvars import ContextVar
 from itertools import islice
 from typing import Any
 
-import httpcore2
 import httpx2
 
 from holdall.endpoint import is_loopback
 from holdall.errors import UsageFault
+from holdall.remote.connection_stack import ConnectionStack
 from holdall.remote.proxies import proxy_for
 from holdall.untrusted import MAX_JSON
 
@@ -33,8 +33,6 @@ MAX_ERROR = 64 << 10
 MAX_PAGE = 4 * MAX_JSON
 """Bytes of one page of a list, or of a parsed text."""
 
-# Reads four times as long take a quarter of the processor time off a large download.
-httpcore2.AsyncHTTP11Connection.READ_NUM_BYTES = 256 << 10
 # So much of a packed body is unpacked at once: a thousand times as much may come out.
 _UNPACKED = 64 << 10
 _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
@@ -93,8 +91,13 @@ class Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self, base_url: str, limits: httpx2.Limits) -> None:
         self._base, self._limits = httpx2.URL(base_url), limits
+        self._context = httpx2.create_ssl_context()
         self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
-        self._own = self._pool(self._base)
+        self._own: httpx2.AsyncBaseTransport
+        if proxy_for(base_url):
+            self._own = self._pool(self._base)
+        else:
+            self._own = ConnectionStack(self._base, self._context, limits.keepalive_expiry)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         first, is_elsewhere = request, False
@@ -122,14 +125,14 @@ class Transport(httpx2.AsyncBaseTransport):
         raise httpx2.TooManyRedirects("too many redirects", request=first)
 
     async def aclose(self) -> None:
-        for pool in self._pools.values():
-            await pool.aclose()
+        for connections in {self._own, *self._pools.values()}:
+            await connections.aclose()
 
     def _pool(self, url: httpx2.URL) -> httpx2.AsyncHTTPTransport:
         proxy = proxy_for(str(url))
         way = proxy.url.reveal() if proxy else None
         if way not in self._pools:
-            self._pools[way] = httpx2.AsyncHTTPTransport(proxy=way, limits=self._limits)
+            self._pools[way] = httpx2.AsyncHTTPTransport(verify=self._context, proxy=way, limits=self._limits)
         return self._pools[way]
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
