@@ -117,7 +117,7 @@ class Scan:
     >>> scan = Scan()
     >>> scan.look(Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=raw))
     >>> [str(one) for one in scan.found]
-    ['assistant asst_1, metadata.aws: what looks like an AWS access key']
+    ['assistant asst_1, metadata.aws: looks like an AWS access key']
     """
 
     def __init__(self) -> None:
