@@ -10,7 +10,6 @@ Everything is in a temporary SQLite file, so memory stays flat. Not thread-safe:
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Container, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -18,14 +17,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdall.bundle.journal import Stored
-from holdall.errors import CannotWrite
 from holdall.join_parts import overlap_of
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.contents import REFUSED, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Missing, Surveyor
-from holdall.safe_open import Closing
+from holdall.temporary import TemporaryDatabase
 
 T = TypeVar("T")
 
@@ -38,8 +36,6 @@ CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, w
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
 _KEPT = "CREATE TABLE kept (key BLOB, what TEXT, value BLOB NOT NULL, PRIMARY KEY (key, what)) WITHOUT ROWID"
-# Once a statement has found the disk full, without a journal the others find the file malformed.
-_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)
 _PAGE = 500
 _HOLDS = "INSERT INTO holders (id, store, overlap) VALUES (?, ?, ?)"
 _WAITS = "INSERT INTO waiting (has_content, what) VALUES (?, ?)"
@@ -93,52 +89,7 @@ _encode = msgspec.json.Encoder().encode
 _waiting = msgspec.json.Decoder(Waiting).decode
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that raises CannotWrite where the disk is full."""
-
-    # Several statements a file: a context manager would cost as much as the statement.
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().execute(*args)
-        except sqlite3.DatabaseError as error:
-            raise _of_disk(error) from None
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().executemany(*args)
-        except sqlite3.DatabaseError as error:
-            raise _of_disk(error) from None
-
-
-def _of_disk(error: sqlite3.DatabaseError) -> Exception:
-    """What to raise for an error of SQLite's."""
-    # An extended code has the primary one in its lowest byte.
-    if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
-        return error
-    return CannotWrite(
-        f"can't write temporary files: {error}",
-        hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
-    )
-
-
-class _Temporary(Closing):
-    """A nameless SQLite file, deleted when closed, with a small cache."""
-
-    def __init__(self, schema: str) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
-        # It never outlives the process, so there is nothing to recover and nothing to sync; and one transaction serves
-        # for all, where each statement's own would take most of its time.
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.executescript(schema)
-        self._database.execute("BEGIN")
-
-    def close(self) -> None:
-        self._database.close()
-
-
-class KeyedValues(_Temporary):
+class KeyedValues(TemporaryDatabase):
     """Values on disk, by a key and what they are. A context manager."""
 
     def __init__(self) -> None:
@@ -159,7 +110,7 @@ class KeyedValues(_Temporary):
         return dict(self._database.execute("SELECT what, value FROM kept WHERE key = ?", (key,)))
 
 
-class FileIndex(_Temporary):
+class FileIndex(TemporaryDatabase):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
