@@ -325,7 +325,7 @@ def test_an_upload_is_read_in_a_thread_and_in_pieces(script: Script) -> None:
     use(script, lambda account: account.upload("n", Watched(b"some bytes" * 1_000_000), purpose="assistants"))
     assert script.seen[0][3].count(b"some bytes") == 1_000_000
     assert threading.get_ident() not in threads
-    assert sizes == {1 << 16}
+    assert sizes == {1 << 20}
 
 
 def test_a_cut_body_never_passes_for_whole(script: Script) -> None:

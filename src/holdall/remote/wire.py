@@ -67,6 +67,15 @@ _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 
 
+def _is_news(entry: logging.LogRecord) -> bool:
+    """Whether to show an error that asyncio logs: not one that ends the command anyway, as the machine is too small."""
+    error = entry.exc_info[1] if entry.exc_info else None
+    return error is None or exhausted(error) is None
+
+
+logging.getLogger("asyncio").addFilter(_is_news)
+
+
 @contextmanager
 def _no_ambient_settings() -> Iterator[None]:
     """While the SDK is set up, hide OPENAI_*: it would send the organisation, project and headers it finds there."""
