@@ -101,11 +101,12 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     # So few brackets can't nest deeper, and most records have no more.
     if values <= MAX_DEPTH:
         return values
-    found = 0
-    for piece in without_strings(raw):
-        found += count_values(piece)
-        if found > richest:
-            raise ValueError(f"more than {richest} values")
+    if values > richest:
+        found = 0
+        for piece in without_strings(raw):
+            found += count_values(piece)
+            if found > richest:
+                raise ValueError(f"more than {richest} values")
     if depth_of(raw) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return values
@@ -327,7 +328,7 @@ def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
     >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
     Traceback (most recent call last):
     ...
-    ValueError: the key 'id' twice
+    ValueError: duplicate key 'id'
     """
     if is_richer(raw, values):
         raise ValueError(f"more than {values} values")

@@ -132,7 +132,8 @@ class BundleReader(Closing):
     def open(self, entry: IndexEntry) -> BinaryIO:
         """The bytes of an entry as a seekable binary stream, one frame in memory.
 
-        Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index.
+        Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index;
+        of a bundle that was verified, in place of the first frame that has changed since.
         """
         return cast(BinaryIO, io.BufferedReader(EntryStream(self, entry), buffer_size=128 << 10))
 

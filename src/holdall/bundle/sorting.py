@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tempfile
 import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -62,6 +61,8 @@ class Sorter(Closing):
 
     def _write_run(self) -> None:
         if self._file is None:
+            import tempfile  # most bundles are sorted in memory
+
             self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the sorter
             weakref.finalize(self, self._file.close)
         self._run.sort(key=_key)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -128,7 +127,7 @@ def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
         yield f"route does not match fidelity {line.fidelity}"
 
 
-class Route(NamedTuple):
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The ids in the path of a content request: the file's, and the store's if its text was requested."""
 
     store: str | None
