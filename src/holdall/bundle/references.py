@@ -48,7 +48,7 @@ class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class _Use(msgspec.Struct, frozen=True, kw_only=True):
+class _Use(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mention of a file id, or of the id of a skill's version, whose zip is a content like a file's. ``by`` is
     ``ledger``, ``content``, ``membership``, ``version``, ``file``, ``assistant`` or ``loss``; of a content ``cut`` says
     that it is a text which stops short; of a loss ``path`` is its reason."""
@@ -272,7 +272,8 @@ class References:
                 self._report("reference", path, f"file {id}: {len(uses[by])} entries instead of one: {by}")
         if len(uses["version"]) > 1:
             self._report("index", uses["version"][1].path, f"{id}: duplicate")
-        for store, count in Counter(use.path for use in uses["membership"]).items():
+        stores = [use.path for use in uses["membership"]]
+        for store, count in Counter(stores).items() if len(stores) > 1 else ():
             if count > 1:
                 self._report("reference", store, f"{store}: file {id} listed {count} times")
 

@@ -31,6 +31,7 @@ from holdall.bundle.stream import OldStream, Stream, Unrecoverable
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
+from holdall.spilling import SpillingDict
 from holdall.untrusted import require_record
 
 __all__ = ["BundleWriter", "Finished"]
@@ -320,7 +321,7 @@ class BundleWriter:
                 f"can't write {self.target}: the unfinished bundle {self._partial.folder} is damaged: {error}",
                 hint="--no-resume deletes it and starts again",
             ) from None
-        self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
+        self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else SpillingDict()
         self._stream.flush()
         self._partial.forget_old()
 

@@ -10,19 +10,20 @@ Everything is in a temporary SQLite file, so memory stays flat. Not thread-safe:
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Container, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from holdall.bundle.journal import Stored
-from holdall.errors import CannotWrite
+from holdall.join_parts import overlap_of
 from holdall.model import FileView, Kind, Record, SourceId
+from holdall.progress import Progress
+from holdall.remote.client import Account
 from holdall.remote.contents import REFUSED, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Missing, Surveyor
-from holdall.safe_open import Closing
+from holdall.temporary import TemporaryDatabase
 
 T = TypeVar("T")
 
@@ -35,8 +36,6 @@ CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, w
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
 _KEPT = "CREATE TABLE kept (key BLOB, what TEXT, value BLOB NOT NULL, PRIMARY KEY (key, what)) WITHOUT ROWID"
-# Once a statement has found the disk full, without a journal the others find the file malformed.
-_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)
 _PAGE = 500
 _HOLDS = "INSERT INTO holders (id, store, overlap) VALUES (?, ?, ?)"
 _WAITS = "INSERT INTO waiting (has_content, what) VALUES (?, ?)"
@@ -90,52 +89,7 @@ _encode = msgspec.json.Encoder().encode
 _waiting = msgspec.json.Decoder(Waiting).decode
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that raises CannotWrite where the disk is full."""
-
-    # Several statements a file: a context manager would cost as much as the statement.
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().execute(*args)
-        except sqlite3.DatabaseError as error:
-            raise _of_disk(error) from None
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().executemany(*args)
-        except sqlite3.DatabaseError as error:
-            raise _of_disk(error) from None
-
-
-def _of_disk(error: sqlite3.DatabaseError) -> Exception:
-    """What to raise for an error of SQLite's."""
-    # An extended code has the primary one in its lowest byte.
-    if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
-        return error
-    return CannotWrite(
-        f"can't write temporary files: {error}",
-        hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
-    )
-
-
-class _Temporary(Closing):
-    """A nameless SQLite file, deleted when closed, with a small cache."""
-
-    def __init__(self, schema: str) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
-        # It never outlives the process, so there is nothing to recover and nothing to sync; and one transaction serves
-        # for all, where each statement's own would take most of its time.
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.executescript(schema)
-        self._database.execute("BEGIN")
-
-    def close(self) -> None:
-        self._database.close()
-
-
-class KeyedValues(_Temporary):
+class KeyedValues(TemporaryDatabase):
     """Values on disk, by a key and what they are. A context manager."""
 
     def __init__(self) -> None:
@@ -156,7 +110,7 @@ class KeyedValues(_Temporary):
         return dict(self._database.execute("SELECT what, value FROM kept WHERE key = ?", (key,)))
 
 
-class FileIndex(_Temporary):
+class FileIndex(TemporaryDatabase):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
@@ -303,3 +257,29 @@ class FileRecords:
             self._list = None
         else:
             self._index.add_listed((record.id, record.raw) for record in page)
+
+
+async def search_stores(
+    account: Account, index: FileIndex, lacking: set[SourceId], listed: Container[str], progress: Progress
+) -> None:
+    """Note which of the project's stores that were not ``listed`` hold one of the files ``lacking``. Only their lists
+    are read."""
+    surveyor = Surveyor(account)  # whose doubts are nobody's: what is listed here isn't exported
+    try:
+        others = await surveyor.definitions(Kind.STORE)
+    except REFUSED as error:
+        progress.note(f"missing files were not searched for in other vector stores: {error.message}")
+        return
+    for record in others:
+        if not lacking:
+            return
+        if record.id in listed:
+            continue
+        try:
+            async for membership, _ in surveyor.memberships(record.id):
+                if membership.id in lacking:
+                    overlap = overlap_of(membership.chunking_strategy)
+                    index.want(SourceId(membership.id), Holder(store=record.id, overlap=overlap))
+                    lacking.discard(SourceId(membership.id))
+        except REFUSED as error:
+            progress.note(f"missing files were not searched for in {record.id}: {error.message}", kind="store unread")
