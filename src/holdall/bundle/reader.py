@@ -86,6 +86,7 @@ class BundleReader(Closing):
             self.frames = FrameFile(self._file, frames or _frames(path, self._file))
             self.size = self._file.seek(0, 2)
             self._most_lines = most_lines(self.size)
+            self._most_records, self._most_values = most_records(self.size), most_values(self.size)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
             if file is None:
@@ -292,10 +293,10 @@ class BundleReader(Closing):
             if measuring:
                 self._values += found.values
                 self._record_bytes += len(raw)
-                if self._record_bytes > most_records(self.size):
+                if self._record_bytes > self._most_records:
                     raise ValueError("records too long for a bundle of this size")
                 self._uses += found.uses if kind in DEFINITIONS else 0
-                if self._values > most_values(self.size):
+                if self._values > self._most_values:
                     raise ValueError("too many values for a bundle of this size")
                 if self._uses > self._most_lines:
                     raise ValueError(
