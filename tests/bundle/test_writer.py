@@ -471,6 +471,21 @@ def test_stores_without_files_take_no_spool_files(target: Path) -> None:
     assert verify(target).whole
 
 
+def test_a_small_content_is_committed_in_memory_while_there_is_room(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_WAITING", 2000)
+    with writer(target) as bundle:
+        for number, size in enumerate((1500, 1500, 500, layout.SHARED_FRAME + 1)):
+            with bundle.open_content() as sink:
+                sink.write(b"x" * size)
+                assert sink.commit_in_memory() == (number in (0, 2)) == (not sink.is_open)
+                if sink.is_open:
+                    sink.commit()
+            assert sink.size == size
+            assert sink.sha256 == hashlib.sha256(b"x" * size).hexdigest()
+
+
 def test_what_callers_must_not_do(target: Path) -> None:
     record = Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=b'{"id":"asst_1"}')
     with writer(target) as bundle:

@@ -255,12 +255,14 @@ class References:
             for use in found:
                 uses[use.by].append(use)
             self._check_once(id, uses)
-            self._check_losses(id, uses)
+            if uses["loss"]:
+                self._check_losses(id, uses)
             if line := uses["ledger"][0].line if uses["ledger"] else None:
                 self._check_line(line, {use.path: use for use in uses["content"]})
                 self._check_place(line, uses["membership"])
                 self._check_size(line, {use.path for use in uses["loss"]})
-                self._check_version(line, uses["version"])
+                if uses["version"] or line.route:
+                    self._check_version(line, uses["version"])
                 if uses["file"]:
                     self._check_said(line, uses["file"][0])
             else:
