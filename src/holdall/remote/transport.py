@@ -11,6 +11,7 @@ the headers say. Another hook reads uploads in threads.
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import os
 import re
@@ -318,8 +319,14 @@ class _Body(httpx2.AsyncByteStream):
 
 
 async def _read_in_thread(request: httpx2.Request) -> None:
-    """Have what is uploaded read in a thread, where it may be decompressed. A hook of the HTTP client."""
-    if not isinstance(request.stream, httpx2.ByteStream):
+    """Have what is uploaded read in a thread, where it may be decompressed; what is small and in memory goes as one
+    piece. A hook of the HTTP client."""
+    if isinstance(request.stream, httpx2.ByteStream):
+        return
+    files = [field.file for field in getattr(request.stream, "fields", ()) if hasattr(field, "file")]
+    if files and all(type(file) is io.BytesIO and len(file.getbuffer()) <= _PIECE for file in files):
+        request.stream = httpx2.ByteStream(b"".join(request.stream))  # type: ignore[arg-type]
+    else:
         request.stream = _ReadInThread(request.stream)  # type: ignore[arg-type]
 
 
