@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from holdall.bundle import layout, stream
-from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial, partial_folder
+from holdall.bundle.journal import JOURNAL, Cut, Journal, Line, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -432,13 +432,14 @@ def test_a_content_can_be_asked_for_in_the_moment_in_which_it_becomes_durable(
     commit = Journal.commit
     with writer(target) as bundle:
 
-        def asking(journal: Journal, cut: Cut) -> None:
+        def asking(journal: Journal, lines: Sequence[Line], cut: Cut) -> list[int]:
+            positions = commit(journal, lines, cut)
             try:
                 found.append(bundle.content("f"))
             finally:
                 monkeypatch.undo()
                 asked.set()
-            commit(journal, cut)
+            return positions
 
         with bundle.open_content() as sink:
             sink.commit()

@@ -89,6 +89,9 @@ class Sink(Closing):
             self._require_open()
             self._hash.update(data)
             self.size += len(data)
+            if len(self.rest) + len(data) <= self.frames.own:  # as of nearly all contents
+                self.rest += data
+                return
             view = memoryview(data)
             with reporting(self._target):
                 while view:
