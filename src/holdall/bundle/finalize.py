@@ -19,7 +19,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
-from holdall.bundle.sorting import ValueSorter
+from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.totals import BundleTotals
 from holdall.errors import BundleError, CannotWrite
@@ -27,6 +27,7 @@ from holdall.untrusted import read_as
 
 _encode = msgspec.json.Encoder().encode
 _PIECE = 64 << 10
+_SHA256 = 64  # as hex digits
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,8 @@ class Finalizer:
         self._target, self._capture, self._started = target, capture, started
         self._stream, self._resumed = stream, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
-        self._index, self._ledger = ValueSorter(IndexEntry), ValueSorter(LedgerLine)
+        # The index as its lines, each behind its sha256, which is all that the manifest needs of it.
+        self._index, self._ledger = Sorter(), Sorter()
         self._totals = BundleTotals(capture.min_fidelity)
         self._tags: list[tuple[str, str]] = []
 
@@ -67,7 +69,7 @@ class Finalizer:
             entry = self._write(sink.path, self._records(sink))
             sink.remove()
             self._list(msgspec.structs.replace(entry, id=sink.owner))
-        self._list(self._write(layout.LEDGER, (_encode(line) + b"\n" for line in self._ledger)))
+        self._list(self._write(layout.LEDGER, (line for _, line in self._ledger)))
         info = self._write_tags(ended)
         size, sha256 = self._stream.seal()
         for sorter in (self._index, self._ledger, self._totals):
@@ -90,12 +92,12 @@ class Finalizer:
                     self._tags.append((entry.path, entry.sha256))
 
     def _add_ledger(self, line: LedgerLine) -> None:
-        self._ledger.add(line.id, line)
+        self._ledger.add(line.id.encode(), _encode(line) + b"\n")
         self._totals.ledger(line)
 
     def _list(self, entry: IndexEntry) -> None:
         """Add an entry to index and manifest."""
-        self._index.add(entry.path, entry)
+        self._index.add(entry.path.encode(), entry.sha256.encode() + _encode(entry) + b"\n")
         self._totals.entry(entry)
 
     def _records(self, sink: LineSink) -> Iterator[bytes]:
@@ -130,8 +132,9 @@ class Finalizer:
         self._write_tag(layout.BAG_INFO, [description])
         # It has the date in it: what follows is the same as long as the project is.
         self._stream.cut()
-        manifest = self._write_tag(layout.MANIFEST, (manifest_line(entry.sha256, entry.path) for entry in self._index))
-        index = self._write_tag(layout.INDEX, (_encode(entry) + b"\n" for entry in self._index))
+        listed = (manifest_line(line[:_SHA256].decode(), path.decode()) for path, line in self._index)
+        manifest = self._write_tag(layout.MANIFEST, listed)
+        index = self._write_tag(layout.INDEX, (line[_SHA256:] for _, line in self._index))
         # The last frame begins with holdall.json: readers go by that.
         self._stream.cut()
         info = HoldallInfo(

@@ -48,7 +48,7 @@ class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class _Use(msgspec.Struct, frozen=True, kw_only=True):
+class _Use(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mention of a file id, or of the id of a skill's version, whose zip is a content like a file's. ``by`` is
     ``ledger``, ``content``, ``membership``, ``version``, ``file``, ``assistant`` or ``loss``; of a content ``cut`` says
     that it is a text which stops short; of a loss ``path`` is its reason."""

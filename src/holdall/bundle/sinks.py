@@ -89,6 +89,9 @@ class Sink(Closing):
             self._require_open()
             self._hash.update(data)
             self.size += len(data)
+            if len(self.rest) + len(data) <= self.frames.own:  # as of nearly all contents
+                self.rest += data
+                return
             view = memoryview(data)
             with reporting(self._target):
                 while view:
@@ -115,18 +118,27 @@ class Sink(Closing):
 
     def commit(self) -> None:
         """Mark the content as whole. It stays in the spool until the writer is told what it is."""
+        if self.commit_in_memory():
+            return
         with self._lock:
             self._require_open()
             with reporting(self._target):
-                if not self.small or self.size > self.frames.small:
-                    self._finish()
-                # A small content waits in memory: a file of its own would cost more than its bytes.
-                elif self._memory.take(self.size):
-                    self._taken = self.size
-                else:
+                if self._may_share():
                     self._park()
-            self.sha256 = self._hash.hexdigest()
-            self.is_open = False
+                else:
+                    self._finish()
+            self._end()
+
+    def commit_in_memory(self) -> bool:
+        """Commit a small content if there is room in memory, where a file of its own would cost more than its bytes;
+        else False, and nothing is done."""
+        with self._lock:
+            self._require_open()
+            if not self._may_share() or not self._memory.take(self.size):
+                return False
+            self._taken = self.size
+            self._end()
+        return True
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""
@@ -183,6 +195,13 @@ class Sink(Closing):
             self._write_frame()
         assert self._file is not None
         self._file.close()
+
+    def _may_share(self) -> bool:
+        return self.small and self.size <= self.frames.small
+
+    def _end(self) -> None:
+        self.sha256 = self._hash.hexdigest()
+        self.is_open = False
 
     def _park(self) -> None:
         """Let a small content wait on disk, as too many others do in memory."""

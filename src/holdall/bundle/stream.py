@@ -284,8 +284,7 @@ class Stream:
                 sync_file(self._file)
                 if tail:
                     self._keep_tail(mark.size, tail)
-                positions = [(line, self.journal.append(line)) for line in notes]
-                self.journal.commit(mark)
+                positions = zip(notes, self.journal.commit(notes, mark), strict=True)
                 self.index.journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])
                 self._forget_tails(mark)
                 with self._durable:

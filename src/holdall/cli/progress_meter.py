@@ -12,6 +12,8 @@ from holdall.legible import human_size
 
 # Seconds between two samples of the speed; it is that of so many samples, and not known before so many seconds.
 _SAMPLE_EVERY, _SAMPLES, _SPEED_AFTER = 1.0, 30, 5.0
+# Seconds between two lines.
+_LINE_EVERY = 10.0
 
 
 class Meter(ABC):
@@ -117,10 +119,6 @@ class Meter(ABC):
 def _ordinal(number: int) -> str:
     ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
-
-
-# Seconds between two lines.
-_LINE_EVERY = 10.0
 
 
 class ProgressLines(Meter):

@@ -50,6 +50,9 @@ class _CheckedZip:
             self._tell(f"kept as it came, but not a valid zip of a skill: {refused}")
         self._copy.close()
 
+    def commit_in_memory(self) -> bool:
+        return False
+
     def abort(self) -> None:
         self._sink.abort()
         self._copy.close()

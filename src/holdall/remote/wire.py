@@ -38,13 +38,12 @@ from holdall.lenient import first_value, readable, without_half_characters
 from holdall.redaction import MARK, redactor
 from holdall.remote import tokens, transport
 from holdall.remote.account_errors import AccountErrors
-from holdall.remote.answers import Answer, route
+from holdall.remote.answers import Answer, Download, Rest, route
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
 from holdall.remote.surfaces import Routes, Surface, address
 from holdall.remote.tokens import TokenCommand
-from holdall.remote.transfer import Download, Rest
 from holdall.remote.transport import MAX_PAGE, is_web_page
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
