@@ -77,6 +77,8 @@ class Sink(Closing):
         self._lock = threading.Lock()
         self.is_open = True
         """Neither committed nor aborted."""
+        self.there: tuple[bytes, bytes] | None = None
+        """Of a small content that another bundle has, its frame there: compressed, and what is in it."""
 
     @property
     def small(self) -> bool:
