@@ -59,6 +59,7 @@ class Stream:
         self._memory = MemoryBudget(_WAITING)
         self.bag = safe_name(layout.bag_name(source))
         self._shared = bytearray()
+        self._frames_of = {folder: layout.frames_of(folder) for folder in (layout.CONTENTS, layout.TEXTS)}
         with ExitStack() as opened:
             self.journal = Journal(partial.journal, begin)
             opened.callback(self.journal.close)
@@ -93,7 +94,7 @@ class Stream:
             self._partial.target,
             self._partial.new_spool,
             self._pool,
-            frames=layout.frames_of(path),
+            frames=self._frames_of.get(path) or layout.frames_of(path),
             depth=self._depth,
             memory=self._memory,
             uses=uses,
