@@ -62,6 +62,9 @@ class _Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
+_identified = msgspec.json.Decoder(_Identified).decode
+
+
 class _Named(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
@@ -79,8 +82,11 @@ def identity(raw: bytes, *, by_name: bool = False) -> str | None:
         with suppress(ValueError, RecursionError):
             if name := msgspec.json.decode(raw, type=_Named).name:
                 return name
-    with suppress(ValueError, RecursionError):
-        return msgspec.json.decode(raw, type=_Identified).id
+    # Asked of each record more than once: a context manager would cost as much again.
+    try:
+        return _identified(raw).id
+    except (ValueError, RecursionError):
+        pass
     with suppress(ValueError):
         return msgspec.convert(read_members(raw).get("id"), str)
     return None
