@@ -132,6 +132,13 @@ class _Gathering:
         others = [*self._roots(Kind.STORE), *map(_file_root, self._files)]
         return choose(default, self._start.selection, others=others, where="the project")
 
+    async def _pick(self, chosen: list[Root]) -> dict[Kind, list[Any]]:
+        """The views of the chosen definitions and of those that they call, by kind."""
+        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in ASSISTANT_KINDS}
+        if self._start.all_versions:
+            picked[Kind.FOUNDRY_AGENT] = [await self._of_all_versions(view) for view in picked[Kind.FOUNDRY_AGENT]]
+        return picked
+
     async def _list(self) -> None:
         """Read all of each kind of which some may be chosen."""
         start = self._start
