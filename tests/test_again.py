@@ -21,10 +21,10 @@ from holdall.bundle.reader import open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import BundleInUse, CannotWrite
-from holdall.exporter.file_index import _Connection
 from holdall.safe_open import FileLock
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
+from holdall.temporary import _Connection
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand

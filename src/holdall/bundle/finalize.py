@@ -43,6 +43,7 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+_id = msgspec.json.Decoder(_Id).decode
 _loss_line = msgspec.json.Decoder(LossLine).decode
 
 
@@ -107,7 +108,7 @@ class Finalizer:
             if sink.kind is None:
                 self._totals.loss(_loss_line(raw).reason)
             else:
-                self._totals.record(sink.kind, read_as(raw, _Id).id, record_hash(sink.kind, raw), sink.owner)
+                self._totals.record(sink.kind, _id_of(raw), record_hash(sink.kind, raw), sink.owner)
             yield line
 
     def _write(self, path: str, lines: Iterable[bytes]) -> IndexEntry:
@@ -164,6 +165,13 @@ class Finalizer:
         entry = self._write(path, lines)
         self._tags.append((path, entry.sha256))
         return Part(offset=entry.offset, size=entry.size, sha256=entry.sha256)
+
+
+def _id_of(record: bytes) -> str:
+    try:
+        return _id(record).id
+    except (ValueError, RecursionError):
+        return read_as(record, _Id).id
 
 
 def require_readable(written: Path, target: Path) -> None:

@@ -139,6 +139,11 @@ class FrameFile:
             raise FrameError("the file has changed since it was verified")
         return data[offset - start :][:length], size
 
+    def both(self, number: int) -> tuple[bytes, bytes]:
+        """One frame, compressed, and its content, which is decoded from just these bytes; FrameError if unreadable."""
+        frame, size = self.raw(number)
+        return frame, self._decode(frame, size)
+
     def seal(self) -> str:
         """What the seal states as the sha256 of all bytes before it; FrameError where there is none."""
         with self._lock:

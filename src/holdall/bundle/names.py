@@ -114,11 +114,7 @@ class Taken:
     def add(self, path: str) -> bool:
         """Take ``path``. Returns False if it is taken already."""
         folded = path.lower() if path.isascii() else fold(path)
-        key = hash(folded)
-        if key in self._hashes:
-            return False
-        self._hashes.add(key)
-        return True
+        return self._hashes.add(hash(folded))
 
     def first_free(self, folder: str, name: str, *, suffix: str = "", limit: int = MAX_NAME) -> str:
         """Take and return the first of ``name``, ``name-2``, ``name-3`` … that is free in ``folder``."""

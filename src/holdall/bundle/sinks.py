@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
-from holdall.bundle.durable import open_private, reporting
+from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
@@ -77,6 +77,8 @@ class Sink(Closing):
         self._lock = threading.Lock()
         self.is_open = True
         """Neither committed nor aborted."""
+        self.there: tuple[bytes, bytes] | None = None
+        """Of a small content that another bundle has, its frame there: compressed, and what is in it."""
 
     @property
     def small(self) -> bool:
@@ -256,11 +258,13 @@ class LineSink(Closing):
         """Write whole lines or parts of lines. A record's JSON has no newline inside, and one at its end."""
         self._require_open()
         if data:
-            with reporting(self._target):
+            try:
                 if self._file is None:
                     self._name = self._new_path()
                     self._file = os.fdopen(open_private(self._name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
                 self._file.write(data)
+            except OSError as error:  # no context manager, which costs as much as the line
+                raise cannot_write(self._target, error) from error
             self.size += len(data)
             self._ends_in_newline = data.endswith(b"\n")
 

@@ -59,6 +59,7 @@ class Stream:
         self._memory = MemoryBudget(_WAITING)
         self.bag = safe_name(layout.bag_name(source))
         self._shared = bytearray()
+        self._frames_of = {folder: layout.frames_of(folder) for folder in (layout.CONTENTS, layout.TEXTS)}
         with ExitStack() as opened:
             self.journal = Journal(partial.journal, begin)
             opened.callback(self.journal.close)
@@ -71,6 +72,8 @@ class Stream:
         self._frames = layout.frames_of(self._path)
         self._position = self.frames.size + len(self._shared)
         self._notes: list[Line] = []
+        # The frame of another bundle that the entry added last is in.
+        self._there: tuple[bytes, bytes] | None = None
         self._error: BaseException | None = None
         self._pieces: queue.Queue[_Piece | None] = queue.Queue(depth)
         self._durable = threading.Condition()
@@ -91,7 +94,7 @@ class Stream:
             self._partial.target,
             self._partial.new_spool,
             self._pool,
-            frames=layout.frames_of(path),
+            frames=self._frames_of.get(path) or layout.frames_of(path),
             depth=self._depth,
             memory=self._memory,
             uses=uses,
@@ -122,6 +125,7 @@ class Stream:
         """Write the bytes of the entry, into the shared frame of small entries or frames of their own."""
         if sink.small:
             self._uses += sink.uses
+            self._there = sink.there
             self.raw(sink.take())
             self.raw(padding(sink.size))
             if self._frames.ends_with(len(self._shared), sink.size, sink.sha256):
@@ -135,7 +139,9 @@ class Stream:
     def cut(self, *, whole: bool = True) -> None:
         """End the shared frame here, if anything is in it."""
         if self._shared:
-            frame = self._pool.submit(compress, self._shared, self._frames.least(self._shared, self._uses))
+            least = self._frames.least(self._shared, self._uses)
+            frame = self._pool.submit(_compressed, self._shared, least, self._there)
+            self._there = None
             notes = self._notes if whole else []
             self._put(_Piece(frame=frame, size=len(self._shared), notes=notes, whole=whole))
             self._shared, self._uses = bytearray(), 0
@@ -313,6 +319,14 @@ class Stream:
         with self._durable:
             self._error = error
             self._durable.notify_all()
+
+
+def _compressed(data: bytearray, least: int, there: tuple[bytes, bytes] | None) -> bytes:
+    """A frame with ``data``: the one that is ``there`` if it holds just that, which is seen in a hundredth of the
+    time."""
+    if there and there[1] == data and len(there[0]) >= least:
+        return there[0]
+    return compress(data, least)
 
 
 class OldStream(Closing):

@@ -96,9 +96,11 @@ class Meter(ABC):
     @property
     def share(self) -> float | None:
         """Of files and bytes the one that lags behind, from 0 to 1: both have to be done."""
+        if not self._is_all_known:
+            return None
         pairs = ((self.files, self.files_due), (self.bytes, self.bytes_total))
         shares = [done / due for done, due in pairs if due]
-        if not shares or not self._is_all_known:
+        if not shares:
             return None
         self._share = max(self._share, min(shares))
         return self._share

@@ -17,7 +17,6 @@ from holdall.exporter.file_index import File
 from holdall.join_parts import DEFAULT_OVERLAP
 from holdall.model import Fidelity, SourceId, epoch_seconds
 from holdall.remote.contents import Holder
-from holdall.skill_zip import RefusedZip, read_skill_zip
 
 # A zip that is no longer stays in memory while it is checked.
 _IN_MEMORY = 1 << 20
@@ -43,6 +42,8 @@ class _CheckedZip:
             self._copy.write(data)
 
     def commit(self) -> None:
+        from holdall.skill_zip import RefusedZip, read_skill_zip  # few projects have skills
+
         self._sink.commit()
         try:
             read_skill_zip(self._copy)

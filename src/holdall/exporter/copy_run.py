@@ -19,7 +19,7 @@ from holdall.exporter.turns import Put
 from holdall.remote.contents import Holder
 
 # Bytes that are copied together; each content counts as so many more.
-_TOGETHER, _EACH = 4 << 20, 4 << 10
+_TOGETHER, _EACH = 4 << 20, 4 << 10  # no less than MOST_BESIDE: so much of the parent's frames may be held
 
 
 class ContentCopy(NamedTuple):

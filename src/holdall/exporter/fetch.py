@@ -15,9 +15,9 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from holdall.agent_views import VersionView
+from holdall.bundle import layout
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
-from holdall.bundle.layout import SHARED_FRAME
 from holdall.errors import DamagedBundle, HoldallError
 from holdall.exporter.content_sinks import ContentSinks
 from holdall.exporter.copy_run import ContentCopy, CopyRun
@@ -356,7 +356,7 @@ class Fetch:
             return None
         # Of a text only, how it was cut is kept for a later run.
         holders = self._holders(file.id) if reused.store is not None else []
-        if reused.entry.size <= SHARED_FRAME:
+        if reused.entry.size <= layout.SHARED_FRAME:
             return partial(self._copies.add, ContentCopy(file, reused, holders, instead))
         sinks = ContentSinks(self._writer, file, holders)
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)

@@ -62,6 +62,9 @@ class _Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
+_identified = msgspec.json.Decoder(_Identified).decode
+
+
 class _Named(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
@@ -79,8 +82,11 @@ def identity(raw: bytes, *, by_name: bool = False) -> str | None:
         with suppress(ValueError, RecursionError):
             if name := msgspec.json.decode(raw, type=_Named).name:
                 return name
-    with suppress(ValueError, RecursionError):
-        return msgspec.json.decode(raw, type=_Identified).id
+    # Asked of each record more than once: a context manager would cost as much again.
+    try:
+        return _identified(raw).id
+    except (ValueError, RecursionError):
+        pass
     with suppress(ValueError):
         return msgspec.convert(read_members(raw).get("id"), str)
     return None
@@ -321,11 +327,11 @@ class Listing:
         """The items whose ids were not seen before, and those without an id."""
         new = []
         for item, identity in zip(page.items, page.ids, strict=True):
-            if identity is None or identity not in self._seen:
+            if identity is None:
                 new.append(item)
-                if identity is not None:
-                    self._seen.add(identity)
-                    self._last = identity
+            elif self._seen.add(identity):
+                new.append(item)
+                self._last = identity
         return new
 
     async def _is_steady(self) -> bool:
