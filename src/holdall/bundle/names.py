@@ -109,12 +109,16 @@ class Taken:
 
     def add(self, path: str) -> bool:
         """Take ``path``. Returns False if it is taken already."""
-        folded = path.lower() if path.isascii() else fold(path)
-        key = hash(folded)
+        key = _key(path)
         if key in self._hashes:
             return False
         self._hashes.add(key)
         return True
+
+    def give_back(self, path: str) -> None:
+        """``path`` is free again."""
+        self._hashes.discard(_key(path))
+        self._next.clear()
 
     def first_free(self, folder: str, name: str, *, suffix: str = "", limit: int = MAX_NAME) -> str:
         """Take and return the first of ``name``, ``name-2``, ``name-3`` … that is free in ``folder``."""
@@ -124,6 +128,10 @@ class Taken:
             key = key or fold(folder + name + suffix)
             number = self._next[key] = max(number, self._next.get(key, 1)) + 1
         return path
+
+
+def _key(path: str) -> int:
+    return hash(path.lower() if path.isascii() else fold(path))
 
 
 def _split(name: str) -> tuple[str, str]:

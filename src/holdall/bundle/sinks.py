@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import open_private, reporting
+from holdall.bundle.growing import DirectEntry
 from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
@@ -66,8 +67,14 @@ class Sink(Closing):
         self.frames, self.uses = frames, uses
         self.size = 0
         self.sha256 = ""
+        self.small = True
+        """It shares a frame with others: nothing is compressed, all of it comes with ``take``."""
         self.rest = bytearray()
         """What has no frame yet: of a small content all of it, until the writer puts it into a frame of several."""
+        self.go_direct: Callable[[int], DirectEntry | None] = lambda _: None
+        """Asked before each frame, with how many bytes were spooled: where to write frames instead, once that can
+        be."""
+        self.direct: DirectEntry | None = None
         self._file: BinaryIO | None = None
         self._path: Path | None = None
         self._written = FrameTable()
@@ -79,9 +86,9 @@ class Sink(Closing):
         """Neither committed nor aborted."""
 
     @property
-    def small(self) -> bool:
-        """It shares a frame with others: nothing is compressed, all of it comes with ``take``."""
-        return self._path is None
+    def is_aborted(self) -> bool:
+        """Nothing of it is wanted."""
+        return not self.is_open and not self.sha256
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Hash ``data`` now, compress it in the background. Raises CannotWrite."""
@@ -104,6 +111,7 @@ class Sink(Closing):
         (compressed, and what is in it with the filling). False where its sha256 is another. Raises CannotWrite."""
         with self._lock, reporting(self._target):
             self._require_open()
+            self.small = False
             for frame, data in frames:
                 content = memoryview(data)[: entry.size - self.size]
                 self._hash.update(content)
@@ -120,6 +128,8 @@ class Sink(Closing):
             with reporting(self._target):
                 if not self.small or self.size > self.frames.small:
                     self._finish()
+                    if self.direct and self.size != self.direct.size:
+                        self._take_out(self.direct)
                 # A small content waits in memory: a file of its own would cost more than its bytes.
                 elif self._memory.take(self.size):
                     self._taken = self.size
@@ -181,8 +191,8 @@ class Sink(Closing):
             self._cut()
         while self._under_way:
             self._write_frame()
-        assert self._file is not None
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def _park(self) -> None:
         """Let a small content wait on disk, as too many others do in memory."""
@@ -193,7 +203,7 @@ class Sink(Closing):
 
     def _cut(self) -> None:
         """Compress ``rest`` into a frame, and write the frames that are ready."""
-        self._open()
+        self.small = False
         full, self.rest = self.rest, bytearray()
         self._under_way.append((self._pool.submit(compress, full, self.frames.least(full, self.uses)), len(full)))
         while self._under_way and (self._under_way[0][0].done() or len(self._under_way) > self._depth):
@@ -210,8 +220,30 @@ class Sink(Closing):
         return self._file
 
     def _keep(self, frame: bytes, size: int) -> None:
-        self._open().write(frame)
+        if self.direct is None and (direct := self.go_direct(self._written.size)):
+            self._put_in(direct)
+        if self.direct:
+            self.direct.append(frame, size)
+        else:
+            self._open().write(frame)
         self._written.append(len(frame), size)
+
+    def _put_in(self, direct: DirectEntry) -> None:
+        """Move what was spooled into the bundle, where all that follows goes."""
+        if self._file and self._path:
+            self._file.close()
+            for frame, size in self.pieces():
+                direct.append(frame, size)
+            self._path.unlink()
+            self._file = self._path = None
+        self.direct = direct
+
+    def _take_out(self, direct: DirectEntry) -> None:
+        """Move what is in the bundle already into the spool, because its header says another size."""
+        self.direct = None
+        with self._open() as file:
+            for frame, _ in direct.frames():
+                file.write(frame)
 
     def _require_open(self) -> None:
         if not self.is_open:

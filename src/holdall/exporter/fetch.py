@@ -22,7 +22,7 @@ from holdall.exporter.content_sinks import ContentSinks
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.exporter.turns import Put, Queue, in_turn
+from holdall.exporter.turns import Put, Queue, Turn, in_turn
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.client import Account
@@ -65,9 +65,9 @@ class Fetch:
         with self._writer.open_files() as files:
             async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
-                async def one(found: File) -> Put:
+                async def one(found: File, turn: Turn) -> Put:
                     file, line = (found, b"") if found.zip else await self._file(found.id, records)
-                    put = await self._first_look(file)
+                    put = await self._first_look(file, turn)
 
                     async def put_both() -> None:
                         files.write(line)
@@ -195,7 +195,7 @@ class Fetch:
         await self._each(feed, self._second_look)
 
     async def _each(
-        self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[Put | None]]
+        self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T, Turn], Awaitable[Put | None]]
     ) -> None:
         """``in_turn``, with what came so far made durable every second."""
         checkpoints = asyncio.create_task(self._checkpoints())
@@ -226,7 +226,7 @@ class Fetch:
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
         return File(id=file_id, view=view, record=hash, gone=gone), line
 
-    async def _first_look(self, file: File, *, listed: bool = False) -> Put | None:
+    async def _first_look(self, file: File, turn: Turn, *, listed: bool = False) -> Put | None:
         """Get one file's content: from an interrupted run, the parent, or the fetcher.
 
         Before all stores were ``listed``, a text comes from the first store that holds the file or not at all: what is
@@ -239,33 +239,33 @@ class Fetch:
         if reused and not listed and reused.store not in (None, *(holder.store for holder in holders)):
             reused = None
         # The file's bytes are the best there is, so nothing is asked for.
-        if reused and reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, listed=listed)):
+        if reused and reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, turn, listed=listed)):
             return put
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
-        found = await self._fetch(file, holders, text=text)
+        found = await self._fetch(file, holders, turn, text=text)
         if isinstance(found, FetchedContent) and reused and not reused.line.fidelity.is_bytes:
-            if put := await self._reuse(file, reused, listed=listed):
+            if put := await self._reuse(file, reused, turn, listed=listed):
                 return put
             if not text:
-                found = await self._fetch(file, holders)
+                found = await self._fetch(file, holders, turn)
         if not isinstance(found, FetchedContent):
             return found
         return self._later(Waiting(file=file, holders=len(holders), content=found))
 
-    async def _second_look(self, waiting: Waiting) -> Put | None:
+    async def _second_look(self, waiting: Waiting, turn: Turn) -> Put | None:
         """Try a file again after all lists: a store listed later may have its text."""
         file, found = waiting.file, waiting.content
         if found is None:
-            return await self._first_look(file, listed=waiting.listed)
+            return await self._first_look(file, turn, listed=waiting.listed)
         if self._keep(file, listed=True):
             return None
         reused = self._unchanged(file)
-        if reused and not reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, listed=True)):
+        if reused and not reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, turn, listed=True)):
             return put
         holders = self._index.holders(file.id)
         if len(holders) > waiting.holders:
-            again = await self._fetch(file, holders)
+            again = await self._fetch(file, holders, turn)
             if not isinstance(again, FetchedContent):
                 return again
             found = again
@@ -304,10 +304,16 @@ class Fetch:
         """How many tokens the parts of a file's text share in a store; ``default`` where it isn't known to hold it."""
         return next((one.overlap for one in self._holders(file.id) if one.store == store), default)
 
-    async def _fetch(self, file: File, holders: Sequence[Holder], *, text: bool = True) -> Put | FetchedContent:
+    def _sinks(self, file: File, holders: Sequence[Holder], turn: Turn) -> ContentSinks:
+        # What was put off goes before it, if anything has changed.
+        return ContentSinks(self._writer, file, holders, turn=lambda: not self._defer and turn())
+
+    async def _fetch(
+        self, file: File, holders: Sequence[Holder], turn: Turn, *, text: bool = True
+    ) -> Put | FetchedContent:
         """Fetch a file's content, its text from one of ``holders``. Returns the answer if nothing was fetched."""
         holders = [one for one in holders if one.store not in self._definitions.memberships]
-        sinks = ContentSinks(self._writer, file, holders)
+        sinks = self._sinks(file, holders, turn)
         content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text, zip=file.zip)
         if sinks.fault:
             content = replace(content, message=sinks.fault)
@@ -339,15 +345,15 @@ class Fetch:
         """Whether a parent's text has the same overlap here as there; True for other contents."""
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
-    async def _reuse(self, file: File, reused: ReusedContent, *, listed: bool) -> Put | None:
+    async def _reuse(self, file: File, reused: ReusedContent, turn: Turn, *, listed: bool) -> Put | None:
         """Reuse the parent's content, now or later; None if it is damaged or no longer fits."""
         assert self._parent is not None
         if self._defer:
-            return partial(self._put_off, file, reused, listed)
+            return partial(self._put_off, file, reused, turn, listed)
         # Meanwhile a store may have been listed that says otherwise.
         if not self._is_cut_alike(file, reused):
             return None
-        sinks = ContentSinks(self._writer, file, self._holders(file.id))
+        sinks = self._sinks(file, self._holders(file.id), turn)
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
@@ -363,13 +369,13 @@ class Fetch:
 
         return put
 
-    async def _put_off(self, file: File, reused: ReusedContent, listed: bool) -> None:
+    async def _put_off(self, file: File, reused: ReusedContent, turn: Turn, listed: bool) -> None:
         """Reuse the content in ``take_deferred``, or now if something has changed meanwhile."""
         if self._defer:
             self._ledger.will_be_reused(file, reused.entry)
             self._index.wait(Waiting(file=file, listed=listed))
         else:
-            await _do(await self._first_look(file, listed=listed))
+            await _do(await self._first_look(file, turn, listed=listed))
 
 
 def _zip_of(skill: SourceId, name: str | None, version: VersionView, record: str) -> File:
