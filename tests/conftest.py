@@ -69,6 +69,7 @@ def cheap() -> Iterator[None]:
         return create_ssl_context(*args, **kwargs) if os.environ.get("SSL_CERT_FILE") != _CERTIFICATES else _TLS
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx2.create_ssl_context", context)
         patch.setattr("httpx2._transports.default.create_ssl_context", context)
         # No test turns the machine off. Processes of their own do without this, and so do the tests of full disks.
         patch.setattr(os, "fsync", os.fstat)

@@ -17,6 +17,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import BundleInUse, CannotWrite
+from holdall.exporter.file_index import _Connection
 from holdall.safe_open import FileLock
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
@@ -75,6 +76,29 @@ def test_an_unchanged_project_costs_no_content_request_and_one_file_more_costs_o
     assert content_requests(box) == 1
     assert entries(Path("3.tar.zst"))[f"data/files/{new}/new.txt"] == b"new"
     assert fidelities("3.tar.zst") == {"original": number + 1}
+
+
+@pytest.mark.parametrize("more", [(), ("--skip-if-unchanged",)])
+def test_what_an_unchanged_file_costs(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    box.behave(serve_assistants_files=True)
+    number = 150
+    hand.assistant("A", stores=[hand.store("s", [hand.file(f"{n}.txt", b"file %d" % n) for n in range(number)])])
+    made(holdall("export", "-o", "1.tar.zst"))
+    statements: list[str] = []
+    execute, executemany = _Connection.execute, _Connection.executemany
+    monkeypatch.setattr(_Connection, "execute", lambda *args: (statements.append(args[1]), execute(*args))[1])
+    monkeypatch.setattr(_Connection, "executemany", lambda *args: (statements.append(args[1]), executemany(*args))[1])
+    box.forget_requests()
+    made(holdall("export", "-o", "2.tar.zst", *more))
+    # Whether it was seen, its record, what the parent has of it; the others are for many at once.
+    costly = Counter(statement for statement in statements if statements.count(statement) > 50)
+    assert len(costly) == 3, costly
+    assert max(costly.values()) <= number + 50
+    assert sum(costly.values()) <= 3 * number + 60
+    # No file object by itself: that many are of one purpose is known.
+    assert len([entry for entry in box.requests() if entry.path.startswith("/v1/files/")]) == 0
 
 
 def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand: Hand, holdall: Terminal) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -27,6 +29,25 @@ def test_the_files_that_contributing_names_are_there() -> None:
     assert len(named) > 10
     for name in named:
         assert (ROOT / name).is_file() or (ROOT / "src" / "holdall" / name).is_file(), name
+
+
+def test_the_examples_in_docstrings_are_true() -> None:
+    files = [path for path in (ROOT / "src" / "holdall").rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")]
+    assert len(files) > 10
+    for path in sorted(files):
+        name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        assert doctest.testmod(importlib.import_module(name)).failed == 0, name
+
+
+def test_every_room_is_described_and_every_described_room_is_there() -> None:
+    text = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    rooms = {name for row in re.findall(r"^\| (`[a-z_.`, ]+`)", text, re.M) for name in re.findall(r"`([\w.]+)`", row)}
+    package = ROOT / "src" / "holdall"
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {name for name in rooms if "." not in name} == there - {"__init__", "__main__"}
+    for name in rooms:
+        path = package / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
 def test_the_workflow_is_one() -> None:

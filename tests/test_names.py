@@ -1,4 +1,4 @@
-"""One name, one thing: a module or a public class is found by its name alone."""
+"""One name, one thing: a module or a public class is found by its name alone, among few and short modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "holdall"
+
+
+def modules() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
 
 
 def repeated(of: str) -> dict[str, list[str]]:
@@ -29,3 +33,9 @@ def repeated(of: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("of", ["modules", "public classes"])
 def test_no_name_is_there_twice(of: str) -> None:
     assert repeated(of) == {}
+
+
+def test_the_importer_is_44_modules_at_most_and_no_module_is_longer_than_400_lines() -> None:
+    lengths = {path.relative_to(PACKAGE).as_posix(): len(path.read_bytes().splitlines()) for path in modules()}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+    assert len([name for name in lengths if name.startswith("importer/")]) <= 44

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdall import untrusted
 from holdall.lenient import split_json, without_half_characters
 from holdall.untrusted import require_plain, without_strings
 from tests.growth import assert_linear
@@ -40,3 +41,15 @@ def test_strings_are_cut_out_wherever_the_pieces_end(text: str, filling: int) ->
     assert b"".join(without_strings(raw)) == re.sub(
         rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', b"", text.encode(), flags=re.DOTALL
     )
+
+
+@pytest.mark.parametrize(("richest", "passes"), [(untrusted.MAX_VALUES, 1), (900, 2)])
+def test_strings_are_cut_out_once_to_see_how_deep_json_is(
+    monkeypatch: pytest.MonkeyPatch, richest: int, passes: int
+) -> None:
+    raw = b"[" + b",".join([b'{"a":"[,"}'] * 400) + b"]"
+    passed = []
+    cut = without_strings
+    monkeypatch.setattr(untrusted, "without_strings", lambda raw: (passed.append(len(raw)), cut(raw))[1])
+    require_plain(raw, richest=richest)
+    assert passed == [len(raw)] * passes

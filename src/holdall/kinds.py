@@ -208,6 +208,12 @@ IDS = tuple(start for row in KINDS.values() for start in row.ids)
 """How ids of any kind begin."""
 
 
+SELECTORS = {row.selector: kind for kind, row in KINDS.items() if row.selector}
+*_FIRST, _LAST = (prefix.removesuffix(":") for prefix in SELECTORS)
+KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
+"""What may be before the colon of an id or a GLOB that selects, in words."""
+
+
 def read(record: Record) -> DefinitionView:
     """The view of a record of one of the ``ASSISTANT_KINDS``."""
     found = KINDS[record.kind].view.of(record)

@@ -105,8 +105,8 @@ def wrapped(text: str, width: int | None, hang: int = 4) -> list[str]:
 
     Breaks between words only, so that an id or a path can be copied. ``width`` None: one line.
 
-    >>> wrapped("  two words", 8, hang=2)
-    ['  two', '    words']
+    >>> wrapped("  two words or more", 14, hang=2)
+    ['  two words or', '    more']
     """
     if width is None or columns(text) <= width:
         return [text]

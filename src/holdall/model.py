@@ -16,7 +16,6 @@ from typing import Any, NewType, Self, get_type_hints
 
 import msgspec
 
-from holdall.lenient import read_members
 from holdall.untrusted import MAX_SIZE
 
 SourceId = NewType("SourceId", str)
@@ -117,6 +116,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.json.decode(record.raw, type=cls)
         except _UNREADABLE:
+            from holdall.lenient import read_members  # hardly any record needs it
+
             # Member by member: one odd field must not hide the others, which say what the record refers to.
             values: dict[str, Any] = {}
             with suppress(ValueError):

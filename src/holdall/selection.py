@@ -6,7 +6,6 @@ A selection chooses roots. Everything that a root needs is included, whatever it
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -14,14 +13,9 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from holdall.errors import Mistakes, NothingThere, UsageFault
-from holdall.kinds import IDS, KINDS, noun
+from holdall.kinds import IDS, KINDS, SELECTORS, noun
 from holdall.model import Kind, SourceId
 from holdall.untrusted import normalized
-
-_PREFIXES = {row.selector: kind for kind, row in KINDS.items() if row.selector}
-*_FIRST, _LAST = (prefix.removesuffix(":") for prefix in _PREFIXES)
-KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
-"""What may be before the colon, in words."""
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +76,10 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 def pattern(text: str, said: str = "") -> Pattern:
     """Read one pattern; ``said`` is how the user wrote it, if otherwise. Raises UsageFault for one that is only a
     prefix."""
-    if text in _PREFIXES:
+    if text in SELECTORS:
         raise UsageFault(f"can't select {said or repr(text)}: an id or a GLOB must follow the colon")
     head, colon, rest = text.partition(":")
-    kind = _PREFIXES.get(head + colon)
+    kind = SELECTORS.get(head + colon)
     return Pattern(text=rest, kind=kind) if kind else Pattern(text=text)
 
 
@@ -135,6 +129,8 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
         else "names must match in full; * and ? are wildcards; quote a GLOB"
     )
     named = {_plain(root.name).lower(): root.name for root in (*roots, *more) if root.name and root.kind in kinds}
+    import difflib  # only for a hint
+
     near = difflib.get_close_matches(_plain(wanted.text).lower(), named, n=1, cutoff=0.8)
     if near:
         hint = f"did you mean {named[near[0]]!r}? Case matters; {hint}"

@@ -16,12 +16,14 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import accumulate, product
+from itertools import accumulate
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+_decode = msgspec.json.Decoder().decode
 
 MAX_JSON = 8 << 20
 """Bytes of one record, one line or one holdall.json."""
@@ -56,6 +58,11 @@ TEXT_PER_BYTE = 64
 FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT, FREE_RECORDS = 512 << 20, 100_000, 2_000_000, 48 << 20, 32 << 20
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
+_NAMES = ("filename", "name", "model")
+# Where a record refers to others: by fields of its own, and somewhere in these.
+_SINGLE, _PLACES = ("file_ids", "vector_store_id"), ("tools", "tool_resources", "files", "skills")
+_IDS = ("id", "file_id", "vector_store_id", "skill_id")
+
 # One without an end is taken to the end: else each quote in it would be tried anew.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\)?', re.DOTALL)
 _TOKENS = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
@@ -88,16 +95,18 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     """
     if len(raw) > longest:
         raise ValueError(f"{len(raw)} bytes long, more than {longest}")
-    _require_utf8(raw)
+    if not raw.isascii():
+        _require_utf8(raw)
     values = count_values(raw)
     # So few brackets can't nest deeper, and most records have no more.
     if values <= MAX_DEPTH:
         return values
-    found = 0
-    for piece in without_strings(raw):
-        found += count_values(piece)
-        if found > richest:
-            raise ValueError(f"more than {richest} values")
+    if values > richest:
+        found = 0
+        for piece in without_strings(raw):
+            found += count_values(piece)
+            if found > richest:
+                raise ValueError(f"more than {richest} values")
     if depth_of(raw) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return values
@@ -115,8 +124,6 @@ def depth_of(raw: bytes | bytearray) -> int:
 
 def _require_utf8(raw: bytes | bytearray) -> None:
     """NotJson where ``raw`` isn't UTF-8. Decoded at once, one emoji makes four bytes of each letter."""
-    if raw.isascii():
-        return
     decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
     try:
         for at in range(0, len(raw), _PIECE):
@@ -139,8 +146,13 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
     if lenient and not raw.isascii():
         raw = raw.decode("utf-8", "replace").encode()
     require_plain(raw)
+    return _read_plain(raw, lenient=lenient)
+
+
+def _read_plain(raw: bytes, *, lenient: bool = False) -> Any:
+    """As ``read_json``, of what has passed ``require_plain``."""
     try:
-        return msgspec.json.decode(raw)
+        return _decode(raw)
     except ValueError:
         pass
     constant = str if lenient else _refuse
@@ -207,7 +219,7 @@ def text_weight(size: int, strings: int = 0, lists: int = 0, objects: int = 0) -
 
 def count_values(raw: bytes | bytearray) -> int:
     """Commas and opening brackets, those inside of strings too: no fewer than JSON has values, but for one."""
-    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    return len(raw) - len(raw.translate(None, b",[{"))
 
 
 def is_richer(raw: bytes | bytearray, values: int) -> bool:
@@ -237,17 +249,19 @@ def _is_mark(char: str) -> bool:
 
 def require_id(id: str) -> None:
     """Raises ValueError where an id is too long."""
-    _require_short(id, MAX_ID, "an id")
+    # No letter takes more than four bytes, so most texts need not be encoded to be measured.
+    if len(id) * 4 > MAX_ID:
+        _require_short(id, MAX_ID, "an id")
 
 
 def require_filename(name: str) -> None:
     """Raises ValueError where the name of a file is too long."""
-    _require_short(name, MAX_FILENAME, "a file name")
+    if len(name) * 4 > MAX_FILENAME:
+        _require_short(name, MAX_FILENAME, "a file name")
 
 
 def _require_short(text: str, most: int, what: str) -> None:
-    # No letter takes more than four bytes, so most texts need not be encoded to be measured.
-    if len(text) * 4 > most and len(text.encode(errors="surrogatepass")) > most:
+    if len(text.encode(errors="surrogatepass")) > most:
         raise ValueError(f"{what} longer than {most} bytes: {text[:40]}…")
 
 
@@ -257,14 +271,20 @@ def require_record(raw: bytes) -> Measured:
     >>> require_record(b'{"id": "asst_1", "tool_resources": {"code_interpreter": {"file_ids": ["file-1"]}}}')
     Measured(id='asst_1', uses=1, values=5)
     """
-    record = msgspec.convert(read_json(raw), dict[str, Any])
-    id = msgspec.convert(record.get("id"), str)
+    values = require_plain(raw)
+    record = _read_plain(raw)
+    id = record.get("id") if isinstance(record, dict) else None
+    if not isinstance(id, str):
+        id = msgspec.convert(msgspec.convert(record, dict[str, Any]).get("id"), str)
     require_id(id)
-    parts = list(_definitions(record))
-    for part, key in product(parts, ("filename", "name", "model")):
-        if isinstance(name := part.get(key), str):
-            require_filename(name)
-    uses = sum(len(part["tools"]) for part in parts if isinstance(part.get("tools"), list))
+    uses = 0
+    parts = _definitions(record)
+    for part in parts:
+        for key in _NAMES:
+            if isinstance(name := part.get(key), str):
+                require_filename(name)
+        if isinstance(tools := part.get("tools"), list):
+            uses += len(tools)
     if uses > MAX_TOOLS:
         raise ValueError(f"{uses} tools, more than {MAX_TOOLS}")
     for references, one in enumerate(_references(parts), 1):
@@ -272,27 +292,26 @@ def require_record(raw: bytes) -> Measured:
             raise ValueError(f"refers to more than {MAX_REFERENCES} files, stores and assistants")
         require_id(one)
         uses += 1
-    return Measured(id=id, uses=uses, values=count_values(raw))
+    return Measured(id=id, uses=uses, values=values)
 
 
-def _definitions(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _definitions(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The record, and the definition in it: of a version of a Foundry agent, or of an agent with its latest version."""
-    yield record
     versions = record.get("versions")
     latest = versions.get("latest") if isinstance(versions, dict) else record
-    if isinstance(latest, dict) and isinstance(definition := latest.get("definition"), dict):
-        yield definition
+    definition = latest.get("definition") if isinstance(latest, dict) else None
+    return [record, definition] if isinstance(definition, dict) else [record]
 
 
 def _references(parts: list[dict[str, Any]]) -> Iterator[str]:
     """The ids that a record refers to: the words of each list ``…_ids``, wherever a tool keeps it, and single ids."""
-    found: list[Any] = [{key: part.get(key) for key in ("file_ids", "vector_store_id")} for part in parts]
-    found += [part.get(key) for part in parts for key in ("tools", "tool_resources", "files", "skills")]
+    found: list[Any] = [{key: part[key] for key in _SINGLE if key in part} for part in parts]
+    found += [part[key] for part in parts for key in _PLACES if key in part]
     while found:
         value = found.pop()
         if isinstance(value, dict):
             for key, item in value.items():
-                if isinstance(item, str) and key in ("id", "file_id", "vector_store_id", "skill_id"):
+                if isinstance(item, str) and key in _IDS:
                     yield item
                 elif isinstance(item, list) and key.endswith("_ids"):
                     yield from (one for one in item if isinstance(one, str))
@@ -309,7 +328,7 @@ def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
     >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
     Traceback (most recent call last):
     ...
-    ValueError: the key 'id' twice
+    ValueError: duplicate key 'id'
     """
     if is_richer(raw, values):
         raise ValueError(f"more than {values} values")

@@ -91,8 +91,9 @@ def verified(
 ) -> Iterator[tuple[Verification, BundleReader | None]]:
     """Prove the bundle at ``path``; the verdict, and the bundle, which stays open; None where it is damaged.
 
-    The file is opened once, and the reader ``keep``s a digest of each frame: what is read from it is what was proved,
-    also where the file has been replaced or written into since. (A ``quick`` proof read no content, and keeps none.)
+    The file is opened once, and the reader ``keep``s what proves each frame again: what is read from it is what was
+    proved, also where the file has been replaced or written into since. (A ``quick`` proof read no content, and keeps
+    nothing.)
 
     ``quick`` looks at structure and completeness only: seek table, index, manifest, counts; it reads no content.
     ``sha256`` is compared with that of the whole file. ``file`` is the bundle where it is open already, and ``path``
@@ -142,8 +143,8 @@ class _Verification:
         scan, sha256 = None, None
         if not self._quick:
             self._progress.expect(bytes=frames.size, last=True)
-            scan = FullScan(file, frames, self._find, self._progress)
-            sha256 = scan.run(keep=self._keep)
+            scan = FullScan(file, frames, self._find, self._progress, keep=self._keep)
+            sha256 = scan.run()
         else:
             check_tail(file, frames, None, self._find)
             if self._expected is not None:
@@ -193,7 +194,7 @@ class _Verification:
 
     def _check_records(self, bundle: BundleReader, scan: FullScan | None) -> None:
         if scan and self._keep:
-            bundle.frames.hold(bytes(scan.digests))
+            bundle.frames.hold(scan.seal)
         if scan:
             self._references = References(bundle, self._find, scan.cut)
         inventory = Inventory(bundle, scan, self._find)

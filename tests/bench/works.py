@@ -24,6 +24,7 @@ _BATCH = 2000
 
 def pack(folder: str, target: str) -> None:
     """All files below ``folder`` into a bundle, three at once, as an export has them arrive."""
+    import threading
     from concurrent.futures import ThreadPoolExecutor
 
     from holdall.bundle.layout import Capture, LedgerLine, Source
@@ -35,6 +36,7 @@ def pack(folder: str, target: str) -> None:
         writer.add_record(Record(kind=Kind.STORE, id=SourceId("vs_0"), raw=b'{"id": "vs_0"}'))
         paths = iter([os.path.join(below, name) for below, _, names in os.walk(folder) for name in names])
         with writer.open_memberships("vs_0") as members, writer.open_files() as files:
+            turn = threading.Lock()  # a sink of lines takes them from one thread at a time
 
             def one(path: str) -> None:
                 name = os.path.basename(path)
@@ -54,8 +56,9 @@ def pack(folder: str, target: str) -> None:
                     **known,
                 )
                 writer.add_content(sink, line, created_at=_STARTED)
-                members.write(b'{"id":"%b","status":"completed"}\n' % id.encode())
-                files.write(b'{"id":"%b","filename":"%b","bytes":%d}\n' % (id.encode(), name.encode(), sink.size))
+                with turn:
+                    members.write(b'{"id":"%b","status":"completed"}\n' % id.encode())
+                    files.write(b'{"id":"%b","filename":"%b","bytes":%d}\n' % (id.encode(), name.encode(), sink.size))
 
             def some() -> None:
                 for path in paths:

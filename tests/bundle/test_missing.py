@@ -12,6 +12,7 @@ import pytest
 
 from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line, pack
@@ -106,3 +107,19 @@ def test_memory_is_flat(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0] + 4_000_000, peaks
+
+
+@pytest.mark.parametrize(("files", "named", "noted"), [((), (), 0), ((), ("f1",), 6), (("f1",), (), 11)])
+def test_of_a_bundle_that_lacks_no_content_nothing_is_noted_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...], named: tuple[str, ...], noted: int
+) -> None:
+    all_files = [File(id=f"f{n}", data=None if f"f{n}" in files else b"x") for n in range(1, 6)]
+    assistants = {"a1": {"tool_resources": {"code_interpreter": {"file_ids": list(named)}}}}
+    pack(tmp_path / "b.tar.zst", all_files, assistants=assistants)
+    keys: list[str | int] = []
+    add = ValueSorter.add
+    monkeypatch.setattr(ValueSorter, "add", lambda self, key, value: (keys.append(key), add(self, key, value)))
+    with open_bundle(tmp_path / "b.tar.zst") as bundle, MissingFromBundle(bundle) as missing:
+        assert (missing.total, missing.outside) == (len(files), [])
+    # The file of a lack is noted once more, by its name.
+    assert len(keys) == noted + len(files)

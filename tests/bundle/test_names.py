@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdall.bundle.names import MAX_NAME, Taken, fold, is_safe, numbered, safe_name
+from holdall.bundle.names import MAX_NAME, MAX_PATH, Taken, fold, is_safe, numbered, safe_name
 from tests.sweep import examples
 
 ANY_TEXT = st.text(st.characters(), max_size=200)
@@ -26,6 +26,14 @@ def test_a_safe_name_keeps_every_rule_whatever_it_was_made_of(name: str, suffix:
     assert safe.rstrip(". \u00a0\u3000") == safe
     assert safe_name(safe) == safe
     assert is_safe(safe)
+
+
+@examples(200)
+@given(st.lists(ANY_TEXT | NASTY | st.sampled_from(["data", "Con.txt", "nul", "a b", "b ", "x" * 121]), max_size=4))
+def test_a_path_is_safe_if_each_of_its_names_is(names: list[str]) -> None:
+    path = "/".join(names)
+    known = [0 < len(name) <= MAX_NAME and safe_name(name) == name for name in path.split("/")]
+    assert is_safe(path) is (all(known) and len(path.encode(errors="replace")) <= MAX_PATH)
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,34 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdall.bundle import sorting
 from holdall.bundle.sorting import Sorter, ValueSorter
 from tests.sweep import examples
 
 PAIRS = st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=200)), max_size=80)
+ALIKE = st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.binary(max_size=20)), max_size=80)
 
 
 @examples(80)
-@given(PAIRS, st.sampled_from([1, 500, 2000, 10**9]))
-def test_sorted_as_in_memory_and_equal_keys_keep_their_order(pairs: list[tuple[bytes, bytes]], run: int) -> None:
-    sorter = Sorter(run_bytes=run)
-    for key, value in pairs:
-        sorter.add(key, value)
-    expected = sorted(pairs, key=lambda pair: pair[0])
-    assert list(sorter) == expected
-    assert list(sorter) == expected
-    assert list(sorter.keys()) == [key for key, _ in expected]
-    sorter.close()
+@given(PAIRS | ALIKE, st.sampled_from([1, 500, 2000, 10**9]), st.sampled_from([1, 400, 1000, 64 << 10]))
+def test_sorted_as_in_memory_and_equal_keys_keep_their_order(
+    pairs: list[tuple[bytes, bytes]], run: int, block: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorting, "_BLOCK_BYTES", block)
+        sorter = Sorter(run_bytes=run)
+        for key, value in pairs:
+            sorter.add(key, value)
+        expected = sorted(pairs, key=lambda pair: pair[0])
+        assert list(sorter) == expected
+        assert list(sorter) == expected
+        assert list(sorter.keys()) == [key for key, _ in expected]
+        # Two at once, each at a place of its own.
+        assert list(zip(sorter, sorter, strict=True)) == [(pair, pair) for pair in expected]
+        sorter.close()
 
 
 def test_lines_longer_than_what_is_read_at_once() -> None:

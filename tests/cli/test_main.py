@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from typing import Any
 
 import click
 import pytest
@@ -93,14 +94,40 @@ def test_sizes_for_people() -> None:
 @pytest.mark.parametrize(
     "argv", [["--help"], ["--version"], ["inspect", "--help"], ["verify", "--help"], ["export", "--help"]]
 )
-def test_help_never_imports_the_sdk(argv: list[str]) -> None:
-    code = (
-        "import sys; from holdall.cli.main import run; from holdall.cli.console import Console;"
-        f"run({argv!r}, Console()); sys.exit(int(any(m in sys.modules for m in ('openai', 'starlette'))))"
-    )
-    with Child([sys.executable, "-c", code]) as child:
+def test_help_imports_nothing_that_is_slow_to_import(argv: list[str]) -> None:
+    slow = {"openai", "starlette", "dotenv", "tqdm", "difflib", "tempfile"}
+    if "export" not in argv:
+        slow |= {"asyncio", "logging", "traceback", "holdall.settings"}
+    assert [name for name in at_the_end(argv)["modules"] if name in slow] == []
+
+
+def test_garbage_is_looked_for_neither_during_the_start_nor_at_the_end() -> None:
+    end = at_the_end(["--help"])
+    assert end["collections"] == 0
+    # Out of tens of thousands.
+    assert end["objects"] < 1000
+
+
+def at_the_end(argv: list[str]) -> dict[str, Any]:
+    """What a process of the program has come to when the interpreter ends it: its modules, the collections of garbage
+    since ``main`` was called, and the objects that the interpreter's last collections will look at."""
+    code = """
+import atexit, gc, json, sys
+def collections():
+    return sum(generation["collections"] for generation in gc.get_stats())
+def report():
+    found = {"modules": [*sys.modules], "collections": collections() - before, "objects": len(gc.get_objects())}
+    sys.stderr.write(json.dumps(found))
+atexit.register(report)
+import holdall.__main__
+before = collections()
+holdall.__main__.main()
+"""
+    with Child([sys.executable, "-c", code, *argv]) as child:
         done = child.end()
     assert done.code == 0, done.out + done.err
+    found: dict[str, Any] = json.loads(done.err)
+    return found
 
 
 def test_a_reader_that_goes_away_is_no_bug() -> None:

@@ -41,7 +41,9 @@ class Server:
             yield found[start : start + self.page]
 
 
-def ask(server: Server, wanted: list[str], *, at_once: int = 3) -> list[Record | Missing]:
+def ask(
+    server: Server, wanted: list[str], *, at_once: int = 3, purposes: dict[str, int] | None = None
+) -> list[Record | Missing]:
     """Ask for files as an export does: all are known to be wanted, so many are asked for at once."""
 
     async def all_of_them() -> list[Record | Missing]:
@@ -49,7 +51,7 @@ def ask(server: Server, wanted: list[str], *, at_once: int = 3) -> list[Record |
             for ident in wanted:
                 register.want(SourceId(ident))
             slots = asyncio.Semaphore(at_once)
-            async with aclosing(FileRecords(server, register)) as records:  # type: ignore[arg-type]
+            async with aclosing(FileRecords(server, register, purposes)) as records:  # type: ignore[arg-type]
 
                 async def one(ident: str) -> Record | Missing:
                     async with slots:
@@ -77,6 +79,16 @@ def test_many_come_out_of_the_list_of_their_purpose() -> None:
     assert all(record == server._record(record.id) for record in found[:-1])
     assert server.pages == ["assistants"] * 3 + ["vision"]
     assert server.gets <= 2 * (20 + 3) + 1
+
+
+@pytest.mark.parametrize(("had", "gets", "pages"), [(19, 22, 1), (20, 0, 1)])
+def test_where_an_earlier_bundle_had_many_of_a_purpose_none_is_asked_for_by_itself(
+    had: int, gets: int, pages: int
+) -> None:
+    server = Server({f"f{n}": "assistants" for n in range(300)})
+    found = ask(server, list(server.files), purposes={"assistants": had if had == 20 else 0, "vision": 19})
+    assert [record.id for record in found] == list(server.files)
+    assert (server.gets <= gets, server.pages) == (True, ["assistants"] * pages)
 
 
 def test_a_list_that_is_too_long_for_what_is_wanted_is_given_up() -> None:

@@ -134,6 +134,49 @@ def test_only_a_request_with_a_body_says_of_what_type_it_is(script: Script) -> N
     assert [headers.get("content-type") for _, _, headers, _ in script.seen] == [None, None, "application/json"]
 
 
+def test_a_request_with_a_content_has_the_headers_and_the_query_of_all_others(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = endpoint(
+        "sk-test-000001", f"{script.endpoint.base_url}?api-version=v1", organization="org-1", project="proj_1"
+    )
+    made: list[str] = []
+    real = openai.AsyncOpenAI.request
+
+    async def request(self: openai.AsyncOpenAI, cast_to: Any, options: Any, **more: Any) -> Any:
+        made.append(options.url)
+        return await real(self, cast_to, options, **more)
+
+    monkeypatch.setattr(openai.AsyncOpenAI, "request", request)
+
+    async def work(account: Account) -> None:
+        await account.get("/models")
+        await account.upload("a.txt", io.BytesIO(b"x"), purpose="assistants")
+        await account.upload_zip("/skills/skill_1/versions", "a.zip", io.BytesIO(b"x"))
+        for of in ({}, {"container": "cntr_1"}, {"skill": "skill_1"}):
+            async with account.download("1", **of) as download:
+                assert [chunk async for chunk in download.chunks]
+
+    use(script, work, at)
+    names = ("authorization", "openai-organization", "openai-project", "user-agent")
+    assert {tuple(headers[name] for name in names) for _, _, headers, _ in script.seen} == {
+        ("Bearer sk-test-000001", "org-1", "proj_1", script.seen[0][2]["user-agent"])
+    }
+    assert [target for _, target, _, _ in script.seen] == [
+        f"/v1{path}?api-version=v1"
+        for path in (
+            "/models",
+            "/files",
+            "/skills/skill_1/versions",
+            "/files/1/content",
+            "/containers/cntr_1/files/1/content",
+            "/skills/skill_1/versions/1/content",
+        )
+    ]
+    # The SDK takes as long to make a request as it takes to send it.
+    assert made == ["/models"]
+
+
 def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in AMBIENT.items():
         monkeypatch.setenv(name, value)
@@ -282,7 +325,7 @@ def test_an_upload_is_read_in_a_thread_and_in_pieces(script: Script) -> None:
     use(script, lambda account: account.upload("n", Watched(b"some bytes" * 1_000_000), purpose="assistants"))
     assert script.seen[0][3].count(b"some bytes") == 1_000_000
     assert threading.get_ident() not in threads
-    assert sizes == {1 << 16}
+    assert sizes == {1 << 20}
 
 
 def test_a_cut_body_never_passes_for_whole(script: Script) -> None:

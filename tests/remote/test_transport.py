@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -229,3 +231,61 @@ def test_who_answered_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_network_of_an_address(address: str, network: str) -> None:
     assert transport._network(address) == network
+
+
+def body_of(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The body of an upload, as it is sent."""
+    return cast(AsyncGenerator[bytes, None], aiter(transport._ReadInThread(pieces)))
+
+
+def test_a_small_body_is_read_at_once_and_a_long_one_in_pieces_of_their_own() -> None:
+    async def sent(pieces: list[bytes]) -> list[bytes]:
+        return [piece async for piece in body_of(iter(pieces))]
+
+    assert asyncio.run(sent([b"head", b"content", b"end"])) == [b"headcontentend"]
+    large = [bytes([number]) * (1 << 20) for number in range(3)]
+    found = asyncio.run(sent([b"head", *large, b"end"]))
+    assert found == [b"head" + large[0], large[1], large[2], b"end"]
+    assert found[1] is large[1], "copied"
+
+
+def test_the_next_piece_of_an_upload_is_read_while_one_is_sent() -> None:
+    reading = [threading.Event() for _ in range(3)]
+
+    def pieces() -> Iterator[bytes]:
+        for event in reading:
+            event.set()
+            yield bytes(1 << 20)
+
+    async def send() -> None:
+        body = body_of(pieces())
+        await anext(body)
+        assert await asyncio.to_thread(reading[1].wait, 60)
+        assert not reading[2].is_set(), "more than one is held"
+        await body.aclose()
+
+    asyncio.run(send())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_read_any_more_once_an_upload_has_ended(fails: bool) -> None:
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield bytes(1 << 20)
+        began.set()
+        goes_on.wait(60)
+        ended.set()
+        if fails:
+            raise OSError("damaged")
+        yield bytes(1 << 20)
+
+    async def send() -> None:
+        body = body_of(pieces())
+        await anext(body)
+        assert await asyncio.to_thread(began.wait, 60)
+        asyncio.get_running_loop().call_later(0.01, goes_on.set)
+        await body.aclose()
+        assert ended.is_set()
+
+    asyncio.run(send())

@@ -1,1 +1,1 @@
-"""What is done with many bundles: list them, and what builds upon that."""
+"""What is done with many bundles: back up into a folder, list, search and prune it."""

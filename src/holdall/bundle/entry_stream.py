@@ -47,7 +47,8 @@ class EntryStream(io.RawIOBase):
         # An upload that is repeated reads it again from the start.
         if self._position == 0:
             self._hash, self._hashed = hashlib.sha256(), 0
-        if self._position == self._hashed:
+        # Frames that were proved are hashed as they are read.
+        if self._position == self._hashed and not self._reader.frames.is_held:
             self._hash.update(piece)
             self._hashed += len(piece)
             if self._hashed == entry.size and self._hash.hexdigest() != entry.sha256:

@@ -8,16 +8,17 @@ import hashlib
 import heapq
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby, zip_longest
 from operator import itemgetter
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
 from holdall.bundle.layout import IndexEntry, Part
-from holdall.bundle.lookup import frame_digest
+from holdall.bundle.lookup import SealHash
 from holdall.bundle.names import fold, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
@@ -25,9 +26,11 @@ from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_se
 from holdall.bundle.sequential import BrokenTar, Member, Piece, members, pieces
 from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
-from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
+
+if TYPE_CHECKING:
+    from holdall.parsedtext import StoredText
 
 T = TypeVar("T")
 
@@ -58,10 +61,12 @@ class FullScan:
 
     ``members`` are those of the payload by their paths, ``tags`` the tag files, ``kept`` has the bytes of some of them,
     where they came whole; ``cut`` the paths of parsed texts that say of themselves that they stop short; ``followed``
-    is how far the tar could be followed; ``digests`` has those of the frames, where they were asked for.
+    is how far the tar could be followed; ``seal`` proves the frames again, if it is to ``keep`` what that takes.
     """
 
-    def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
+    def __init__(
+        self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress, *, keep: bool = False
+    ) -> None:
         self._file, self._frames, self._find, self._progress = file, frames, report, progress
         self._file_size = file.seek(0, 2)
         self._room = most_text(self._file_size)
@@ -70,29 +75,20 @@ class FullScan:
         self.tags: dict[str, Scanned] = {}
         self.kept: dict[str, bytes] = {}
         self.followed = 0
-        self.digests = bytearray()
+        self.seal = SealHash(frames, keep=keep)
         self._bag: str | None = None
         self._stage = -1
 
-    def run(self, *, keep: bool = False) -> str:
-        """Read everything; returns the sha256 of the whole file. ``keep``: the digests of the frames, too."""
-        total = hashlib.sha256()
-
-        def see(frame: bytes) -> None:
-            total.update(frame)
-            if keep:  # costs as much again
-                self.digests += frame_digest(frame)
-
-        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=see))
+    def run(self) -> str:
+        """Read everything; returns the sha256 of the whole file."""
+        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=self.seal.add))
         self._follow(scanned)
         for _ in scanned:
             pass  # the tar could not be followed to its end, yet every frame counts
         self._check_folded()
-        check_tail(self._file, self._frames, total.copy().digest(), self._find)
+        check_tail(self._file, self._frames, self.seal.digest(), self._find)
         self._file.seek(self._frames.length)
-        while data := self._file.read(1 << 20):
-            total.update(data)
-        return total.hexdigest()
+        return self.seal.digest(iter(partial(self._file.read, 1 << 20), b"")).hex()
 
     def _watched(self, source: Iterator[Piece]) -> Iterator[Piece]:
         for piece in source:
@@ -115,7 +111,11 @@ class FullScan:
     def _read(self, member: Member) -> None:
         path = self._in_bag(member.path)
         keeping = path in _LOOKED_INTO and member.size <= MAX_JSON
-        text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
+        text = None
+        if path.startswith(layout.TEXTS) and self._room >= 0:
+            from holdall.parsedtext import StoredText  # a bundle of originals has no texts
+
+            text = StoredText(self._room)
         digest, lines, kept = hashlib.sha256(), 0, bytearray()
         for data in member:
             digest.update(data)
@@ -321,8 +321,7 @@ class Inventory:
 
     def check_manifest(self) -> None:
         """The manifest has the index's entries, in the same order."""
-        lines = self._bundle.part_lines(self._bundle.info.manifest)
-        for entry, line in zip_longest(self._bundle.entries(""), lines):
+        for entry, line in zip_longest(self._bundle.path_hashes(), self._bundle.part_lines(self._bundle.info.manifest)):
             if entry is None or line is None or manifest_line(entry.sha256, entry.path) != line + b"\n":
                 path = entry.path if entry else parse_manifest_line((line or b"") + b"\n")[1]
                 self._find("index", path, f"{path}: index and manifest disagree from here on")

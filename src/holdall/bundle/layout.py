@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -294,7 +294,7 @@ def beside(path: str) -> str:
     return path.removesuffix(lines) if lines and path.endswith(lines) else path.removesuffix(RECORD)
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A place of format 1.2, and what the index says of an entry there."""
 
     has_id: bool = False

@@ -118,6 +118,8 @@ class MissingFromBundle(Closing):
         self.total = 0
         self.counts: Counter[Reasoned] = Counter()
         self._scan, outside = Scan(), Dependencies()
+        # First: of a bundle that lacks no content, nothing has to be known of those who use one.
+        self._lacks = self._read_ledger()
         self._read_definitions(outside)
         gone: Capped[Dependency] = Capped()
         gone += self._read_stores()
@@ -147,6 +149,15 @@ class MissingFromBundle(Closing):
 
     # -- inside --------------------------------------------------------------------------------------
 
+    def _read_ledger(self) -> bool:
+        """Note the files without their bytes. Returns whether there are any."""
+        lacks = False
+        for line in self._bundle.ledger():
+            if line.fidelity in _WEIGHT:
+                lacks = True
+                self._traces.add(line.id, _Trace(line=line))
+        return lacks
+
     def _read_definitions(self, outside: Dependencies) -> None:
         for skill in self._bundle.definitions(Kind.SKILL):
             self._scan.look(skill)
@@ -164,6 +175,7 @@ class MissingFromBundle(Closing):
                     users = known.setdefault(id, [])
                     if len(users) < USERS:
                         users.append(number)
+        self._names_files = bool(file_users)
         for file, users in file_users.items():
             self._traces.add(file, _Trace(assistants=users))
 
@@ -178,12 +190,12 @@ class MissingFromBundle(Closing):
             if entry.path.endswith(layout.MEMBERSHIPS) and entry.id in present:
                 for member in self._bundle.records(Kind.MEMBERSHIP, entry):
                     self._scan.look(member)
-                    self._traces.add(member.id, _Trace(store=present[entry.id]))
+                    if self._lacks:
+                        self._traces.add(member.id, _Trace(store=present[entry.id]))
         for file in self._bundle.files():
             self._scan.look(file)
-            self._traces.add(file.id, _Trace(known=True))
-        for line in self._bundle.ledger():
-            self._traces.add(line.id, _Trace(line=line))
+            if self._lacks or self._names_files:
+                self._traces.add(file.id, _Trace(known=True))
         self._stores = [self._store_users.get(store, []) for store in present]
         for store, users in sorted(self._store_users.items()):
             if store not in present and self._included("file_search"):

@@ -11,6 +11,8 @@ import sys
 import unicodedata
 from functools import lru_cache
 
+from holdall.spilling import SpillingDict
+
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
 MAX_PATH = 1000
@@ -27,8 +29,10 @@ _LONGEST_SUFFIX = 24
 # Far longer than any name may be. Normalising takes time by the square of what combines with one letter.
 _LOOKED_AT = 4096
 # What most names are: nothing to change. Every reserved name begins with one of the suspect three letters.
-_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ()+,&=@#.-]*[A-Za-z0-9_()+,&=@#-])?")
-_SUSPECT = frozenset(name[:3] for name in _RESERVED)
+_SUSPECT = "|".join(sorted({name[:3] for name in _RESERVED}))
+_PLAIN_NAME = rf"(?!(?i:{_SUSPECT}))[A-Za-z0-9_](?:[A-Za-z0-9_ ()+,&=@#.-]{{,{MAX_NAME - 2}}}[A-Za-z0-9_()+,&=@#-])?"
+_plain_name = re.compile(_PLAIN_NAME).fullmatch
+_plain_path = re.compile(rf"{_PLAIN_NAME}(?:/{_PLAIN_NAME})*+").fullmatch
 
 
 def on_disk(path: str) -> str:
@@ -46,7 +50,7 @@ def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bo
 
     ``percent`` keeps the percent sign, which only BagIt manifests can't hold.
     """
-    if len(name) + len(suffix) <= limit and _PLAIN.fullmatch(name) and name[:3].lower() not in _SUSPECT:
+    if len(name) + len(suffix) <= limit and _plain_name(name):
         return name + suffix
     if len(name) > _LOOKED_AT:
         name = name[: _LOOKED_AT - _LONGEST_SUFFIX] + name[-_LONGEST_SUFFIX:]
@@ -87,7 +91,7 @@ def is_safe(path: str) -> bool:
     """Whether every component of ``path`` keeps the rules, as a bundle's paths must."""
     if not path or len(path) > MAX_PATH or len(path.encode(errors="replace")) > MAX_PATH:
         return False
-    return all(map(_is_safe_name, path.split("/")))
+    return _plain_path(path) is not None or all(map(_is_safe_name, path.split("/")))
 
 
 @lru_cache(4096)
@@ -101,10 +105,10 @@ def fold(name: str) -> str:
 
 
 class Taken:
-    """The names taken, by the hash of their folded form: about 70 bytes each."""
+    """The names taken, by the hash of their folded form."""
 
     def __init__(self) -> None:
-        self._hashes: set[int] = set()
+        self._hashes = SpillingDict[int]()
         self._next: dict[str, int] = {}
 
     def add(self, path: str) -> bool:

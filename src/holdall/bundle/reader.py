@@ -11,7 +11,6 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -52,11 +51,19 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class PathHash(msgspec.Struct, frozen=True, kw_only=True):
+    """What the manifest says of an entry, out of its line in the index."""
+
+    path: str
+    sha256: str
+
+
 class Formatted(msgspec.Struct, frozen=True, kw_only=True):
     format: str
 
 
 _path = msgspec.json.Decoder(_Path)
+_path_hash = msgspec.json.Decoder(PathHash)
 _id = msgspec.json.Decoder(_Id)
 
 
@@ -125,7 +132,8 @@ class BundleReader(Closing):
     def open(self, entry: IndexEntry) -> BinaryIO:
         """The bytes of an entry as a seekable binary stream, one frame in memory.
 
-        Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index.
+        Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index;
+        of a bundle that was verified, in place of the first frame that has changed since.
         """
         return cast(BinaryIO, io.BufferedReader(EntryStream(self, entry), buffer_size=128 << 10))
 
@@ -240,6 +248,13 @@ class BundleReader(Closing):
 
     # -- inside --------------------------------------------------------------------------------------
 
+    def path_hashes(self) -> Iterator[PathHash]:
+        """Path and sha256 of each line of the index, which has been read with all of its limits, or will be."""
+        with self.guarding(layout.INDEX):
+            for line in self._index:
+                require_plain(line)
+                yield _path_hash.decode(line)
+
     def part_lines(self, part: Part) -> Iterator[bytes]:
         """The raw lines of index or manifest, without newlines; FrameError if unreadable."""
         return iter(self._sorted(part, bytes))
@@ -294,18 +309,9 @@ class BundleReader(Closing):
         self._measured.add(entry.offset)
         return new
 
-    @contextmanager
-    def guarding(self, path: str) -> Iterator[None]:
+    def guarding(self, path: str) -> _Guarding:
         """Name the entry where reading it fails."""
-        try:
-            yield
-        except (FrameError, TarError, ValueError, RecursionError) as error:
-            raise DamagedBundle(
-                f"can't read {path} in {self.path}: {error}",
-                hint=f"holdall verify {pasteable(self.path)} lists the damage; holdall extract --salvage recovers the "
-                f"rest",
-                entry=path,
-            ) from None
+        return _Guarding(self.path, path)
 
     def _read_info(self) -> tuple[str, HoldallInfo, bytes]:
         """The bag's name and ``holdall.json``, both from the last frame."""
@@ -333,6 +339,28 @@ class BundleReader(Closing):
                     f"it declares {lines} lines, more than {self._most_lines}, the limit for a bundle of this size"
                 )
             return bag, info, raw
+
+
+class _Guarding:
+    """A context manager: what ``BundleReader.guarding`` gives."""
+
+    # A class, because a generator costs as much as the record that is read in it.
+    __slots__ = ("_bundle", "_path")
+
+    def __init__(self, bundle: Path, path: str) -> None:
+        self._bundle, self._path = bundle, path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FrameError | TarError | ValueError | RecursionError):
+            raise DamagedBundle(
+                f"can't read {self._path} in {self._bundle}: {error}",
+                hint=f"holdall verify {pasteable(self._bundle)} lists the damage; holdall extract --salvage recovers "
+                f"the rest",
+                entry=self._path,
+            ) from None
 
 
 def _frames(path: Path, file: BinaryIO) -> FrameTable:

@@ -272,7 +272,8 @@ class References:
                 self._report("reference", path, f"file {id}: {len(uses[by])} entries instead of one: {by}")
         if len(uses["version"]) > 1:
             self._report("index", uses["version"][1].path, f"{id}: duplicate")
-        for store, count in Counter(use.path for use in uses["membership"]).items():
+        stores = [use.path for use in uses["membership"]]
+        for store, count in Counter(stores).items() if len(stores) > 1 else ():
             if count > 1:
                 self._report("reference", store, f"{store}: file {id} listed {count} times")
 

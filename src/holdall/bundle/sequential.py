@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -27,7 +26,13 @@ from holdall.bundle.seekable import (
 )
 from holdall.untrusted import most_lines
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+T = TypeVar("T")
+
 _WORTH_THREADS = 4 << 20
+_LARGER = 8 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
 _AHEAD = 48 << 20
 
@@ -98,36 +103,56 @@ def _begins_as_listed(file: BinaryIO, frames: FrameTable, number: int) -> bool:
 def pieces(
     file: BinaryIO, frames: FrameTable, *, threads: int, see: Callable[[bytes], None] | None = None
 ) -> Iterator[Piece]:
-    """Every frame in order, decoded ahead on ``threads`` threads. ``see`` gets each compressed frame."""
-    # A frame is decoded by the call of what stands here: by a thread already, or then and there.
-    ahead: deque[tuple[int, Callable[[], bytes]]] = deque()
+    """Every frame in order, decoded ahead on ``threads`` threads. ``see`` gets each compressed frame before its piece
+    is given, in order, and one at a time."""
+    # What stands here is done by its call: by a thread already, or then and there.
+    ahead: deque[tuple[int, Callable[[], object] | None, Callable[[], bytes]]] = deque()
     waiting = 0
     file.seek(0)
-    # Threads cost more than a small bundle takes.
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="holdall-decode") if frames.size > _WORTH_THREADS else None
+    # Threads cost more than a small bundle takes, and so does importing them.
+    decoding = seeing = None
+    if frames.size > _WORTH_THREADS:
+        _keep_freed_memory()
+        decoding, seeing = _pool(threads), _pool(1)
     try:
         for number in range(len(frames)):
             _, length, _, size = frames[number]
             frame = file.read(length)
-            # Decoding begins before the hash is taken, so that both run at once.
-            decoded = pool.submit(decompress, frame, size).result if pool else partial(decompress, frame, size)
-            ahead.append((number, decoded))
-            if see:
-                see(frame)
+            seen = _begun(seeing, see, frame) if see else None
+            ahead.append((number, seen, _begun(decoding, decompress, frame, size)))
             waiting += size
-            del frame, decoded
+            del frame, seen
             while ahead and (len(ahead) > threads + 2 or waiting > _AHEAD):
                 waiting -= frames[ahead[0][0]][3]
                 yield _piece(frames, *ahead.popleft())
         while ahead:
             yield _piece(frames, *ahead.popleft())
     finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+        for pool in (decoding, seeing):
+            if pool:
+                pool.shutdown(cancel_futures=True)
 
 
-def _piece(frames: FrameTable, number: int, decoded: Callable[[], bytes]) -> Piece:
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory of frames for those that follow: the system takes longer to bring it, page by page,
+    than zstd to fill it. glibc gives back what is larger than all that was freed before, so something larger is."""
+    bytes(_LARGER)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads, thread_name_prefix="holdall-decode")
+
+
+def _begun(pool: ThreadPoolExecutor | None, work: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    return pool.submit(work, *arguments).result if pool else partial(work, *arguments)
+
+
+def _piece(frames: FrameTable, number: int, seen: Callable[[], object] | None, decoded: Callable[[], bytes]) -> Piece:
     size = frames[number][3]
+    if seen:
+        seen()
     try:
         return Piece(number=number, size=size, data=decoded())
     except FrameError as error:
@@ -162,6 +187,9 @@ class _Tape:
 
     def read(self, size: int) -> bytes | None:
         """The next ``size`` bytes in one; None where some are lost or missing."""
+        if 0 < size <= self._left:  # as nearly always: in one piece
+            data, _ = self.take(size)
+            return None if data is None else bytes(data)
         found: list[memoryview | None] = []
         while size:
             data, taken = self.take(size)

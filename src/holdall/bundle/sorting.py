@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import struct
-import tempfile
 import weakref
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -17,11 +16,17 @@ from holdall.safe_open import Closing
 
 T = TypeVar("T")
 
+_Pair = tuple[bytes, bytes]
+
 _RUN_BYTES = 8 << 20
 _OVERHEAD = 150  # what two small bytes objects in a tuple in a list cost beyond their bytes
-_LENGTHS = struct.Struct("<II")
+# A run is read in blocks of this size, of which there is one in memory for each run.
+_BLOCK_BYTES = 64 << 10
+_LENGTH = struct.Struct("<I")
 _key = itemgetter(0)
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[_Pair]).decode
 
 
 class Sorter(Closing):
@@ -31,7 +36,7 @@ class Sorter(Closing):
     """
 
     def __init__(self, *, run_bytes: int = _RUN_BYTES) -> None:
-        self._run: list[tuple[bytes, bytes]] = []
+        self._run: list[_Pair] = []
         self._run_bytes, self._limit = 0, run_bytes
         self._file: BinaryIO | None = None
         self._runs: list[tuple[int, int]] = []
@@ -42,11 +47,9 @@ class Sorter(Closing):
         if self._run_bytes > self._limit:
             self._write_run()
 
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+    def __iter__(self) -> Iterator[_Pair]:
         self._run.sort(key=_key)
-        if not self._runs:
-            return iter(self._run)
-        return heapq.merge(*(self._read_run(*run) for run in self._runs), self._run, key=_key)
+        return self._merged() if self._runs else iter(self._run)
 
     def keys(self) -> Iterator[bytes]:
         return map(_key, self)
@@ -58,31 +61,68 @@ class Sorter(Closing):
 
     def _write_run(self) -> None:
         if self._file is None:
+            import tempfile  # most bundles are sorted in memory
+
             self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the sorter
             weakref.finalize(self, self._file.close)
         self._run.sort(key=_key)
         start = self._file.seek(0, 2)
-        self._file.writelines(_LENGTHS.pack(len(key), len(value)) + key + value for key, value in self._run)
+        block: list[_Pair] = []
+        size = 0
+        for pair in self._run:
+            block.append(pair)
+            size += len(pair[0]) + len(pair[1]) + _OVERHEAD
+            if size > _BLOCK_BYTES:
+                self._write_block(self._file, block)
+                block, size = [], 0
+        self._write_block(self._file, block)
         self._runs.append((start, self._file.tell()))
         self._run, self._run_bytes = [], 0
 
-    def _read_run(self, position: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-        """The pairs of one run, read a piece at a time: all runs share one file, so each seeks for itself."""
-        file, buffer, at = self._file, b"", 0
-        assert file is not None
-        while position < end or at < len(buffer):
-            if at + _LENGTHS.size > len(buffer) or at + _LENGTHS.size + sum(_LENGTHS.unpack_from(buffer, at)) > len(
-                buffer
-            ):
-                file.seek(position)
-                more = file.read(min(max(64 << 10, len(buffer)), end - position))
-                position += len(more)
-                buffer, at = buffer[at:] + more, 0
-                continue
-            key_length, value_length = _LENGTHS.unpack_from(buffer, at)
-            middle = at + _LENGTHS.size + key_length
-            yield buffer[at + _LENGTHS.size : middle], buffer[middle : middle + value_length]
-            at = middle + value_length
+    def _write_block(self, file: BinaryIO, block: list[_Pair]) -> None:
+        if block:
+            packed = _pack(block)
+            file.write(_LENGTH.pack(len(packed)))
+            file.write(packed)
+
+    def _blocks(self, position: int, end: int) -> Iterator[list[_Pair]]:
+        """The blocks of one run: all runs share one file, so each seeks for itself."""
+        assert self._file is not None
+        while position < end:
+            self._file.seek(position)
+            (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
+            yield _unpack(self._file.read(length))
+            position += _LENGTH.size + length
+
+    def _merged(self) -> Iterator[_Pair]:
+        """All runs in one, a block of each in memory.
+
+        Whole stretches of blocks are sorted at once: one by one, the pairs would cost ten times as much.
+        """
+        sources = [*(self._blocks(*run) for run in self._runs), iter([self._run] if self._run else [])]
+        blocks = [(source, block, 0) for source in sources if (block := next(source, None))]
+        while blocks:
+            # No block that is still to be read has a pair below this.
+            bound = min(block[-1][0] for _, block, _ in blocks)
+            below: list[_Pair] = []
+            for number, (source, block, at) in enumerate(blocks):
+                middle = bisect_left(block, bound, at, key=_key)
+                below += block[at:middle]
+                blocks[number] = source, block, middle
+            below.sort(key=_key)
+            yield from below
+            # Those with this key may go on in further blocks, and those of earlier runs come first.
+            left = []
+            for source, block, at in blocks:
+                rest: list[_Pair] | None = block
+                while rest is not None:
+                    end = bisect_right(rest, bound, at, key=_key)
+                    yield from rest[at:end]
+                    if end < len(rest):
+                        left.append((source, rest, end))
+                        break
+                    rest, at = next(source, None), 0
+            blocks = left
 
 
 class ValueSorter(Closing, Generic[T]):

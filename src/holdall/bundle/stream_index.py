@@ -1,4 +1,4 @@
-"""In-memory index of an unfinished stream, about 200 bytes per content."""
+"""Index of an unfinished stream. What it knows of each content is on disk once there are many."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from holdall.bundle.journal import Entry, Journal, Stored
 from holdall.bundle.names import Taken, safe_name
 from holdall.kinds import KINDS
 from holdall.model import Kind
+from holdall.spilling import SpillingDict
 
 _UNNAMED = "unnamed"
 
@@ -27,10 +28,10 @@ class StreamIndex:
         self.tags: set[str] = set()
         self.records: dict[tuple[Kind, str], tuple[str, int | None]] = {}
         self.unseen_records: set[tuple[Kind, str]] = set()
-        self.unseen_contents: set[int] = set()
+        self.unseen_contents = SpillingDict[int]()
         self.superseded = False
         # By the hash of an id, which may be 512 bytes long; ``content`` looks at the line itself.
-        self._positions: dict[int, int] = {}
+        self._positions = SpillingDict[int]()
         # Those that the journal has not taken in yet, which can't be read from it.
         self._recent: dict[str, Stored] = {}
         for position, line in journal.lines():
@@ -39,7 +40,6 @@ class StreamIndex:
             elif isinstance(line, Entry):
                 self._load(line)
         self.unseen_records.update(self.records)
-        self.unseen_contents.update(self._positions)
 
     def _load_content(self, line: Stored, position: int) -> None:
         path, key = line.entry.path, hash(line.ledger.id)
@@ -48,6 +48,7 @@ class StreamIndex:
             self._set_name(Kind.STORE, line.store, path.split("/")[2])
         self.superseded |= key in self._positions
         self._positions[key] = position
+        self.unseen_contents.add(key)
 
     def _load(self, line: Entry) -> None:
         entry = line.entry

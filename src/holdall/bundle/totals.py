@@ -40,7 +40,9 @@ class BundleTotals(Closing):
         """A record, by its hash (``record_hash``); a membership or a version with what it is of."""
         row = KINDS[kind]
         self._counts[row.count] += 1
-        self._lines.setdefault(row.digest, Sorter()).add(definition_line(kind, id, sha256, owner))
+        if (lines := self._lines.get(row.digest)) is None:
+            lines = self._lines[row.digest] = Sorter()
+        lines.add(definition_line(kind, id, sha256, owner))
 
     def content(self, id: str, fidelity: Fidelity, sha256: str) -> None:
         self._lines["contents"].add(content_line(id, fidelity, sha256))

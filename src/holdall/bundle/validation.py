@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -27,6 +26,7 @@ LINE_VALUES = 100
 _INFO_VALUES = 100_000
 _index_decoder = msgspec.json.Decoder(IndexEntry)
 _ledger_decoder = msgspec.json.Decoder(LedgerLine)
+_encode = msgspec.json.Encoder().encode
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Fidelity.ORIGINAL, Fidelity.CONTAINER, Fidelity.TEXT, Fidelity.UNAVAILABLE})
 _COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - layout.LATER
@@ -73,9 +73,9 @@ def _of_payload(entry: IndexEntry) -> IndexEntry:
 
 def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
-    # As in ledger_line_faults, the rules of docs/format.md one after another.
-    fields = read_unique(raw, values=LINE_VALUES)
-    if None in fields.values():
+    # As in ledger_line_faults, the rules of docs/format.md one after another. A line that is just as we write it has
+    # each key once, and none without a value: to see that takes a tenth of the time.
+    if raw != _encode(entry) and None in read_unique(raw, values=LINE_VALUES).values():
         yield "a field without a value"
     if not _SHA256.fullmatch(entry.sha256):
         yield "not a sha256"
@@ -101,8 +101,7 @@ def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_unique`` does."""
     # The rules of docs/format.md one after another: more functions would hide them.
-    fields = read_unique(raw, values=LINE_VALUES)
-    if "truncated" not in fields:
+    if raw != _encode(line) and "truncated" not in read_unique(raw, values=LINE_VALUES):
         yield "no truncated field"
     _, arrow, origin = (line.route or "").partition(" -> ")
     if arrow and not _ORIGIN.fullmatch(origin):
@@ -128,7 +127,7 @@ def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
         yield f"route does not match fidelity {line.fidelity}"
 
 
-class Route(NamedTuple):
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The ids in the path of a content request: the file's, and the store's if its text was requested."""
 
     store: str | None

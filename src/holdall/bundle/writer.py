@@ -1,8 +1,8 @@
 """Writes contents and records into one bundle, complete or absent.
 
 A content goes through a Sink, which hashes and compresses it outside the stream, or with ``begin_direct`` into its end,
-which is cut back if it fails. Whole entries are durable soon after and survive a crash in ``NAME.partial/``. Only ``finish`` gives the bundle
-its name.
+which is cut back if it fails. Whole entries are durable soon after and survive a crash in ``NAME.partial/``. Only
+``finish`` gives the bundle its name.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from holdall.bundle.stream import Stream, Unrecoverable
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
+from holdall.spilling import SpillingDict
 from holdall.untrusted import require_record
 
 __all__ = ["BundleWriter", "Finished"]
@@ -346,7 +347,7 @@ class BundleWriter:
                 f"can't write {self.target}: the unfinished bundle {self._partial.folder} is damaged: {error}",
                 hint="--no-resume deletes it and starts again",
             ) from None
-        self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
+        self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else SpillingDict()
         self._stream.flush()
         self._partial.forget_old()
 

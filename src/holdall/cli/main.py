@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
-import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +27,6 @@ from holdall.errors import (
     exhausted,
     exit_codes,
 )
-from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 
@@ -158,13 +154,15 @@ def run(argv: Sequence[str], console: Console) -> int:
         return 1
 
 
-# The sandbox's errors, in the program's own terms; the last is the base of all.
-_OF_SANDBOX: dict[type, type[HoldallError]] = {
-    PackageMissing: MissingExtra,
-    CannotStart: UsageFault,
-    MachineTooSmall: OutOfResources,
-    SandboxError: CannotWrite,
-}
+def _of_sandbox(error: Exception) -> HoldallError | None:
+    """One of the sandbox's errors in the program's own terms; None for any other."""
+    from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
+
+    if not isinstance(error, SandboxError):
+        return None
+    terms = {PackageMissing: MissingExtra, CannotStart: UsageFault, MachineTooSmall: OutOfResources}
+    ours = next((ours for theirs, ours in terms.items() if isinstance(error, theirs)), CannotWrite)
+    return ours(error.message, hint=error.hint)
 
 
 def as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
@@ -182,9 +180,8 @@ def as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int |
             return Interrupted("interrupted"), None
         case Exception() if short := exhausted(error):
             return short, None
-        case SandboxError():
-            ours = next(ours for theirs, ours in _OF_SANDBOX.items() if isinstance(error, theirs))
-            return ours(error.message, hint=error.hint), None
+        case Exception() if ours := _of_sandbox(error):
+            return ours, None
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             hint = "free disk space, also for temporary files (TMPDIR), then run the same command again"
@@ -195,6 +192,8 @@ def as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int |
     # Any other error is a bug of holdall.
     console.close_progress()
     if os.environ.get("HOLDALL_TRACEBACK"):
+        import traceback
+
         traceback.print_exception(error, file=console.stderr)
     return HoldallError(
         f"a bug in holdall {__version__}: {type(error).__name__}: {error}",
@@ -216,19 +215,10 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
             refuse_key(value, flag, keys)
 
 
-def _is_ours(entry: logging.LogRecord) -> bool:
-    """Whether to show an error that asyncio logs: not one that ends the command anyway, as the machine is too small."""
-    error = entry.exc_info[1] if entry.exc_info else None
-    return error is None or exhausted(error) is None
-
-
 def main() -> None:
-    """The console script."""
-    logging.getLogger("asyncio").addFilter(_is_ours)
+    """The console script, without what ``holdall.__main__`` sets for the process."""
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     streams.repair()
-    # Large records are trees of many small dicts without cycles: to look for some in them takes a third of the time.
-    gc.set_threshold(100_000, 50, 100)
     try:
         code = run(sys.argv[1:], Console())
     except KeyboardInterrupt:  # a second one, while the first was reported

@@ -12,7 +12,7 @@ import click
 
 from holdall.cli.console import Console, fitting
 from holdall.errors import Mistakes, UsageFault
-from holdall.selection import KIND_NAMES
+from holdall.kinds import KIND_NAMES
 
 F = TypeVar("F", bound=Callable[..., Any])
 

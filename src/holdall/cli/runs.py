@@ -18,14 +18,13 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli.block import NAMED, SHOWN, Block, Group, again, onward
-from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome, counted, flat, on_signal
 from holdall.cli.parameters import at_destination
 from holdall.cli.planview import holding, require_consent, show_intent, show_plan, show_summary
 from holdall.cli.views import loss_lines, losses_as_json, opened_folder, show_first, verdict_as_json, weighed_groups
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
-from holdall.importer.verbs.plan_import import NOTHING_SUPPLIED, TemplateSupply, read_supply
+from holdall.importer.verbs.plan_import import TemplateSupply, read_supply
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
@@ -114,10 +113,10 @@ def open_verified(console: Console, bundle: Path, *, action: str = "import") -> 
         yield reader
 
 
-def supply_of(given: Mapping[str, Any]) -> TemplateSupply:
+def supply_of(given: Mapping[str, Any]) -> TemplateSupply | None:
     """What ``--supply-template`` gives. Raises CannotRead, and UsageFault for what isn't such a file."""
     path = given["supply_template"]
-    return read_supply(path) if path else NOTHING_SUPPLIED
+    return read_supply(path) if path else None
 
 
 def run_import(
@@ -164,6 +163,8 @@ def run_import(
         outcome = _show_report(console, settings, bundle, imported, imported.report, compared=compared)
         if not compared:
             return outcome
+        from holdall.cli.compare import compare
+
         against, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)
     worse = {} if verdict.complete else verdict_as_json(verdict)
     result = {**outcome.result, **worse, "against": against}

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import options, parameters
+from holdall.cli import options
 from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.views import edits_as_json, packed_folder, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, DamagedBundle, Mistakes, UsageFault, pasteable
 from holdall.model import Fidelity
-from holdall.settings import DestinationSettings
 from holdall.verdict import COMPLETE, Reason
 
 if TYPE_CHECKING:
     from holdall.folder.pack_folder import Packed
+    from holdall.settings import DestinationSettings
     from holdall.verification import Verification
 
 # What the declared losses that are read off the records count as.
@@ -138,8 +138,11 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
         if given[name] is not None and not against:
             mistakes.add(UsageFault(f"--{name.replace('_', '-')} needs --against dst"))
     destination = None
-    with mistakes.noted():
-        destination = parameters.read_destination(console, given) if against else None
+    if against:
+        from holdall.cli import parameters  # the settings' room; a bundle is verified without
+
+        with mistakes.noted():
+            destination = parameters.read_destination(console, given)
     mistakes.raise_all()
     return destination
 

@@ -9,12 +9,14 @@ while it is copied.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.digest import record_hash
@@ -36,6 +38,11 @@ FRESH_FOR = 7 * 86400
 
 _PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
+_Made = tuple[int | None, int]
+"""A file's size and creation time."""
+_made = msgspec.json.Decoder(_Made).decode
+_line = msgspec.json.Decoder(LedgerLine).decode
+_entry = msgspec.json.Decoder(IndexEntry).decode
 
 
 class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +67,9 @@ class Parent(Closing):
         self.info: HoldallInfo = self._reader.info
         self.size = path.stat().st_size
         self._known = KeyedValues()
+        self._has_texts = False
+        self.purposes: Counter[str] = Counter()
+        """How many files it has of each purpose."""
 
     def close(self) -> None:
         self._reader.close()
@@ -68,13 +78,25 @@ class Parent(Closing):
     def load(self) -> None:
         """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
         old = self._reader
-        self._known.put("line", ((line.id, line) for line in old.ledger()))
-        self._known.put("entry", ((entry.path, entry) for entry in old.entries() if entry.fidelity is not None))
+        self._known.put("line", self._read_ledger())
+        contents = (entry for entry in old.entries() if entry.fidelity is not None)
+        self._known.put("entry", ((entry.id or "", entry) for entry in contents))
         self._known.put("loss", ((same_loss(line), True) for line in old.losses()))
-        files = map(FileView.of, old.files())
-        self._known.put("file", ((file.id, (file.size, epoch_seconds(file.created_at))) for file in files))
-        self._known.put("overlap", self._read_overlaps())
+        self._known.put("file", self._read_files())
+        # Of a bundle's memberships only the overlap counts, and that of texts.
+        if self._has_texts:
+            self._known.put("overlap", self._read_overlaps())
         self._known.put("version", self._read_versions())
+
+    def _read_ledger(self) -> Iterator[tuple[str, LedgerLine]]:
+        for line in self._reader.ledger():
+            self._has_texts |= line.fidelity is Fidelity.TEXT
+            yield line.id, line
+
+    def _read_files(self) -> Iterator[tuple[str, _Made]]:
+        for file in map(FileView.of, self._reader.files()):
+            self.purposes[file.purpose or ""] += 1
+            yield file.id, (file.size, epoch_seconds(file.created_at))
 
     def _read_versions(self) -> Iterator[tuple[str, str]]:
         for skill in self._reader.definitions(Kind.SKILL):
@@ -91,29 +113,32 @@ class Parent(Closing):
     def find(self, file: FileView) -> ReusedContent | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
         # Of a file without a size or a creation time nothing but its id says that it is the same one.
-        made = epoch_seconds(file.created_at)
-        known = self._known.get("file", file.id, tuple[int | None, int])
-        line = self._known.get("line", file.id, LedgerLine)
-        if file.size is None or not made or known != (file.size, made) or line is None or line.path is None:
+        size, made = file.size, epoch_seconds(file.created_at)
+        if size is None or not made:
             return None
-        entry = self._known.get("entry", line.path, IndexEntry)
-        if entry is None:
+        known = self._known.all(file.id)
+        if "file" not in known or _made(known["file"]) != (size, made):
             return None
-        if line.fidelity is not Fidelity.TEXT:
-            return ReusedContent(entry=entry, line=line)
-        store = self._store_of(entry)
+        found = self._content(known)
+        if found is None or found.line.fidelity is not Fidelity.TEXT:
+            return found
+        store = self._store_of(found.entry)
         overlap = self._known.get("overlap", f"{store} {file.id}", int)
-        return ReusedContent(
-            entry=entry, line=line, store=store, overlap=DEFAULT_OVERLAP if overlap is None else overlap
-        )
+        return replace(found, store=store, overlap=DEFAULT_OVERLAP if overlap is None else overlap)
 
     def find_zip(self, version: str, hash: str | None) -> ReusedContent | None:
         """The parent's zip of a skill's version: a version never changes, and its record has this ``hash``."""
-        line = self._known.get("line", version, LedgerLine)
-        entry = self._known.get("entry", line.path, IndexEntry) if line and line.path else None
-        if line is None or entry is None or self._known.get("version", version, str) != hash:
+        known = self._known.all(version)
+        if "version" not in known or msgspec.json.decode(known["version"], type=str) != hash:
             return None
-        return ReusedContent(entry=entry, line=line)
+        return self._content(known)
+
+    def _content(self, known: Mapping[str, bytes]) -> ReusedContent | None:
+        """The content that the ledger and the index agree upon."""
+        if "line" not in known or "entry" not in known:
+            return None
+        line, entry = _line(known["line"]), _entry(known["entry"])
+        return ReusedContent(entry=entry, line=line) if line.path == entry.path else None
 
     def knew(self, finding: Finding) -> bool:
         """Whether the parent had this loss already, or a worse one."""

@@ -63,7 +63,8 @@ class Fetch:
         """Write all contents but the deferred ones, then their records."""
         self._progress.stage(self._downloading)
         with self._writer.open_files() as files:
-            async with aclosing(FileRecords(self._surveyor, self._index)) as records:
+            purposes = self._parent.purposes if self._parent else None
+            async with aclosing(FileRecords(self._surveyor, self._index, purposes)) as records:
 
                 async def one(found: File, turn: Turn) -> Put:
                     file, line = (found, b"") if found.zip else await self._file(found.id, records)
@@ -90,8 +91,8 @@ class Fetch:
             await self._look_again(content=True)  # what turned out to be damaged, and is gone
             return
         for waiting in self._index.waiting(content=False):
-            if (reused := self._unchanged(waiting.file)) is not None:
-                self._ledger.reused(waiting.file, Stored(entry=reused.entry, ledger=reused.line))
+            assert waiting.stored is not None
+            self._ledger.reused(waiting.file, waiting.stored)
 
     # -- listing ---------------------------------------------------------------------------------------
 
@@ -220,9 +221,13 @@ class Fetch:
         # A file that is gone may still be known to the dump that named it.
         told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
         view, hash, line = None, None, b""
-        if told is not None and self._ledger.takes(Kind.FILE, file_id, told.raw):
-            view, hash, line = FileView.of(told), record_hash(Kind.FILE, told.raw), told.raw + b"\n"
-            self._progress.expect(bytes=max(0, view.size or 0))
+        if told is not None:
+            hash = record_hash(Kind.FILE, told.raw)
+            if self._ledger.takes(Kind.FILE, file_id, told.raw, hash=hash):
+                view, line = FileView.of(told), told.raw + b"\n"
+                self._progress.expect(bytes=max(0, view.size or 0))
+            else:
+                hash = None
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
         return File(id=file_id, view=view, record=hash, gone=gone), line
 
@@ -234,13 +239,13 @@ class Fetch:
         """
         if self._keep(file, listed=listed):
             return None
-        holders = self._index.holders(file.id)[: None if listed else 1]
         reused = self._unchanged(file)
-        if reused and not listed and reused.store not in (None, *(holder.store for holder in holders)):
-            reused = None
         # The file's bytes are the best there is, so nothing is asked for.
         if reused and reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, turn, listed=listed)):
             return put
+        holders = self._index.holders(file.id)[: None if listed else 1]
+        if reused and not listed and reused.store not in (None, *(holder.store for holder in holders)):
+            reused = None
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
         found = await self._fetch(file, holders, turn, text=text)
@@ -353,7 +358,8 @@ class Fetch:
         # Meanwhile a store may have been listed that says otherwise.
         if not self._is_cut_alike(file, reused):
             return None
-        sinks = self._sinks(file, self._holders(file.id), turn)
+        # Of a text only, how it was cut is kept for a later run.
+        sinks = self._sinks(file, () if reused.store is None else self._holders(file.id), turn)
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
@@ -373,7 +379,7 @@ class Fetch:
         """Reuse the content in ``take_deferred``, or now if something has changed meanwhile."""
         if self._defer:
             self._ledger.will_be_reused(file, reused.entry)
-            self._index.wait(Waiting(file=file, listed=listed))
+            self._index.wait(Waiting(file=file, listed=listed, stored=Stored(entry=reused.entry, ledger=reused.line)))
         else:
             await _do(await self._first_look(file, turn, listed=listed))
 

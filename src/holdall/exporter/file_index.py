@@ -10,19 +10,17 @@ Everything is in a temporary SQLite file, so memory stays flat. Not thread-safe:
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from holdall.errors import CannotWrite
+from holdall.bundle.journal import Stored
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.contents import REFUSED, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Missing, Surveyor
-from holdall.safe_open import Closing
+from holdall.temporary import TemporaryDatabase
 
 T = TypeVar("T")
 
@@ -34,10 +32,10 @@ CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, what BLOB NOT NULL);
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
-_KEPT = "CREATE TABLE kept (what TEXT, key BLOB, value BLOB NOT NULL, PRIMARY KEY (what, key)) WITHOUT ROWID"
-# Once a statement has found the disk full, without a journal the others find the file malformed.
-_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)
+_KEPT = "CREATE TABLE kept (key BLOB, what TEXT, value BLOB NOT NULL, PRIMARY KEY (key, what)) WITHOUT ROWID"
 _PAGE = 500
+_HOLDS = "INSERT INTO holders (id, store, overlap) VALUES (?, ?, ?)"
+_WAITS = "INSERT INTO waiting (has_content, what) VALUES (?, ?)"
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
 
@@ -73,81 +71,51 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A file to try again after all lists.
 
     ``holders`` is the number of its stores that were looked at. ``content`` is what came of it then; without one its
-    content is to be taken from the parent, and all stores were ``listed`` when that was seen.
+    content is to be taken from the parent, which has it as ``stored``, and all stores were ``listed`` when that was
+    seen.
     """
 
     file: File
     holders: int = 0
     content: FetchedContent | None = None
+    stored: Stored | None = None
     listed: bool = False
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that raises CannotWrite where the disk is full."""
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        with _reporting():
-            return super().execute(*args)
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        with _reporting():
-            return super().executemany(*args)
+_encode = msgspec.json.Encoder().encode
+_waiting = msgspec.json.Decoder(Waiting).decode
 
 
-@contextmanager
-def _reporting() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        # An extended code has the primary one in its lowest byte.
-        if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
-            raise
-        raise CannotWrite(
-            f"can't write temporary files: {error}",
-            hint="free disk space for temporary files (TMPDIR), then run the same command again to resume",
-        ) from None
-
-
-class _Temporary(Closing):
-    """A nameless SQLite file, deleted when closed, with a small cache."""
-
-    def __init__(self, schema: str) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
-        # It never outlives the process, so there is nothing to recover and nothing to sync; and one transaction serves
-        # for all, where each statement's own would take most of its time.
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.executescript(schema)
-        self._database.execute("BEGIN")
-
-    def close(self) -> None:
-        self._database.close()
-
-
-class KeyedValues(_Temporary):
-    """Values on disk, by their type and a key. A context manager."""
+class KeyedValues(TemporaryDatabase):
+    """Values on disk, by a key and what they are. A context manager."""
 
     def __init__(self) -> None:
         super().__init__(_KEPT)
 
     def put(self, what: str, pairs: Iterable[tuple[str | bytes, object]]) -> None:
         """Keep a value for each key. Where ``pairs`` end in an error, those before it are kept."""
-        rows = ((what, key, msgspec.json.encode(value)) for key, value in pairs)
+        rows = ((key, what, _encode(value)) for key, value in pairs)
         self._database.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
 
     def get(self, what: str, key: str | bytes, of: type[T]) -> T | None:
         """The value that was put there, None for none."""
-        found = self._database.execute("SELECT value FROM kept WHERE what = ? AND key = ?", (what, key)).fetchone()
+        found = self._database.execute("SELECT value FROM kept WHERE key = ? AND what = ?", (key, what)).fetchone()
         return msgspec.json.decode(found[0], type=of) if found else None
 
+    def all(self, key: str | bytes) -> dict[str, bytes]:
+        """Everything that was put under a key, as JSON."""
+        return dict(self._database.execute("SELECT what, value FROM kept WHERE key = ?", (key,)))
 
-class FileIndex(_Temporary):
+
+class FileIndex(TemporaryDatabase):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
         super().__init__(_SCHEMA)
         self.wanted = 0
         """How many files were found so far."""
+        # Rows that nobody has asked for yet: many at once take a third of the time.
+        self._fresh: dict[str, list[tuple[Any, ...]]] = {_HOLDS: [], _WAITS: []}
 
     # -- what is wanted ------------------------------------------------------------------------------
 
@@ -156,9 +124,7 @@ class FileIndex(_Temporary):
         is_new = self._database.execute("INSERT OR IGNORE INTO wanted VALUES (?)", (file_id,)).rowcount == 1
         self.wanted += is_new
         if holder is not None:
-            self._database.execute(
-                "INSERT INTO holders (id, store, overlap) VALUES (?, ?, ?)", (file_id, holder.store, holder.overlap)
-            )
+            self._add(_HOLDS, (file_id, holder.store, holder.overlap))
         return is_new
 
     def wants(self, file_id: SourceId) -> bool:
@@ -167,6 +133,7 @@ class FileIndex(_Temporary):
 
     def holders(self, file_id: SourceId) -> list[Holder]:
         """The stores that are known to hold a file, in the order in which they were seen."""
+        self._write(_HOLDS)
         rows = self._database.execute("SELECT store, overlap FROM holders WHERE id = ? ORDER BY place", (file_id,))
         return [Holder(store=SourceId(store), overlap=overlap) for store, overlap in rows]
 
@@ -185,34 +152,53 @@ class FileIndex(_Temporary):
 
     def wait(self, what: Waiting) -> None:
         """Try this file again after all lists."""
-        self._database.execute(
-            "INSERT INTO waiting (has_content, what) VALUES (?, ?)",
-            (what.content is not None, msgspec.json.encode(what)),
-        )
+        self._add(_WAITS, (what.content is not None, _encode(what)))
 
     def lacking(self) -> set[SourceId]:
         """The waiting files without any content. Zips of skills aren't among them: no vector store has them."""
+        self._write(_WAITS)
         rows = self._database.execute("SELECT what FROM waiting WHERE has_content = 1 ORDER BY place")
-        files = (msgspec.json.decode(what, type=Waiting).file for (what,) in rows)
+        files = (_waiting(what).file for (what,) in rows)
         return {file.id for file in files if not file.zip}
 
     def waiting(self, *, content: bool) -> Iterator[Waiting]:
         """All that waits with or without a content, in the order in which it came; what is handed out waits no more."""
-        while page := self._database.execute(
-            "SELECT place, what FROM waiting WHERE has_content = ? ORDER BY place LIMIT ?", (content, _PAGE)
-        ).fetchall():
+        while page := self._page(content=content):
             # Before they are handed out: what is put back meanwhile comes behind them.
             self._database.execute("DELETE FROM waiting WHERE has_content = ? AND place <= ?", (content, page[-1][0]))
             for _, what in page:
-                yield msgspec.json.decode(what, type=Waiting)
+                yield _waiting(what)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _page(self, *, content: bool) -> list[tuple[int, bytes]]:
+        """The first of those that wait, and their places."""
+        self._write(_WAITS)
+        rows = self._database.execute(
+            "SELECT place, what FROM waiting WHERE has_content = ? ORDER BY place LIMIT ?", (content, _PAGE)
+        )
+        return rows.fetchall()
+
+    def _add(self, statement: str, row: tuple[Any, ...]) -> None:
+        """Add a row soon, or when such rows are asked for."""
+        rows = self._fresh[statement]
+        rows.append(row)
+        if len(rows) >= _PAGE:
+            self._write(statement)
+
+    def _write(self, statement: str) -> None:
+        if rows := self._fresh[statement]:
+            self._fresh[statement] = []
+            self._database.executemany(statement, rows)
 
 
 class FileRecords:
     """The records of the files that a run wants; ``aclose`` ends the lists."""
 
-    def __init__(self, surveyor: Surveyor, index: FileIndex) -> None:
+    def __init__(self, surveyor: Surveyor, index: FileIndex, purposes: Mapping[str, int] | None = None) -> None:
+        """``purposes`` count the files that an earlier bundle had: as if those had been asked for."""
         self._surveyor, self._index = surveyor, index
-        self._asked: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter(purposes)
         self._done: set[str] = set()
         self._list: AsyncGenerator[list[Record], None] | None = None
         self._purpose = ""

@@ -142,8 +142,9 @@ class LedgerWriter:
         digests, self._totals = self._totals.digests() if self._totals else None, None
         return digests
 
-    def record(self, kind: Kind, id: str, raw: bytes, owner: str | None = None) -> None:
-        """A record that goes into the bundle; a membership or a version with what it is of."""
+    def record(self, kind: Kind, id: str, raw: bytes, owner: str | None = None, *, hash: str | None = None) -> None:
+        """A record that goes into the bundle, with its hash where that is known; a membership or a version with what
+        it is of."""
         for field, refers in unread_references(kind, id, raw, owner).items():
             message = "unknown field; what it refers to was not exported"
             self.losses.add(report.UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
@@ -151,15 +152,15 @@ class LedgerWriter:
         if self._account and self._account.sent_keys and MARK.encode() in raw:
             self.losses.add(report.Replaced(kind=kind, id=id, store=owner))
         if self._totals:
-            self._totals.record(kind, id, record_hash(kind, raw), owner)
+            self._totals.record(kind, id, hash or record_hash(kind, raw), owner)
 
-    def takes(self, kind: Kind, id: str, raw: bytes, owner: str | None = None) -> bool:
+    def takes(self, kind: Kind, id: str, raw: bytes, owner: str | None = None, *, hash: str | None = None) -> bool:
         """Whether a bundle can hold a record (of a membership or a version, if ``owner`` is given); if not, notes a
-        loss."""
+        loss. ``hash`` is the record's, where it is known."""
         if why := report.unfit(raw, owner):
             self.unfit(kind, id, why)
             return False
-        self.record(kind, id, raw, owner)
+        self.record(kind, id, raw, owner, hash=hash)
         return True
 
     def unfit(self, kind: Kind, id: str, why: str) -> None:

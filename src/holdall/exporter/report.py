@@ -11,11 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.agent_views import VersionView
 from holdall.bundle.layout import Digests
 from holdall.bundle.loss_lines import LossLine
 from holdall.bundle.totals import reason_of
-from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
+from holdall.model import Fidelity, Kind, Record, SourceId, View
 from holdall.untrusted import MAX_ID, NotJson, require_record
 from holdall.verdict import COMPLETE, Reason, Verdict
 
@@ -23,6 +22,14 @@ _LONGEST = 4000
 """Characters of a message, or of the path of a list, that a bundle keeps."""
 _FIDELITIES = list(Fidelity)
 _encode = msgspec.json.Encoder().encode
+
+
+class _Owned(View, frozen=True, kw_only=True):
+    """What a membership or a version says it is of."""
+
+    id: str
+    vector_store_id: str | None = None
+    skill_id: str | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss"):
@@ -294,11 +301,10 @@ def unfit(raw: bytes, owner: str | None = None) -> str:
     except ValueError as error:
         return f"its record exceeds the limits of a bundle: {error}"
     if owner is not None:
-        record = Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)
-        if (other := MembershipView.of(record).vector_store_id) and other != owner:
-            return f"its record belongs to another vector store, {other}"
-        if (other := VersionView.of(record).skill_id) and other != owner:
-            return f"its record belongs to another skill, {other}"
+        of = _Owned.of(Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw))
+        for what, other in (("vector store", of.vector_store_id), ("skill", of.skill_id)):
+            if other and other != owner:
+                return f"its record belongs to another {what}, {other}"
     return ""
 
 

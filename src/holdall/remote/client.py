@@ -262,17 +262,17 @@ class Account(Wire):
         Errors before the first byte are retried, later ones are raised. A slot is held until the block is left.
         """
 
-        what, where = f"can't download file {file_id}", path("/files/{}", file_id)
+        what, where = f"can't download file {file_id}", path("/files/{}/content", file_id)
         if container:
-            where = path("/containers/{}", container)
+            where = path("/containers/{}/files/{}/content", container, file_id)
         elif skill:
-            what, where = f"can't download version {file_id} of skill {skill}", path("/skills/{}", skill)
+            what = f"can't download version {file_id} of skill {skill}"
+            where = path("/skills/{}/versions/{}/content", skill, file_id)
         async with AsyncExitStack() as held:
 
             def ask(surface: Surface) -> Awaitable[Download]:
                 def once(stack: AsyncExitStack) -> Awaitable[Download]:
-                    opening = self.open_content(what, file_id, container, skill, rest, size, surface)
-                    return stack.enter_async_context(opening)
+                    return stack.enter_async_context(self.open_content(what, where, rest, size, surface))
 
                 return self._repeat("GET content", once, repeatable=True, held=held)
 

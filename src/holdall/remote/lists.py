@@ -18,6 +18,7 @@ from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused,
 from holdall.lenient import read_members, split_json, trimmed
 from holdall.redaction import MARK
 from holdall.remote.transport import MAX_PAGE
+from holdall.spilling import SpillingDict
 from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
 
 Doubt = Callable[[str], None]
@@ -224,7 +225,7 @@ class Listing:
         if limit > _COMMON_LIMIT:
             self._sizes.insert(1, {"limit": _COMMON_LIMIT})
         self._bound = _Bound(limit, counted, endless, self._is_steady)
-        self._seen: set[str] = set()
+        self._seen = SpillingDict[str]()
         self._last: str | None = None
         self._given = 0
         self._promised = self._is_full = False
@@ -346,7 +347,7 @@ class Listing:
             page = Page(items=[], ids=[], has_more=None)
         if page.ids and page.ids[0] == self._last:
             return
-        joined = next((place for place, identity in enumerate(page.ids) if identity in self._seen), None)
+        joined = next((place for place, id in enumerate(page.ids) if id is not None and id in self._seen), None)
         new = page.items[:joined]
         if not new:
             # Nothing newer, but not the last item either: this server ignores the order.

@@ -17,14 +17,13 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import islice
 from typing import Any
 
-import httpcore2
 import httpx2
 
 from holdall.endpoint import is_loopback
 from holdall.errors import UsageFault
+from holdall.remote.connection_stack import ConnectionStack
 from holdall.remote.proxies import proxy_for
 from holdall.untrusted import MAX_JSON
 
@@ -33,8 +32,6 @@ MAX_ERROR = 64 << 10
 MAX_PAGE = 4 * MAX_JSON
 """Bytes of one page of a list, or of a parsed text."""
 
-# Reads four times as long take a quarter of the processor time off a large download.
-httpcore2.AsyncHTTP11Connection.READ_NUM_BYTES = 256 << 10
 # So much of a packed body is unpacked at once: a thousand times as much may come out.
 _UNPACKED = 64 << 10
 _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
@@ -42,8 +39,8 @@ _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 _LEAST_PIECE = 128
 # So much of a packed body may be read ahead of what comes out of it.
 _AHEAD = 1 << 20
-# Pieces of an upload, of 64 KiB each, that one visit to a thread brings.
-_AT_ONCE = 16
+# So much of an upload is read and sent at once; the SDK's own pieces are of 64 KiB.
+_PIECE = 1 << 20
 # They describe the packed body, which nobody sees.
 _HEAD_OF_PACKED = (
     "content-encoding",
@@ -93,8 +90,13 @@ class Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self, base_url: str, limits: httpx2.Limits) -> None:
         self._base, self._limits = httpx2.URL(base_url), limits
+        self._context = httpx2.create_ssl_context()
         self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
-        self._own = self._pool(self._base)
+        self._own: httpx2.AsyncBaseTransport
+        if proxy_for(base_url):
+            self._own = self._pool(self._base)
+        else:
+            self._own = ConnectionStack(self._base, self._context, limits.keepalive_expiry)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         first, is_elsewhere = request, False
@@ -122,14 +124,14 @@ class Transport(httpx2.AsyncBaseTransport):
         raise httpx2.TooManyRedirects("too many redirects", request=first)
 
     async def aclose(self) -> None:
-        for pool in self._pools.values():
-            await pool.aclose()
+        for connections in {self._own, *self._pools.values()}:
+            await connections.aclose()
 
     def _pool(self, url: httpx2.URL) -> httpx2.AsyncHTTPTransport:
         proxy = proxy_for(str(url))
         way = proxy.url.reveal() if proxy else None
         if way not in self._pools:
-            self._pools[way] = httpx2.AsyncHTTPTransport(proxy=way, limits=self._limits)
+            self._pools[way] = httpx2.AsyncHTTPTransport(verify=self._context, proxy=way, limits=self._limits)
         return self._pools[way]
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
@@ -309,27 +311,37 @@ async def _read_in_thread(request: httpx2.Request) -> None:
 
 
 class _ReadInThread(httpx2.AsyncByteStream):
-    """The body of an upload, of which no more is held than one visit to the thread brings."""
+    """The body of an upload, each piece read while the one before it is sent."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
+        # Without it they are only smaller.
+        for field in getattr(pieces, "fields", ()):
+            field.CHUNK_SIZE = _PIECE
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces, count = iter(self._pieces), _AT_ONCE
-        while count == _AT_ONCE:
-            group = await _read(pieces)
-            count = len(group)
-            if group:
-                yield b"".join(group)
+        pieces, loop = iter(self._pieces), asyncio.get_running_loop()
+        reading: asyncio.Future[tuple[bytes, bool]] | None = loop.run_in_executor(None, _read, pieces)
+        try:
+            while reading:
+                data, is_last = await asyncio.shield(reading)
+                reading = None if is_last else loop.run_in_executor(None, _read, pieces)
+                yield data
+        finally:
+            # Whoever is cancelled here may close the file, or send it again from its start.
+            if reading:
+                await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _read(pieces: Iterator[bytes]) -> list[bytes]:
-    read = asyncio.get_running_loop().run_in_executor(None, lambda: list(islice(pieces, _AT_ONCE)))
-    try:
-        return await asyncio.shield(read)
-    finally:
-        # Whoever is cancelled here may close the file, or send it again from its start.
-        await asyncio.wait([read])
+def _read(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The next pieces of a body in one, and whether they are the last."""
+    group, size = [], 0
+    for piece in pieces:
+        group.append(piece)
+        size += len(piece)
+        if size >= _PIECE:
+            return b"".join(group), False
+    return b"".join(group), True
 
 
 HOOKS: Mapping[str, list[Callable[..., Any]]] = {"request": [_read_in_thread], "response": [_limit_answer]}

@@ -1,8 +1,9 @@
 """Requests to one account, each sent once. The only importer of the OpenAI SDK, whose errors leave here as ours.
 
-Requests go through the SDK's own transport (authentication, connection pool, multipart), but answers are taken as
-bytes: the SDK's models would drop fields that they don't know. The SDK's retries are off; ``remote.limits`` decides,
-because a blindly repeated POST can create a thing twice. Everything here is sent once.
+The SDK makes the requests for records, and its HTTP client sends all requests. Those with a content, of which there may
+be a million, are made here: the SDK takes as long to make one as it takes to send it. Answers are taken as bytes: the
+SDK's models would drop fields that they don't know. The SDK's retries are off; ``remote.limits`` decides, because a
+blindly repeated POST can create a thing twice. Everything here is sent once.
 """
 
 from __future__ import annotations
@@ -67,6 +68,15 @@ _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 
 
+def _is_news(entry: logging.LogRecord) -> bool:
+    """Whether to show an error that asyncio logs: not one that ends the command anyway, as the machine is too small."""
+    error = entry.exc_info[1] if entry.exc_info else None
+    return error is None or exhausted(error) is None
+
+
+logging.getLogger("asyncio").addFilter(_is_news)
+
+
 @contextmanager
 def _no_ambient_settings() -> Iterator[None]:
     """While the SDK is set up, hide OPENAI_*: it would send the organisation, project and headers it finds there."""
@@ -102,30 +112,32 @@ class Wire:
             if endpoint.token_command
             else None
         )
-        self._upload_timeout = _timeout(answer=_THINKING * SILENCE)
+        self._timeout, self._upload_timeout = _timeout(answer=SILENCE), _timeout(answer=_THINKING * SILENCE)
         self._whole = _WHOLE * SILENCE
         self.proxy = proxy_for(endpoint.base_url)
         target = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
         self._errors = AccountErrors(target, lambda: self.secrets)
+        self._headers = {"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"}
         with _no_ambient_settings():
             try:
+                self._http = openai.DefaultAsyncHttpxClient(
+                    transport=transport.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
+                    # The transport follows them.
+                    follow_redirects=False,
+                    event_hooks=transport.HOOKS,
+                    # No cookie is kept or sent back.
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                )
                 self._sdk = openai.AsyncOpenAI(
                     api_key=self.tokens.get if self.tokens else endpoint.key.reveal(),
                     base_url=endpoint.base_url,
                     organization=endpoint.organization,
                     project=endpoint.project,
                     default_query=endpoint.query,
-                    default_headers={"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"},
+                    default_headers=self._headers,
                     max_retries=0,
-                    timeout=_timeout(answer=SILENCE),
-                    http_client=openai.DefaultAsyncHttpxClient(
-                        transport=transport.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
-                        # The transport follows them.
-                        follow_redirects=False,
-                        event_hooks=transport.HOOKS,
-                        # No cookie is kept or sent back.
-                        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                    ),
+                    timeout=self._timeout,
+                    http_client=self._http,
                 )
             except httpx2.InvalidURL:
                 raise UsageFault(f"can't use {endpoint.names.base_url}: not a valid URL") from None
@@ -190,66 +202,66 @@ class Wire:
                 response = await call(where, cast_to=httpx2.Response, options=options, **arguments)
                 return self._answer(what, response, is_page=is_page, is_content=is_content)
 
+    async def _send(
+        self, method: str, where: str, *, surface: Surface | None = None, timeout: httpx2.Timeout, **parts: Any
+    ) -> httpx2.Response:
+        """The answer to a request for or with a content, its body still to be read; ``parts`` as of httpx2.Request."""
+        self.requests[f"{method} {route(where)}"] += 1
+        at = address(self.endpoint, where, surface or self.routes.to_write(where))
+        key = await self.tokens.get() if self.tokens else self.endpoint.key.reveal()
+        headers = {**self._headers, "Authorization": f"Bearer {key}", **parts.pop("headers", {})}
+        for name, value in (("Organization", self.endpoint.organization), ("Project", self.endpoint.project)):
+            if value:
+                headers[f"OpenAI-{name}"] = value
+        extensions = {"timeout": timeout.as_dict()}
+        query = dict(at.query) or None
+        request = httpx2.Request(
+            method, at.base_url + where, params=query, headers=headers, extensions=extensions, **parts
+        )
+        return await self._http.send(request, stream=True)
+
     async def send_file(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream``, from its start."""
-        async with self._uploading(what := f"can't upload file {filename}", "/files", stream) as sdk:
-            raw = await sdk.files.with_raw_response.create(
-                file=(filename, stream),
-                purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
-                timeout=self._upload_timeout,
-            )
-            return self._answer(what, raw.http_response)
+        what, form = f"can't upload file {filename}", {"purpose": purpose}
+        return await self._upload(what, "/files", stream, data=form, files={"file": (filename, stream)})
 
     async def send_zip(self, where: str, filename: str, stream: BinaryIO) -> Answer:
         """POST a form with the bytes of ``stream``, from its start, as its one file: a version of a skill."""
-        options: Any = {"headers": {"Content-Type": "multipart/form-data"}, "timeout": self._upload_timeout}
-        files = [("files", (filename, stream, "application/zip"))]
-        async with self._uploading(what := f"can't upload {filename} to {where}", where, stream) as sdk:
-            response = await sdk.post(where, cast_to=httpx2.Response, files=files, options=options)
-            return self._answer(what, response)
+        form = {"files": (filename, stream, "application/zip")}
+        return await self._upload(f"can't upload {filename} to {where}", where, stream, files=form)
 
-    @asynccontextmanager
-    async def _uploading(self, what: str, where: str, stream: BinaryIO) -> AsyncIterator[openai.AsyncOpenAI]:
-        self.requests[f"POST {route(where)}"] += 1
+    async def _upload(self, what: str, where: str, stream: BinaryIO, **parts: Any) -> Answer:
         slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
         stream.seek(0)
         async with self._guarded(what, self._whole + slowest):
-            yield self._client(where, None)
+            response = await self._send("POST", where, timeout=self._upload_timeout, **parts)
+            await response.aread()
+            if not response.is_success:
+                raise self._refused(what, response)
+            return self._answer(what, response)
 
     @asynccontextmanager
     async def open_content(
-        self,
-        what: str,
-        file_id: str,
-        container: str | None,
-        skill: str | None,
-        rest: Rest | None,
-        size: int | None,
-        surface: Surface | None = None,
+        self, what: str, where: str, rest: Rest | None, size: int | None, surface: Surface | None = None
     ) -> AsyncIterator[Download]:
-        """The bytes of a file, its copy in a ``container`` or a version of a ``skill`` (by its number) as they come, or
-        the ``rest`` of them; ``surface`` as in ``json``.
+        """The bytes of the content ``where`` as they come, or the ``rest`` of them; ``surface`` as in ``json``.
 
         From another origin no more come than ``size``, which is how many the file has.
         """
+        # An id of dots, escaped or not, would mean another path to some servers.
+        if not all(part.replace("%2E", "").strip(".") for part in where.split("/")[1:]):
+            raise RequestRefused(f"{what}: not a valid id")
         # Ranges and lengths are those of what is sent, so it has to be sent as it is.
-        headers = {"Accept-Encoding": "identity", **(rest.headers() if rest else {})}
-        kept = "/skills/*/versions/*" if skill else f"{'/containers/*' if container else ''}/files/*"
-        self.requests[f"GET {kept}/content"] += 1
-        sdk = self._client("/containers" if container else "/skills" if skill else "/files", surface)
-        if skill:
-            versions = sdk.skills.versions.content.with_streaming_response
-            manager: Any = versions.retrieve(file_id, skill_id=skill, extra_headers=headers)
-        elif container:
-            copies = sdk.containers.files.content.with_streaming_response
-            manager = copies.retrieve(file_id, container_id=container, extra_headers=headers)
-        else:
-            manager = sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
+        headers = {"Accept": "application/binary", "Accept-Encoding": "identity", **(rest.headers() if rest else {})}
         with transport.at_most(None):
             async with self._guarded(what, self._whole):
-                response = await manager.__aenter__()
+                response = await self._send("GET", where, surface=surface, timeout=self._timeout, headers=headers)
         try:
-            origin = self._other_origin(response.http_response)
+            if not response.is_success:
+                async with self._guarded(what, self._whole):
+                    await response.aread()
+                raise self._refused(what, response)
+            origin = self._other_origin(response)
             if not origin:
                 self._note_account(response.headers)
             await self._refuse_null(what, response)
@@ -257,10 +269,10 @@ class Wire:
             if origin:
                 start = rest.start if rest and response.status_code == 206 else 0
                 left = (size or 0) - start
-            chunks = self._chunks(what, response.iter_bytes(), origin, left)
+            chunks = self._chunks(what, response.aiter_bytes(), origin, left)
             yield Download(response.status_code, response.headers, chunks, origin=origin)
         finally:
-            await manager.__aexit__(None, None, None)
+            await response.aclose()
 
     async def _chunks(
         self, what: str, body: AsyncIterator[bytes], origin: str, left: int | None
@@ -291,14 +303,14 @@ class Wire:
         if failed:
             raise failed
 
-    async def _refuse_null(self, what: str, response: Any) -> None:
+    async def _refuse_null(self, what: str, response: httpx2.Response) -> None:
         """Raise NotFound where a server says with 200 and ``null`` that a file isn't there."""
         kind, length = (response.headers.get(name, "") for name in ("content-type", "content-length"))
         if length != "4" or not kind.startswith("application/json"):
             return
-        # The SDK keeps what was read here for whoever reads the body later.
+        # The response keeps what was read here for whoever reads the body later.
         async with self._guarded(what, self._whole):
-            is_null = await response.read() == b"null"
+            is_null = await response.aread() == b"null"
         if is_null:
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
@@ -310,10 +322,6 @@ class Wire:
                 yield
         except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
             raise self.mapped(what, error) from None
-        except ValueError as error:  # an id that can't stand in a path: ".", "..", or none at all
-            if "Constructed path" not in str(error) and "non-empty value" not in str(error):
-                raise
-            raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
         except httpx2.InvalidURL as error:  # an id that is longer than a URL may be
             raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
 

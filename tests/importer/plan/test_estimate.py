@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
-from holdall.importer.plan.document import FREE_BYTES, Estimate, estimate
+from holdall.importer.plan.plan_document import FREE_BYTES, Estimate, estimate
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.selection import Selection

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Container, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -34,7 +34,7 @@ from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
-from holdall.importer.plan.document import Plan, Unit
+from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import agent_of, version_number
@@ -45,6 +45,7 @@ from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import path
 
+_Definition = steps.CreateDefinition | steps.UpdateDefinition
 _NOTHING: Mapping[SourceId, SuppliedTemplate] = MappingProxyType({})
 
 
@@ -52,7 +53,7 @@ class _Failed(Exception):
     """A unit's root isn't created; the message says why."""
 
 
-def _named(step: steps.CreateDefinition | steps.UpdateDefinition) -> dict[SourceId, str]:
+def _named(step: _Definition) -> dict[SourceId, str]:
     """The name of an agent of Foundry."""
     match step:
         case steps.CreateFoundryAgent(id=id, agent=agent):
@@ -73,7 +74,7 @@ class PlanExecution:
         reader: BundleReader,
         supplied: Mapping[SourceId, SuppliedTemplate] = _NOTHING,
     ) -> None:
-        folder, self._context, self._summary = context.folder, context, bundle
+        folder, self._context, self._summary, self._reader = context.folder, context, bundle, reader
         self._supplied = supplied
         self._plan, self._records = plan, bundle.by_id()
         self._state, self._bundle = folder.state, reader.path.name
@@ -85,10 +86,7 @@ class PlanExecution:
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
         self._changes = Changes(context, self._writes)
-        self._earlier = EarlierVersions(context, reader, self._writes)
-        self._skills = SkillCopies(context, bundle, reader, self._writes, self._changes)
         self._server_keys = ServerKeys(context, plan.shared_keys, self._changes)
-        self._requests = PlannedRequests(plan, bundle, folder.output, context.account.party)
         self.tally = RunTally(folder, plan.units, bundle.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
@@ -104,6 +102,21 @@ class PlanExecution:
             server_keys=self._server_keys,
             in_code={file for step in plan.steps() for file in steps.references_of(step)[1]},
         )
+
+    # Few plans have skills, versions of agents or requests; what makes them is there once a step asks for it.
+
+    @cached_property
+    def _earlier(self) -> EarlierVersions:
+        return EarlierVersions(self._context, self._reader, self._writes)
+
+    @cached_property
+    def _skills(self) -> SkillCopies:
+        return SkillCopies(self._context, self._summary, self._reader, self._writes, self._changes)
+
+    @cached_property
+    def _requests(self) -> PlannedRequests:
+        context = self._context
+        return PlannedRequests(self._plan, self._summary, context.folder.output, context.account.party)
 
     async def run(self) -> None:
         totals, progress, host = self._plan.totals(), self._context.progress, self._context.account.endpoint.host
@@ -159,7 +172,8 @@ class PlanExecution:
                 return await self._write_request(unit, step)
             case steps.Adopt() | steps.Skip():
                 self._state.adopt(step.kind, step.id, step.target, step.name)
-                self._skills.place(step.target, step.versions)
+                if step.versions:
+                    self._skills.place(step.target, step.versions)
                 return step.target if step.kind is unit.kind else None
             case steps.UpdateStore():
                 return await self._stores.update(step)
@@ -177,9 +191,7 @@ class PlanExecution:
                 pass
         return None
 
-    def _request(
-        self, step: steps.CreateDefinition | steps.UpdateDefinition, op: str = "", record: Record | None = None
-    ) -> dialect.Request:
+    def _request(self, step: _Definition, op: str = "", record: Record | None = None) -> dialect.Request:
         """The definition's request with the ids of this destination, or that of another version, ``record``. Raises
         _Failed if a store that it needs isn't whole."""
         is_new = isinstance(step, steps.CreateDefinition)
@@ -197,9 +209,7 @@ class PlanExecution:
             table=self._table,
         )
 
-    def _targets(
-        self, step: steps.CreateDefinition | steps.UpdateDefinition | steps.WriteRequest, made: str
-    ) -> Targets:
+    def _targets(self, step: _Definition | steps.WriteRequest, made: str) -> Targets:
         """The stores and files of a copy, by the ids here. Raises _Failed where a store that it needs isn't whole."""
         here, files_here = self._state.targets[Kind.STORE], self._state.files
         stores, files = steps.references_of(step)
@@ -216,7 +226,7 @@ class PlanExecution:
         )
 
     def _skill_targets(
-        self, step: steps.CreateDefinition | steps.UpdateDefinition | steps.WriteRequest, made: str
+        self, step: _Definition | steps.WriteRequest, made: str
     ) -> tuple[dict[SourceId, TargetId], dict[tuple[SourceId, str], str]]:
         """The skills of a template's copy, and the numbers of their versions here."""
         if not isinstance(step, steps.CreateTemplate | steps.UpdateTemplate):
@@ -357,14 +367,12 @@ class PlanExecution:
             return
         raise _Failed(f"not created: meanwhile there is an agent {agent}, not of this run for certain; run it again")
 
-    def _lose(
-        self, step: steps.CreateDefinition | steps.UpdateDefinition, why: Why, text: str, field: str | None = None
-    ) -> None:
+    def _lose(self, step: _Definition, why: Why, text: str, field: str | None = None) -> None:
         self.tally.lose(Loss(why=why, kind=step.kind, id=step.id, name=step.name, field=field, text=text))
 
     async def _look(
         self,
-        step: steps.CreateDefinition | steps.UpdateDefinition,
+        step: _Definition,
         target: TargetId,
         sent: Mapping[str, Any],
         without: Container[str] = (),
@@ -378,7 +386,7 @@ class PlanExecution:
 
     @asynccontextmanager
     async def _despite_errors(
-        self, step: steps.CreateDefinition | steps.UpdateDefinition, why: Why, text: str, field: str | None = None
+        self, step: _Definition, why: Why, text: str, field: str | None = None
     ) -> AsyncIterator[None]:
         """Record an error in the block as a loss of the copy. An error that ends the run does so after this copy."""
         try:

@@ -19,7 +19,7 @@ from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.destination.objects import Objects
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
-from holdall.importer.plan.document import Plan
+from holdall.importer.plan.plan_document import Plan
 from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, listed, stamps
 from holdall.importer.runs.runfolder import made_in, past_states
 from holdall.importer.runs.runlines import ALONE, Learned, Opened

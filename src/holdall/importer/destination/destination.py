@@ -24,7 +24,7 @@ from holdall.errors import (
 )
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import ModelCatalog
-from holdall.importer.plan.document import Plan, Unit
+from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.steps import Cannot
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, Platform
 from holdall.model import Kind
@@ -32,6 +32,9 @@ from holdall.remote import probing
 from holdall.remote.client import Account
 from holdall.remote.project_lists import connections
 from holdall.remote.surfaces import Surface
+
+# Names of connections in one line.
+_NAMED = 20
 
 
 class Answers(StrEnum):
@@ -145,10 +148,6 @@ async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     if not models:
         return catalog(reason=f"the destination's list of {noun} is empty"), Answers.YES
     return catalog(models=models), Answers.YES
-
-
-# Names of connections in one line.
-_NAMED = 20
 
 
 async def connection_notes(

@@ -139,8 +139,6 @@ async def find_skills(
     history: History,
 ) -> SkillsThere:
     """Which of ``records`` exist already. Raises what the account raises."""
-    if not records:
-        return SkillsThere(found={}, several=[])
     return await _SkillLook(account, versions, history).run(records)
 
 

@@ -38,10 +38,10 @@ from holdall.importer.plan.difference import (
     same,
     top_fields,
 )
-from holdall.importer.plan.document import Plan
+from holdall.importer.plan.plan_document import Plan
 from holdall.importer.plan.steps import CreateSkill, CreateStore, UploadFile
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
-from holdall.model import DefinitionView, Fidelity, Kind, SourceId, TargetId
+from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
 
 _Matches = Mapping[SourceId, tuple[Object, By]]
@@ -87,8 +87,7 @@ class _Look:
         )
         self._wanted = dict.fromkeys(wanted)
         self._members: dict[SourceId, dict[TargetId, MemberThere]] = {}
-        self._files_seen = FilesSeen(account)
-        self._seen = self._files_seen.seen
+        self._seen: dict[str, FileView] = {}
         self._files: dict[SourceId, FoundFile] = {}
         self._stale: dict[SourceId, TargetId] = {}
         self._found_stores: dict[SourceId, FoundStore] = {}
@@ -100,8 +99,8 @@ class _Look:
         self._purpose = choices.table.purpose
         self._account.progress.stage(f"Reading what {self._account.endpoint.host} has")
         looks: dict[Kind, Objects] = {}
-        skills = find_skills(self._account, self._records[Kind.SKILL], self._summary.skill_versions, self._history)
-        self._skills = await skills
+        if skills := self._records[Kind.SKILL]:
+            self._skills = await find_skills(self._account, skills, self._summary.skill_versions, self._history)
         for kind, records in self._records.items():
             if kind is Kind.SKILL:
                 continue
@@ -190,8 +189,10 @@ class _Look:
             *(id for id in made if id not in attached or id not in self._history.hashes),
             *(id for id in (*attached, *used) if id not in made and id not in own),
         ]
-        ids = dict.fromkeys(unknown)
-        await self._files_seen.read(list(ids), made, own if self._is_own else ())
+        if ids := dict.fromkeys(unknown):
+            files = FilesSeen(self._account)
+            await files.read(list(ids), made, own if self._is_own else ())
+            self._seen = files.seen
 
     def _resolve_known(self, attached: Container[str], stores: _Matches) -> None:
         """Matches files that exist under their own ids, or that earlier runs recorded."""

@@ -13,7 +13,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.graph import users_of
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import By, Difference
-from holdall.importer.plan.document import Plan
+from holdall.importer.plan.plan_document import Plan
 from holdall.importer.plan.steps import LONE_FILES, Adopt
 from holdall.kinds import ASSISTANT_KINDS
 from holdall.model import AssistantView, Fidelity, Kind, SourceId

@@ -30,7 +30,7 @@ from holdall.errors import pasteable
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import NOTHING, By, Existing, FoundFile, top_fields
-from holdall.importer.plan.skill_steps import SkillReferences, referred
+from holdall.importer.plan.skill_steps import NO_SKILLS, SkillReferences, referred
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, LeaveOut, Step, WriteRequest
 from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
@@ -101,7 +101,7 @@ def references(
             lost.append(left_out(file_root(content), view.id, why, field, recorded=False))
         else:
             files.append(file)
-    skills = referred(view, summary.skill_versions)
+    skills = referred(view, summary.skill_versions) if is_template else NO_SKILLS
     for (skill, _), why in skills.left_out.items():
         version = next(iter(summary.skill_versions.get(skill, ())), None)
         root = Root(kind=Kind.SKILL, id=skill, name=version.name if version else None)
@@ -253,7 +253,8 @@ class DefinitionSteps:
             versions={pinned: pinned[1] for pinned in refers.skills.versions},
         )
         request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
-        losses = without_supplied(request.losses, self._choices.supplied.get(root.id, ()))
+        supplied = self._choices.supplied.get(root.id)
+        losses = without_supplied(request.losses, supplied) if supplied else [*request.losses]
         if new is not None and new != view.model:
             text = f"{view.model} replaced by {new} (--map-model)"
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)

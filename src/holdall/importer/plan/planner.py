@@ -31,7 +31,7 @@ from holdall.importer.plan.definitions import (
     store_name,
 )
 from holdall.importer.plan.difference import NOTHING, Existing, Found, FoundSkill, FoundStore
-from holdall.importer.plan.document import Plan, Unit
+from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
 from holdall.importer.plan.steps import Step
 from holdall.kinds import ASSISTANT_KINDS, read

@@ -162,6 +162,9 @@ class SkillReferences(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[tuple[SourceId, str | None], str]
 
 
+NO_SKILLS = SkillReferences(skills=[], versions={}, left_out={})
+
+
 def referred(view: View, versions: Mapping[SourceId, Sequence[SkillVersion]]) -> SkillReferences:
     """What becomes of the references of a template, where a bundle has these ``versions``."""
     found = SkillReferences(skills=[], versions={}, left_out={})

@@ -17,6 +17,9 @@ from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import By, Difference
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 
+LONE_FILES = SourceId("files")
+"""Stands for the files that nothing refers to, where something has to have an id."""
+
 
 class CreateDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """Create an object of a kind that one request copies; each kind has a class, for its tag."""
@@ -125,13 +128,6 @@ CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent | CreateFoundryAgent | 
 UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent | UpdateFoundryAgent | UpdateTemplate]] = {
     one.kind: one for one in (UpdateAssistant, UpdateAgent, UpdateFoundryAgent, UpdateTemplate)
 }
-
-
-# Everything here is public, so there is no list of names.
-
-
-LONE_FILES = SourceId("files")
-"""Stands for the files that nothing refers to, where something has to have an id."""
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):

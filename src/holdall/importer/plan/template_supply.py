@@ -121,9 +121,6 @@ class TemplateSupply:
     def __repr__(self) -> str:
         return "TemplateSupply(…)"
 
-    def __bool__(self) -> bool:
-        return bool(self._by_key)
-
     def of(self, records: Iterable[Record]) -> dict[SourceId, SuppliedTemplate]:
         """By the templates of a bundle. Raises UsageFault where a key is none of their ids or names, or several
         templates', and where it supplies what a template doesn't lack."""
@@ -148,9 +145,6 @@ class TemplateSupply:
 
     def _fault(self, key: str, why: str) -> UsageFault:
         return UsageFault(f"can't use {_FLAG} {self._path}: {key}: {why}")
-
-
-NOTHING_SUPPLIED = TemplateSupply({})
 
 
 def without_supplied(losses: Iterable[Loss], names: Iterable[str]) -> list[Loss]:

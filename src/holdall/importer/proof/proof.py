@@ -28,7 +28,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final
-from holdall.importer.plan.document import Plan
+from holdall.importer.plan.plan_document import Plan
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.steps import (

@@ -23,6 +23,8 @@ from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import read_regular
 
+LOG = "undo.jsonl"
+
 
 class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An object that the run created. ``image``: the fingerprints of its fields as the run left it, None if unknown.
@@ -129,9 +131,6 @@ def merged(effects: Iterable[Effect]) -> dict[TargetId, Update]:
             after = None if effect.after is None else {**(first.after or {}), **effect.after}
             found[effect.target] = msgspec.structs.replace(effect, before=before, after=after)
     return found
-
-
-LOG = "undo.jsonl"
 
 
 class Act(StrEnum):

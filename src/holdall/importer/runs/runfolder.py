@@ -17,7 +17,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError, ImportFailed, OutputLocked
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.document import Plan
+from holdall.importer.plan.plan_document import Plan
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.effects import has_undo, is_undone
 from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp

@@ -37,7 +37,7 @@ from holdall.importer.plan.choices import (
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.definitions import FOLDER
 from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Several
-from holdall.importer.plan.document import (
+from holdall.importer.plan.plan_document import (
     Estimate,
     Plan,
     PlanDocument,
@@ -57,7 +57,7 @@ from holdall.importer.plan.steps import (
     UpdateFoundryAgent,
     WriteRequest,
 )
-from holdall.importer.plan.template_supply import NOTHING_SUPPLIED, SuppliedTemplate, TemplateSupply, read_supply
+from holdall.importer.plan.template_supply import SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import KINDS, noun, read
@@ -69,7 +69,6 @@ from holdall.version import __version__
 
 __all__ = [
     "FOLDER",
-    "NOTHING_SUPPLIED",
     "Asked",
     "By",
     "Difference",
@@ -107,7 +106,7 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     accept_known: bool = False
     document: PlanDocument | None = None
     save: Path | None = None
-    supply: TemplateSupply = NOTHING_SUPPLIED
+    supply: TemplateSupply | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.document import Plan, require_bundle
+from holdall.importer.plan.plan_document import Plan, require_bundle
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import Made
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
