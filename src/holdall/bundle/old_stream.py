@@ -19,7 +19,7 @@ class OldStream(Closing):
     def __init__(self, partial: Partial) -> None:
         self.journal = Journal(partial.old_journal, None)
         self._file = open_regular(partial.old_stream)
-        self._frames = FrameFile(self._file, walk(self._file, self.journal.cut.length))
+        self.frames = FrameFile(self._file, walk(self._file, self.journal.cut.length))
 
     def close(self) -> None:
         self._file.close()
@@ -27,8 +27,8 @@ class OldStream(Closing):
 
     def content(self, entry: IndexEntry) -> Iterator[memoryview]:
         """The bytes of one entry, in pieces; FrameError where the stream is damaged."""
-        return self._frames.chunks(entry.offset, entry.size)
+        return self.frames.chunks(entry.offset, entry.size)
 
     def time(self, entry: IndexEntry) -> int:
         """The modification time in the entry's header."""
-        return header_time(self._frames.read(entry.offset - BLOCK, BLOCK))
+        return header_time(self.frames.read(entry.offset - BLOCK, BLOCK))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from holdall.bundle.bag import padding
 from holdall.bundle.durable import open_private, reporting
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.layout import Frames, IndexEntry
+from holdall.bundle.lookup import OwnFrames
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular
@@ -106,9 +107,11 @@ class Sink(Closing):
                     self.rest += view[:room]
                     view = view[room:]
 
-    def adopt(self, frames: Iterable[tuple[bytes, bytes]], entry: IndexEntry) -> bool:
-        """Take the whole content of another bundle's ``entry`` as the ``frames`` that it has there, cut as here
-        (compressed, and what is in it with the filling). False where its sha256 is another. Raises CannotWrite."""
+    def adopt(self, frames: OwnFrames, entry: IndexEntry) -> bool:
+        """Take the whole content of another bundle's ``entry`` as the ``frames`` that it has there, cut as here.
+
+        False where its sha256 is another. Raises FrameError, CannotWrite.
+        """
         with self._lock, reporting(self._target):
             self._require_open()
             self.small = False
@@ -116,9 +119,12 @@ class Sink(Closing):
                 content = memoryview(data)[: entry.size - self.size]
                 self._hash.update(content)
                 self.size += len(content)
-                least = self.frames.least(data, self.uses)
-                self._keep(frame if len(frame) >= least else compress(data, least), len(data))
+                self._keep(frames.as_ours(frame, data, self.frames.least(data, self.uses)), len(data))
             self._filled = True
+        return self.has(entry)
+
+    def has(self, entry: IndexEntry) -> bool:
+        """Whether what came has the sha256 of ``entry``."""
         return self._hash.hexdigest() == entry.sha256
 
     def commit(self) -> None:

@@ -20,6 +20,7 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import NO_TIME, opening_files
+from holdall.bundle.copying import copy_entry
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
@@ -354,8 +355,8 @@ class BundleWriter:
     def _carry(self, old: OldStream, line: Stored) -> None:
         """One content from the old stream into the new one."""
         with self.open_content(text=line.store is not None) as sink:
-            for piece in old.content(line.entry):
-                sink.write(piece)
+            if not copy_entry(old.frames, line.entry, sink):
+                raise FrameError(f"the bytes of {line.entry.path} are not those that were written (sha256)")
             sink.commit()
         self.add_content(
             sink,

@@ -19,8 +19,8 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
+from holdall.bundle.copying import copy_content
 from holdall.bundle.digest import record_hash
-from holdall.bundle.entry_stream import wrong_hash
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
@@ -36,7 +36,6 @@ from holdall.safe_open import Closing
 FRESH_FOR = 7 * 86400
 """Seconds after its start within which an unfinished bundle is resumed without asking."""
 
-_PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
 _Made = tuple[int | None, int]
 """A file's size and creation time."""
@@ -156,16 +155,8 @@ class Parent(Closing):
     def copy(self, taken: ReusedContent, sink: Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
-        entry = taken.entry
         try:
-            if entry.size > sink.frames.small and (frames := self._reader.own_frames(entry, sink.frames.own)):
-                if not sink.adopt(frames, entry):
-                    raise wrong_hash(self.path, entry.path)
-                sink.commit()
-                return
-            with self._reader.open(taken.entry) as stream:
-                while piece := stream.read(_PIECE):
-                    sink.write(piece)
+            copy_content(self._reader, taken.entry, sink)
             sink.commit()
         finally:
             sink.abort()
