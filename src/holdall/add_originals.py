@@ -313,7 +313,7 @@ class _Supply(Closing):
         if entry.path.startswith(layout.TEXTS):
             folder = entry.path.split("/")[2]
             store = self._store_of.get(folder, SourceId(folder))
-        with writer.open_content(text=store is not None) as sink:
+        with writer.open_next(line, created_at=created_at, text=store is not None) as sink:
             copy_content(self._old, entry, sink)
             sink.commit()
         writer.add_content(sink, line, created_at=created_at, store=store)

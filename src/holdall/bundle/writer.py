@@ -218,6 +218,16 @@ class BundleWriter:
             self._stream.add(sink)
             return stored
 
+    def open_next(self, line: LedgerLine, *, created_at: int, text: bool = False) -> Sink:
+        """As ``open_content``, for the content that is added next, of about the size in its ``line``: if that holds, it
+        is written once."""
+        sink = self.open_content(text=text)
+        if line.size and not text:
+            sink.go_direct = lambda _: self.begin_direct(
+                sink, line.id, line.filename, size=line.size or 0, created_at=created_at
+            )
+        return sink
+
     def begin_direct(
         self, sink: Sink, id: str, filename: str | None, *, size: int, created_at: int
     ) -> DirectEntry | None:
@@ -354,14 +364,15 @@ class BundleWriter:
 
     def _carry(self, old: OldStream, line: Stored) -> None:
         """One content from the old stream into the new one."""
-        with self.open_content(text=line.store is not None) as sink:
+        created_at = old.time(line.entry)
+        with self.open_next(line.ledger, created_at=created_at, text=line.store is not None) as sink:
             if not copy_entry(old.frames, line.entry, sink):
                 raise FrameError(f"the bytes of {line.entry.path} are not those that were written (sha256)")
             sink.commit()
         self.add_content(
             sink,
             line.ledger,
-            created_at=old.time(line.entry),
+            created_at=created_at,
             record=line.record,
             store=line.store,
             overlap=line.overlap,
