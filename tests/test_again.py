@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +21,10 @@ from holdall.bundle.reader import open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import BundleInUse, CannotWrite
-from holdall.exporter.file_index import _Connection
 from holdall.safe_open import FileLock
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
+from holdall.temporary import _Connection
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand
@@ -191,6 +195,68 @@ def test_a_content_that_is_damaged_in_the_parent_is_fetched(box: Running, hand: 
     assert "fetching it instead" in done.err
     assert entries(Path("2.tar.zst"))[f"data/files/{files[0]}/large.png"] == large
     assert holdall("verify", "2.tar.zst").code == 0
+
+
+def test_small_contents_that_are_damaged_are_fetched_into_their_places(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(1)
+    files = [hand.file(f"{n}.png", chance.randbytes(90_000), purpose="vision") for n in range(40)]
+    hand.assistant("A", files=files[:20])
+    hand.assistant("B", files=files[20:])
+    made(holdall("export", "-o", "1.tar.zst"))
+    damaged = bytearray(Path("1.tar.zst").read_bytes())
+    with open_bundle("1.tar.zst") as bundle:
+        frames, whole = bundle.frames.frames, list(bundle.entries("data/files/"))
+        shared = Counter(frames.find(entry.offset) for entry in whole).most_common()
+        # One that is neither the first nor the last.
+        number = next(number for number, _ in shared if 0 < number - min(shared)[0] < max(shared)[0] - min(shared)[0])
+        offset, length, _, _ = frames[number]
+        lost = {entry.id for entry in whole if frames.find(entry.offset) == number}
+    assert len(lost) > 1
+    damaged[offset + length // 2] ^= 1
+    Path("1.tar.zst").write_bytes(damaged)
+    box.forget_requests()
+    threads: list[str] = []
+    to_thread = asyncio.to_thread
+
+    def counted(do: Callable[..., Any], *args: Any, **more: Any) -> Awaitable[Any]:
+        threads.append(do.__qualname__)
+        return to_thread(do, *args, **more)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    done = holdall("export", "-o", "2.tar.zst")
+    made(done)
+    asked = Counter(entry.path.split("/")[3] for entry in box.requests() if entry.path.endswith("/content"))
+    assert asked == Counter(lost)
+    assert "fetching it instead" in done.err
+    with open_bundle("2.tar.zst") as bundle:
+        assert list(bundle.entries("data/files/")) == whole
+    assert holdall("verify", "2.tar.zst").code == 0
+    # Read in one go; then added: those before the damage and those behind, which the fetched ones part.
+    assert threads.count("CopyRun._read") == 1
+    assert threads.count("CopyRun._add") == 2
+    assert threads.count("ContentSinks.add") == len(lost)
+
+
+def test_a_text_that_is_damaged_is_fetched_at_once_and_missed_for_its_reason(
+    box: Running, hand: Hand, holdall: Terminal
+) -> None:
+    files = [hand.file(f"{n}.txt", b"the text of file %d" % n) for n in range(3)]
+    hand.assistant("A", stores=[hand.store("s", files)])
+    made(holdall("export", "-o", "1.tar.zst"))
+    damaged = bytearray(Path("1.tar.zst").read_bytes())
+    with open_bundle("1.tar.zst") as bundle:
+        frames = bundle.frames.frames
+        (entry, *_) = bundle.entries("data/text/")
+        offset, length, _, _ = frames[frames.find(entry.offset)]
+    damaged[offset + length // 2] ^= 1
+    Path("1.tar.zst").write_bytes(damaged)
+    made(holdall("export", "-o", "2.tar.zst"))
+    assert fidelities("2.tar.zst") == {"text": 3}
+    box.fault(Fail(status=403), path=f"/vector_stores/*/files/{files[1]}/content", times=9)
+    assert holdall("export", "-o", "3.tar.zst", "--parent", "1.tar.zst").code == 4
+    assert fidelities("3.tar.zst") == {"text": 2, "unavailable": 1}
 
 
 def test_the_newest_whole_bundle_of_the_same_source_is_the_parent(

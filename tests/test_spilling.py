@@ -42,7 +42,7 @@ def test_hashes_are_keys_too() -> None:
 def test_few_entries_make_no_file_and_many_stay_in_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "holdall.temporary", raising=False)
     spilling = SpillingDict[int]()
-    for key in range(32_768):
+    for key in range(65_536):
         spilling.add(key)
     assert "holdall.temporary" not in sys.modules
     spilling.add(-1)

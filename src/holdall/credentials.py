@@ -93,6 +93,12 @@ _LOCATED = 8 << 20
 _FIELDS = 20
 _LONGEST = 200
 
+_VARIABLES = "environment_variables"
+_NULL = msgspec.Raw(b"null")
+# By the kind of record, where its definition is.
+_EVERY = "*"
+_DEFINITION = {Kind.FOUNDRY_AGENT: ("versions", _EVERY, "definition"), Kind.AGENT_VERSION: ("definition",)}
+
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     """One field that seems to hold a credential. ``field`` is where it is in the record, ``looks_like`` of what kind;
@@ -216,13 +222,6 @@ def _is_real(found: re.Match[str] | re.Match[bytes]) -> bool:
     if found.re.groups and not found.group("found"):
         return False
     return text.startswith("-----") or (not re.search(_PLACEHOLDER, text) and len(set(text)) >= _FEWEST)
-
-
-_VARIABLES = "environment_variables"
-_NULL = msgspec.Raw(b"null")
-# By the kind of record, where its definition is.
-_EVERY = "*"
-_DEFINITION = {Kind.FOUNDRY_AGENT: ("versions", _EVERY, "definition"), Kind.AGENT_VERSION: ("definition",)}
 
 
 class CannotWithhold(ValueError):

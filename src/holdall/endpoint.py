@@ -19,6 +19,16 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 # What a parameter of a URL is called that holds a key: api-key, access_token, sig, code …
 _FOR_KEYS = re.compile(r"key|token|secret|sig|code|pass|auth", re.I)
 
+API_VERSION = "api-version"
+FOUNDRY_VERSION = "v1"
+"""The default API version of Foundry's own paths."""
+OPENAI_PART = "/openai/v1"
+"""Below a project, or at an account: OpenAI's API, which takes no version in the query."""
+
+# By the path alone, so that it is found behind a gateway, too.
+_PROJECT = re.compile(r"(.*/api/projects/[^/]+)(?:/openai(?:/v1)?)?/*")
+_ACCOUNT = re.compile(r"([a-z0-9-]+)\.(?:services\.ai|openai|cognitiveservices)\.azure\.(com|us|cn)", re.I)
+
 
 class Secret:
     """A string that never prints itself: not in a repr, a log, an error or a bundle."""
@@ -228,17 +238,6 @@ def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None])
 def title(account: Mapping[str, str | None]) -> str:
     """For people: the project of an account as ``same_account`` takes it, or else its server."""
     return f"project {account['project']}" if account.get("project") else str(account.get("base_url") or "a server")
-
-
-API_VERSION = "api-version"
-FOUNDRY_VERSION = "v1"
-"""The default API version of Foundry's own paths."""
-OPENAI_PART = "/openai/v1"
-"""Below a project, or at an account: OpenAI's API, which takes no version in the query."""
-
-# By the path alone, so that it is found behind a gateway, too.
-_PROJECT = re.compile(r"(.*/api/projects/[^/]+)(?:/openai(?:/v1)?)?/*")
-_ACCOUNT = re.compile(r"([a-z0-9-]+)\.(?:services\.ai|openai|cognitiveservices)\.azure\.(com|us|cn)", re.I)
 
 
 def project_path(path: str) -> str | None:

@@ -12,6 +12,10 @@ from collections.abc import Iterator, Sequence
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNUSUAL = re.compile(r"[^ -~\n\t]")
+# Combining characters stand on the one before them.
+_NO_COLUMN = frozenset({"Mn", "Me"})
+# Columns that are left of a name in a table.
+_NARROWEST = 10
 
 
 def printable(text: str) -> str:
@@ -60,12 +64,6 @@ def human_size(count: int | float) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
-
-
-# Combining characters stand on the one before them.
-_NO_COLUMN = frozenset({"Mn", "Me"})
-# Columns that are left of a name in a table.
-_NARROWEST = 10
 
 
 def columns(text: str) -> int:

@@ -36,6 +36,15 @@ _WEIGHTS = {
     ord("{"): text_weight(0, objects=1),
 }
 
+_TEXT_NAMES = frozenset({
+    "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go", "h", "hpp", "htm", "html",
+    "ini", "java", "js", "json", "jsonl", "kt", "log", "lua", "markdown", "md", "mjs", "org", "patch", "php", "pl",
+    "ps1", "py", "r", "rb", "rs", "rst", "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts",
+    "tsv", "tsx", "txt", "vtt", "xml", "yaml", "yml",
+})  # fmt: skip
+# Of these a server may hand out what a reader would see, which is shorter than the file.
+_MARKUP_NAMES = frozenset({"htm", "html", "rtf", "svg", "xml"})
+
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text: str | None = None
@@ -228,16 +237,6 @@ class Pages:
             yield from pages
             pages.clear()
         self.truncated, self.room = text.end(), text.room
-
-
-_TEXT_NAMES = frozenset({
-    "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go", "h", "hpp", "htm", "html",
-    "ini", "java", "js", "json", "jsonl", "kt", "log", "lua", "markdown", "md", "mjs", "org", "patch", "php", "pl",
-    "ps1", "py", "r", "rb", "rs", "rst", "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts",
-    "tsv", "tsx", "txt", "vtt", "xml", "yaml", "yml",
-})  # fmt: skip
-# Of these a server may hand out what a reader would see, which is shorter than the file.
-_MARKUP_NAMES = frozenset({"htm", "html", "rtf", "svg", "xml"})
 
 
 def is_text_name(filename: str) -> bool:

@@ -23,6 +23,9 @@ else:
 
 # A pipe without another end would keep the opening waiting, and a terminal become the process's own.
 _AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+_PRIVATE = 0o600
+# What a lock that another process holds is refused with: EAGAIN by flock, EACCES by Windows and some network disks.
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
 class Closing:
@@ -60,12 +63,6 @@ def read_regular(path: str | Path) -> bytes:
     """All bytes of a regular file. Raises OSError as ``regular`` does."""
     with open_regular(path) as file:
         return file.read()
-
-
-_PRIVATE = 0o600
-
-# What a lock that another process holds is refused with: EAGAIN by flock, EACCES by Windows and some network disks.
-_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
 class FileLock:

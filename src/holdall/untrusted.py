@@ -61,6 +61,7 @@ FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT, FREE_RECORDS = 512 << 20, 100_00
 _NAMES = ("filename", "name", "model")
 # Where a record refers to others: by fields of its own, and somewhere in these.
 _SINGLE, _PLACES = ("file_ids", "vector_store_id"), ("tools", "tool_resources", "files", "skills")
+_REFERRING = frozenset({*_SINGLE, *_PLACES, "versions", "definition"})
 _IDS = ("id", "file_id", "vector_store_id", "skill_id")
 
 # One without an end is taken to the end: else each quote in it would be tried anew.
@@ -278,7 +279,8 @@ def require_record(raw: bytes) -> Measured:
         id = msgspec.convert(msgspec.convert(record, dict[str, Any]).get("id"), str)
     require_id(id)
     uses = 0
-    parts = _definitions(record)
+    refers = not _REFERRING.isdisjoint(record)  # as no file does, and there are most of those
+    parts = _definitions(record) if refers else [record]
     for part in parts:
         for key in _NAMES:
             if isinstance(name := part.get(key), str):
@@ -287,7 +289,7 @@ def require_record(raw: bytes) -> Measured:
             uses += len(tools)
     if uses > MAX_TOOLS:
         raise ValueError(f"{uses} tools, more than {MAX_TOOLS}")
-    for references, one in enumerate(_references(parts), 1):
+    for references, one in enumerate(_references(parts) if refers else (), 1):
         if references > MAX_REFERENCES:
             raise ValueError(f"refers to more than {MAX_REFERENCES} files, stores and assistants")
         require_id(one)

@@ -15,6 +15,7 @@ from holdall.bundle import appendlog
 from holdall.bundle.journal import (
     JOURNAL,
     Begin,
+    Cut,
     Journal,
     Partial,
     clear_finished,
@@ -194,7 +195,7 @@ def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(
     taken = (tmp_path / "journal.jsonl").read_bytes()
     monkeypatch.setattr(appendlog, "write_all", full)
     with pytest.raises(CannotWrite, match="No space left"):
-        journal.append(b"a line that no cut follows\n")
+        journal.commit([], Cut(length=1, size=1))
     journal.close()
     assert journal._log._file.closed
     assert (tmp_path / "journal.jsonl").read_bytes() == taken

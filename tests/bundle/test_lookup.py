@@ -36,6 +36,25 @@ def test_each_line_is_found_and_no_other(words: set[bytes], before: bytes, frame
     assert list(lines.starting_at(other)) == [word for word in sorted(words) if word >= other]
 
 
+def test_a_line_among_many_is_found_in_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [b"%07d %s" % (number, b"-" * (number % 300)) for number in range(20_000)]
+    found = lines_of(b"".join(line + b"\n" for line in lines), b"before", 100_000)
+    looks: list[int] = []
+    honest = FrameFile.read
+
+    def read(self: FrameFile, position: int, size: int) -> bytes:
+        looks.append(size)
+        return honest(self, position, size)
+
+    monkeypatch.setattr(FrameFile, "read", read)
+    for line in (lines[0], lines[7_777], lines[-1]):
+        looks.clear()
+        assert found.find(line) == line
+        # Eight halvings of 3 MB, two looks each, and then the lines that are left in one.
+        assert len(looks) <= 22
+        assert sum(looks) <= 200_000
+
+
 def test_what_has_no_end_is_no_line() -> None:
     with pytest.raises(FrameError):
         list(lines_of(b"a\nb", b"", 10))

@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdall.bundle import growing, layout
-from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial, partial_folder
+from holdall.bundle import growing, layout, stream
+from holdall.bundle.journal import JOURNAL, Cut, Journal, Line, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -432,13 +432,14 @@ def test_a_content_can_be_asked_for_in_the_moment_in_which_it_becomes_durable(
     commit = Journal.commit
     with writer(target) as bundle:
 
-        def asking(journal: Journal, cut: Cut) -> None:
+        def asking(journal: Journal, lines: Sequence[Line], cut: Cut) -> list[int]:
+            positions = commit(journal, lines, cut)
             try:
                 found.append(bundle.content("f"))
             finally:
                 monkeypatch.undo()
                 asked.set()
-            commit(journal, cut)
+            return positions
 
         with bundle.open_content() as sink:
             sink.commit()
@@ -468,6 +469,21 @@ def test_stores_without_files_take_no_spool_files(target: Path) -> None:
     with open_bundle(target) as read:
         assert [[each.id for each in read.memberships(f"vs_{number}")] for number in range(3)] == [[], ["f"], []]
     assert verify(target).whole
+
+
+def test_a_small_content_is_committed_in_memory_while_there_is_room(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_WAITING", 2000)
+    with writer(target) as bundle:
+        for number, size in enumerate((1500, 1500, 500, layout.SHARED_FRAME + 1)):
+            with bundle.open_content() as sink:
+                sink.write(b"x" * size)
+                assert sink.commit_in_memory() == (number in (0, 2)) == (not sink.is_open)
+                if sink.is_open:
+                    sink.commit()
+            assert sink.size == size
+            assert sink.sha256 == hashlib.sha256(b"x" * size).hexdigest()
 
 
 def test_what_callers_must_not_do(target: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -101,29 +102,52 @@ def test_help_imports_nothing_that_is_slow_to_import(argv: list[str]) -> None:
     assert [name for name in at_the_end(argv)["modules"] if name in slow] == []
 
 
-def test_garbage_is_looked_for_neither_during_the_start_nor_at_the_end() -> None:
-    end = at_the_end(["--help"])
+def test_an_export_imports_what_few_exports_need_only_with_it() -> None:
+    few = ["dumps", "originals", "word_match", "skill_zip", "cli.piped", "pages", "importer", "folder"]
+    code = f"""
+import sys
+import holdall.cli.export, holdall.exporter.run_export
+sys.exit(", ".join(name for name in {few!r} if f"holdall.{{name}}" in sys.modules) or None)
+"""
+    with Child([sys.executable, "-c", code]) as child:
+        done = child.end()
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("modules", [[], ["holdall.cli.export", "holdall.exporter.run_export"]])
+def test_garbage_is_looked_for_neither_during_the_start_nor_at_the_end(modules: list[str]) -> None:
+    end = at_the_end(["--help"], modules)
     assert end["collections"] == 0
     # Out of tens of thousands.
     assert end["objects"] < 1000
 
 
-def at_the_end(argv: list[str]) -> dict[str, Any]:
+def at_the_end(argv: list[str], also: Sequence[str] = ()) -> dict[str, Any]:
     """What a process of the program has come to when the interpreter ends it: its modules, the collections of garbage
-    since ``main`` was called, and the objects that the interpreter's last collections will look at."""
+    since ``main`` was called, and the objects that the interpreter's last collections will look at. Its command imports
+    the modules ``also``, too."""
     code = """
-import atexit, gc, json, sys
+import atexit, gc, importlib, json, sys
+also, sys.argv = sys.argv[1].split(), ["holdall", *sys.argv[2:]]
 def collections():
     return sum(generation["collections"] for generation in gc.get_stats())
 def report():
     found = {"modules": [*sys.modules], "collections": collections() - before, "objects": len(gc.get_objects())}
     sys.stderr.write(json.dumps(found))
 atexit.register(report)
+class Early:
+    # Whatever is imported behind the start of main().
+    def find_spec(self, name, path, target=None):
+        if name == "holdall.cli.main":
+            sys.meta_path.remove(self)
+            for each in also:
+                importlib.import_module(each)
 import holdall.__main__
+sys.meta_path.insert(0, Early())
 before = collections()
 holdall.__main__.main()
 """
-    with Child([sys.executable, "-c", code, *argv]) as child:
+    with Child([sys.executable, "-c", code, " ".join(also), *argv]) as child:
         done = child.end()
     assert done.code == 0, done.out + done.err
     found: dict[str, Any] = json.loads(done.err)

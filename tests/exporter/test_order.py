@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle import layout
+from holdall.bundle import layout, stream
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.seekable import decompress, read_table
 from holdall.bundle.sinks import Sink
@@ -241,6 +241,37 @@ def test_the_frames_of_a_large_content_are_taken_as_they_are(
     assert sorted(taken) == sorted(sizes)
     assert frames("1.tar.zst") == frames("2.tar.zst")
     assert holdall("verify", "2.tar.zst").code == 0
+
+
+def test_a_frame_of_small_contents_is_compressed_again_only_where_it_is_another(
+    hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(9)
+    files = [hand.file(f"{n}.png", chance.randbytes(1500), purpose="vision") for n in range(200)]
+    for at in range(0, 200, 20):
+        hand.assistant(f"A{at}", files=files[at : at + 20])
+    compressed: list[int] = []
+    real = stream.compress
+
+    def compress(data: bytes, least: int = 0) -> bytes:
+        compressed.append(len(data))
+        return real(data, least)
+
+    monkeypatch.setattr(stream, "compress", compress)
+    made(holdall("export", "-o", "1.tar.zst", "--parent", "none"))
+    first = len(compressed)
+    compressed.clear()
+    made(holdall("export", "-o", "2.tar.zst", "--parent", "1.tar.zst"))
+    assert frames("1.tar.zst") == frames("2.tar.zst")
+    assert first - len(compressed) > 10
+    unchanged = len(compressed)
+    compressed.clear()
+    hand.assistant("B", files=[hand.file("new.png", chance.randbytes(1500), purpose="vision")])
+    made(holdall("export", "-o", "3.tar.zst", "--parent", "2.tar.zst"))
+    assert len(compressed) <= unchanged + 3
+    made(holdall("export", "-o", "4.tar.zst", "--parent", "none"))
+    assert frames("3.tar.zst") == frames("4.tar.zst")
+    assert holdall("verify", "3.tar.zst").code == 0
 
 
 def test_a_damaged_frame_of_the_parent_is_not_taken(hand: Hand, holdall: Terminal, box: Running) -> None:

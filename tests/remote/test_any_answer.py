@@ -117,6 +117,9 @@ class _Nowhere:
 
     def write(self, data: bytes) -> None: ...
     def commit(self) -> None: ...
+    def commit_in_memory(self) -> bool:
+        return False
+
     def abort(self) -> None: ...
 
 

@@ -148,6 +148,14 @@ def test_a_request_with_a_content_has_the_headers_and_the_query_of_all_others(
         return await real(self, cast_to, options, **more)
 
     monkeypatch.setattr(openai.AsyncOpenAI, "request", request)
+    unpacked: list[str] = []
+    unpack = httpx2.Response.aiter_bytes
+
+    def aiter_bytes(self: httpx2.Response) -> Any:
+        unpacked.append(self.request.method + self.url.path)
+        return unpack(self)
+
+    monkeypatch.setattr(httpx2.Response, "aiter_bytes", aiter_bytes)
 
     async def work(account: Account) -> None:
         await account.get("/models")
@@ -173,8 +181,9 @@ def test_a_request_with_a_content_has_the_headers_and_the_query_of_all_others(
             "/skills/skill_1/versions/1/content",
         )
     ]
-    # The SDK takes as long to make a request as it takes to send it.
+    # The SDK takes as long to make a request as it takes to send it, and what the transport unpacked is not once more.
     assert made == ["/models"]
+    assert unpacked == ["GET/v1/models", "POST/v1/files", "POST/v1/skills/skill_1/versions"]
 
 
 def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

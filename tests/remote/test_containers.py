@@ -34,6 +34,9 @@ class Kept:
     def commit(self) -> None:
         self.state = "committed"
 
+    def commit_in_memory(self) -> bool:
+        return False
+
     def abort(self) -> None:
         if self.state == "open":
             self.state = "aborted"

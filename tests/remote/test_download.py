@@ -31,6 +31,9 @@ class Sink:
 
     def commit(self) -> None: ...
 
+    def commit_in_memory(self) -> bool:
+        return False
+
     def abort(self) -> None: ...
 
 

@@ -8,14 +8,16 @@ import hashlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from holdall.errors import AnswerTooLong, ConnectionLost, RequestRefused, ServerFailed
 from holdall.progress import Progress, Silent
 from holdall.remote import transfer as module
+from holdall.remote.answers import Download, Rest
 from holdall.remote.limits import FAILURE_PATIENCE, FIRST_PATIENCE, Limits
-from holdall.remote.transfer import Download, Rest, Unsized, transfer
+from holdall.remote.transfer import Unsized, transfer
 
 BODY = random.Random(7).randbytes(700_000)
 OTHER = random.Random(8).randbytes(700_000)
@@ -23,6 +25,8 @@ PIECE = 50_000
 
 
 class Sink:
+    is_in_memory = False
+
     def __init__(self) -> None:
         self.data = b""
         self.state = "open"
@@ -34,6 +38,11 @@ class Sink:
     def commit(self) -> None:
         assert self.state == "open"
         self.state = "committed"
+
+    def commit_in_memory(self) -> bool:
+        if self.is_in_memory:
+            self.commit()
+        return self.is_in_memory
 
     def abort(self) -> None:
         if self.state == "open":
@@ -119,6 +128,28 @@ class Server:
     @property
     def starts(self) -> list[int]:
         return [rest.start if rest else 0 for rest in self.asked]
+
+
+def test_a_small_content_is_had_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    real = asyncio.BaseEventLoop.run_in_executor
+
+    def run_in_executor(self: asyncio.BaseEventLoop, *args: Any) -> Any:
+        asked.append(args)
+        return real(self, *args)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", run_in_executor)
+    for body, is_in_memory, threads in (
+        (b"x" * module.SMALL, True, 0),
+        (b"x" * module.SMALL, False, 1),  # to commit it, where other contents are in memory
+        (b"x" * (module.SMALL + 1), True, 1),  # to write its last piece
+    ):
+        monkeypatch.setattr(Sink, "is_in_memory", is_in_memory)
+        asked.clear()
+        server = Server(body)
+        server.get()
+        assert server.got == body
+        assert len(asked) == threads
 
 
 @pytest.mark.parametrize("headers", [{"etag": '"a"'}, {"last_modified": "Thu, 01 Jan 1970 00:01:00 GMT"}, {}])

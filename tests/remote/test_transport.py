@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, cast
@@ -289,3 +290,36 @@ def test_nothing_is_read_any_more_once_an_upload_has_ended(fails: bool) -> None:
         assert ended.is_set()
 
     asyncio.run(send())
+
+
+def test_certificates_are_read_for_https_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", __file__)
+    own = Transport("http://127.0.0.1:9/v1", httpx2.Limits())
+    with pytest.raises(httpx2.ConnectError, match="SSL_CERT_FILE"):
+        asyncio.run(own._send(httpx2.Request("GET", "https://blob.example/x")))
+    with pytest.raises(OSError, match="CERTIFICATE"):
+        Transport("https://api.example/v1", httpx2.Limits())
+    monkeypatch.setenv("SSL_CERT_FILE", "gone.pem")
+    with pytest.raises(OSError, match="No such file"):
+        Transport("http://127.0.0.1:9/v1", httpx2.Limits())
+
+
+@pytest.mark.parametrize("size", [0, 100, 1 << 20, (1 << 20) + 1])
+def test_only_a_small_upload_that_is_in_memory_is_no_work_for_a_thread(size: int) -> None:
+    class Other(io.BytesIO):
+        """Reading it may take long."""
+
+    for kind in (io.BytesIO, Other):
+        request = httpx2.Request(
+            "POST", "http://x/files", data={"purpose": "p"}, files={"file": ("n", kind(bytes(size)))}
+        )
+
+        async def sent(request: httpx2.Request = request) -> bytes:
+            await transport._read_in_thread(request)
+            return b"".join([piece async for piece in cast(httpx2.AsyncByteStream, request.stream)])
+
+        body = asyncio.run(sent())
+        assert len(body) == int(request.headers["content-length"])
+        assert body.count(bytes(size) + b"\r\n--") == 1 or not size
+        is_one = kind is io.BytesIO and size <= 1 << 20
+        assert isinstance(request.stream, httpx2.ByteStream) is is_one

@@ -32,6 +32,8 @@ _HELP = {
     "last_proof_timestamp_seconds": "When a bundle of the source was last verified or rehearsed.",
     "last_proof_age_seconds": "Seconds since then, when this file was written.",
 }
+_PATIENCE = 60.0
+"""Seconds after which the command is killed, so that the other sources are not held up."""
 
 
 def write_metrics(config: BackupConfig, now: float) -> None:
@@ -79,10 +81,6 @@ def _values(state: SourceState, now: float) -> Iterator[tuple[str, Mapping[str, 
     if state.verified is not None:
         yield "last_proof_timestamp_seconds", {}, state.verified
         yield "last_proof_age_seconds", {}, max(0, int(now) - state.verified)
-
-
-_PATIENCE = 60.0
-"""Seconds after which the command is killed, so that the other sources are not held up."""
 
 
 def call_alert(

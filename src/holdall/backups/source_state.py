@@ -18,6 +18,11 @@ from holdall.bundle.layout import SUFFIX
 from holdall.errors import EXIT_DONE, EXIT_LOOK, BundleInUse, HoldallError
 from holdall.safe_open import Closing, FileLock, open_regular
 
+FOLDER = ".holdall-backup"
+_STATE = "state.json"
+_LONGEST = 1 << 20
+_REMEMBERED = 1000
+
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one source in one run.
@@ -82,12 +87,6 @@ def shrunken(source: str, shrunk: list[str]) -> SourceReport:
 def exit_code_of(reports: list[SourceReport]) -> int:
     """That of the run: the highest of its sources'."""
     return max((one.exit_code for one in reports), default=EXIT_DONE)
-
-
-FOLDER = ".holdall-backup"
-_STATE = "state.json"
-_LONGEST = 1 << 20
-_REMEMBERED = 1000
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

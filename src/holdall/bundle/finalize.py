@@ -19,7 +19,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
-from holdall.bundle.sorting import ValueSorter
+from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.totals import BundleTotals
 from holdall.errors import BundleError, CannotWrite
@@ -27,6 +27,7 @@ from holdall.untrusted import read_as
 
 _encode = msgspec.json.Encoder().encode
 _PIECE = 64 << 10
+_SHA256 = 64  # as hex digits
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +43,7 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+_id = msgspec.json.Decoder(_Id).decode
 _loss_line = msgspec.json.Decoder(LossLine).decode
 
 
@@ -55,7 +57,8 @@ class Finalizer:
         self._target, self._capture, self._started = target, capture, started
         self._stream, self._resumed = stream, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
-        self._index, self._ledger = ValueSorter(IndexEntry), ValueSorter(LedgerLine)
+        # The index as its lines, each behind its sha256, which is all that the manifest needs of it.
+        self._index, self._ledger = Sorter(), Sorter()
         self._totals = BundleTotals(capture.min_fidelity)
         self._tags: list[tuple[str, str]] = []
 
@@ -67,7 +70,7 @@ class Finalizer:
             entry = self._write(sink.path, self._records(sink))
             sink.remove()
             self._list(msgspec.structs.replace(entry, id=sink.owner))
-        self._list(self._write(layout.LEDGER, (_encode(line) + b"\n" for line in self._ledger)))
+        self._list(self._write(layout.LEDGER, (line for _, line in self._ledger)))
         info = self._write_tags(ended)
         size, sha256 = self._stream.seal()
         for sorter in (self._index, self._ledger, self._totals):
@@ -90,12 +93,12 @@ class Finalizer:
                     self._tags.append((entry.path, entry.sha256))
 
     def _add_ledger(self, line: LedgerLine) -> None:
-        self._ledger.add(line.id, line)
+        self._ledger.add(line.id.encode(), _encode(line) + b"\n")
         self._totals.ledger(line)
 
     def _list(self, entry: IndexEntry) -> None:
         """Add an entry to index and manifest."""
-        self._index.add(entry.path, entry)
+        self._index.add(entry.path.encode(), entry.sha256.encode() + _encode(entry) + b"\n")
         self._totals.entry(entry)
 
     def _records(self, sink: LineSink) -> Iterator[bytes]:
@@ -105,7 +108,7 @@ class Finalizer:
             if sink.kind is None:
                 self._totals.loss(_loss_line(raw).reason)
             else:
-                self._totals.record(sink.kind, read_as(raw, _Id).id, record_hash(sink.kind, raw), sink.owner)
+                self._totals.record(sink.kind, _id_of(raw), record_hash(sink.kind, raw), sink.owner)
             yield line
 
     def _write(self, path: str, lines: Iterable[bytes]) -> IndexEntry:
@@ -130,8 +133,9 @@ class Finalizer:
         self._write_tag(layout.BAG_INFO, [description])
         # It has the date in it: what follows is the same as long as the project is.
         self._stream.cut()
-        manifest = self._write_tag(layout.MANIFEST, (manifest_line(entry.sha256, entry.path) for entry in self._index))
-        index = self._write_tag(layout.INDEX, (_encode(entry) + b"\n" for entry in self._index))
+        listed = (manifest_line(line[:_SHA256].decode(), path.decode()) for path, line in self._index)
+        manifest = self._write_tag(layout.MANIFEST, listed)
+        index = self._write_tag(layout.INDEX, (line[_SHA256:] for _, line in self._index))
         # The last frame begins with holdall.json: readers go by that.
         self._stream.cut()
         info = HoldallInfo(
@@ -161,6 +165,13 @@ class Finalizer:
         entry = self._write(path, lines)
         self._tags.append((path, entry.sha256))
         return Part(offset=entry.offset, size=entry.size, sha256=entry.sha256)
+
+
+def _id_of(record: bytes) -> str:
+    try:
+        return _id(record).id
+    except (ValueError, RecursionError):
+        return read_as(record, _Id).id
 
 
 def require_readable(written: Path, target: Path) -> None:

@@ -8,9 +8,9 @@ two contents of one file the later counts.
 
 from __future__ import annotations
 
-import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,6 +91,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, tag="cut", tag_field="line"
 
 Line = Begin | Entry | Stored | Ledger | Cut
 _NOTHING = Cut(length=0, size=0)
+_encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
@@ -112,7 +113,7 @@ class Partial:
         # What never got into the stream says nowhere what it is: it is fetched again.
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700)
-        self._spooled = itertools.count(1)
+        self._spooled = count(1)
         self.bring_back()
 
     def set_aside(self) -> None:
@@ -183,7 +184,7 @@ class Journal:
         self._reader: BinaryIO | None = None
         try:
             if begin:
-                self._log.append(msgspec.json.encode(begin) + b"\n")
+                self._log.append(_encode(begin) + b"\n")
         except BaseException:
             self.close()
             raise
@@ -193,17 +194,17 @@ class Journal:
         """Where the next line begins."""
         return self._log.end
 
-    def append(self, line: Line) -> int:
-        """Append one line and return where it begins. Not yet durable, see ``commit``."""
-        position = self._log.end
-        # Unsynced: a line that a crash takes away has its entry written again.
-        self._log.append(msgspec.json.encode(line) + b"\n", sync=False)
-        return position
+    def commit(self, lines: Sequence[Line], cut: Cut) -> list[int]:
+        """Append ``lines``, and ``cut`` behind them; returns where each begins. The stream must be durable up to there.
 
-    def commit(self, cut: Cut) -> None:
-        """Append ``cut``. The stream must be durable up to there."""
-        self.append(cut)
+        Not yet durable: a line that a crash takes away has its entry written again.
+        """
+        raw = [_encode(line) + b"\n" for line in (*lines, cut)]
+        positions = list(accumulate(map(len, raw), initial=self._log.end))
+        # In one: of a group whose end is lost, the cut before it counts.
+        self._log.append(b"".join(raw), sync=False)
         self.cut = cut
+        return positions[:-2]
 
     def lines(self) -> Iterator[tuple[int, Line]]:
         """Every line with its position."""

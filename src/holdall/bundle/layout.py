@@ -72,7 +72,8 @@ LOOKUP_FRAME = 256 << 10
 """Frames of index and ledger are smaller, because they are read a line here and a line there."""
 DEFINITION_FRAME = 64 << 10
 """Definitions share a frame up to this size, and so do small files of lines: what is damaged costs few of them."""
-_MOST_BESIDE = 7 * 512  # a header and a filling take no more
+MOST_BESIDE = 7 * 512
+"""A header and a filling take no more."""
 
 
 class Frames(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ def frames_of(path: str) -> Frames:
     if path in CLOSING or path.endswith(LINES):
         return Frames(
             name="closing" if path in CLOSING else "lines",
-            small=DEFINITION_FRAME - _MOST_BESIDE,
+            small=DEFINITION_FRAME - MOST_BESIDE,
             shared=DEFINITION_FRAME,
             own=LOOKUP_FRAME if lookup else CONTENT_FRAME,
             strict=True,
@@ -141,7 +142,7 @@ def frames_of(path: str) -> Frames:
         return Frames(name="contents", small=SHARED_FRAME, shared=SHARED_FRAME, own=CONTENT_FRAME, texts=texts)
     return Frames(
         name="definitions",
-        small=DEFINITION_FRAME - _MOST_BESIDE,
+        small=DEFINITION_FRAME - MOST_BESIDE,
         shared=DEFINITION_FRAME,
         own=DEFINITION_FRAME,
         strict=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -17,6 +17,8 @@ from holdall.untrusted import MAX_JSON
 MAX_LINES = 1 << 62
 
 _STEP = 4 << 10
+# So much is cut into lines faster than they are looked for one by one.
+_NEAR = 16 << 10
 # A frame may be 64 MiB of newlines: cut at once, that would be as many objects.
 _PIECE = 256 << 10
 _CACHE_BYTES = 16 << 20
@@ -139,6 +141,11 @@ class FrameFile:
             raise FrameError("the file has changed since it was verified")
         return data[offset - start :][:length], size
 
+    def both(self, number: int) -> tuple[bytes, bytes]:
+        """One frame, compressed, and its content, which is decoded from just these bytes; FrameError if unreadable."""
+        frame, size = self.raw(number)
+        return frame, self._decode(frame, size)
+
     def seal(self) -> str:
         """What the seal states as the sha256 of all bytes before it; FrameError where there is none."""
         with self._lock:
@@ -247,19 +254,22 @@ class SortedLines:
 
     def find(self, key: bytes) -> bytes | None:
         """The first line with exactly this key."""
-        line = next(self.starting_at(key), None)
+        start = self._bisect(key)
+        line = self._line(start) if start < self._size else None
         return line if line is not None and self._key(line) == key else None
 
     def _bisect(self, key: bytes) -> int:
         low, high = 0, self._size
-        while low < high:
+        while high - low > _NEAR:
             start = self._line_start((low + high) // 2)
             line = self._line(start)
             if self._key(line) < key:
                 low = start + len(line) + 1
             else:
                 high = start
-        return low
+        # Lines begin at both ends. A last one that has no end is left to whoever reads it.
+        lines = self._read(low, high - low).split(b"\n")[:-1]
+        return low + sum(len(line) + 1 for line in lines[: bisect_left(lines, key, key=self._key)])
 
     def _line_start(self, position: int) -> int:
         """Where the line that has the byte at ``position`` begins."""

@@ -113,11 +113,7 @@ class Taken:
 
     def add(self, path: str) -> bool:
         """Take ``path``. Returns False if it is taken already."""
-        key = _key(path)
-        if key in self._hashes:
-            return False
-        self._hashes.add(key)
-        return True
+        return self._hashes.add(_key(path))
 
     def give_back(self, path: str) -> None:
         """``path`` is free again."""

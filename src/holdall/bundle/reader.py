@@ -85,6 +85,7 @@ class BundleReader(Closing):
             self.frames = FrameFile(self._file, frames or _frames(path, self._file))
             self.size = self._file.seek(0, 2)
             self._most_lines = most_lines(self.size)
+            self._most_records, self._most_values = most_records(self.size), most_values(self.size)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
             if file is None:
@@ -144,7 +145,8 @@ class BundleReader(Closing):
             )
         with self.guarding(entry.path):
             data = self.frames.read(entry.offset, entry.size)
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
+        # Frames that were proved are hashed as they are read.
+        if not self.frames.is_held and hashlib.sha256(data).hexdigest() != entry.sha256:
             raise wrong_hash(self.path, entry.path)
         return data
 
@@ -226,8 +228,9 @@ class BundleReader(Closing):
     def lines(self, path: str, decode: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
         """Each line at ``path``, raw and decoded. The sha256 is checked at the end."""
         if entry := self.find(path):
+            guard = self.guarding(path)
             for raw in self._raw_lines(entry):
-                with self.guarding(path):
+                with guard:
                     line = decode(raw)
                 yield raw, line
 
@@ -250,13 +253,14 @@ class BundleReader(Closing):
     def record(self, kind: Kind, entry: IndexEntry) -> Record:
         """The record that is the whole of an entry."""
         measuring = self._is_new(entry)
-        return self._record(kind, self.read(entry, limit=MAX_JSON), entry, measuring=measuring)
+        raw = self.read(entry, limit=MAX_JSON)
+        return self._record(kind, raw, self.guarding(entry.path), measuring=measuring)
 
     def records(self, kind: Kind, entry: IndexEntry) -> Iterator[Record]:
         """The records of a ``.jsonl`` entry. The sha256 is checked at the end."""
-        measuring = self._is_new(entry)
+        measuring, guard = self._is_new(entry), self.guarding(entry.path)
         for raw in self._raw_lines(entry):
-            yield self._record(kind, raw, entry, measuring=measuring)
+            yield self._record(kind, raw, guard, measuring=measuring)
 
     def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
         """The lines of a ``.jsonl`` entry, without their newlines."""
@@ -270,17 +274,18 @@ class BundleReader(Closing):
                     raise ValueError(f"more lines than in the index ({most})")
                 yield line[:-1]
 
-    def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:
+    def _record(self, kind: Kind, raw: bytes, guard: _Guarding, *, measuring: bool) -> Record:
         """A record that anybody may decode."""
-        with self.guarding(entry.path):
+        with guard:
             found = require_record(raw)
             if measuring:
                 self._values += found.values
                 self._record_bytes += len(raw)
-                if self._record_bytes > most_records(self.size):
+                if self._record_bytes > self._most_records:
                     raise ValueError("records too long for a bundle of this size")
-                self._uses += found.uses if kind in DEFINITIONS else 0
-                if self._values > most_values(self.size):
+                if found.uses and kind in DEFINITIONS:
+                    self._uses += found.uses
+                if self._values > self._most_values:
                     raise ValueError("too many values for a bundle of this size")
                 if self._uses > self._most_lines:
                     raise ValueError(

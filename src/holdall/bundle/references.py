@@ -48,7 +48,7 @@ class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class _Use(msgspec.Struct, frozen=True, kw_only=True):
+class _Use(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mention of a file id, or of the id of a skill's version, whose zip is a content like a file's. ``by`` is
     ``ledger``, ``content``, ``membership``, ``version``, ``file``, ``assistant`` or ``loss``; of a content ``cut`` says
     that it is a text which stops short; of a loss ``path`` is its reason."""
@@ -255,12 +255,14 @@ class References:
             for use in found:
                 uses[use.by].append(use)
             self._check_once(id, uses)
-            self._check_losses(id, uses)
+            if uses["loss"]:
+                self._check_losses(id, uses)
             if line := uses["ledger"][0].line if uses["ledger"] else None:
                 self._check_line(line, {use.path: use for use in uses["content"]})
-                self._check_place(line, {use.path for use in uses["membership"]})
+                self._check_place(line, uses["membership"])
                 self._check_size(line, {use.path for use in uses["loss"]})
-                self._check_version(line, uses["version"])
+                if uses["version"] or line.route:
+                    self._check_version(line, uses["version"])
                 if uses["file"]:
                     self._check_said(line, uses["file"][0])
             else:
@@ -307,13 +309,13 @@ class References:
                 "count", layout.LEDGER, f"{line.id}: size differs from the declared one, without a declared loss"
             )
 
-    def _check_place(self, line: LedgerLine, memberships: set[str]) -> None:
+    def _check_place(self, line: LedgerLine, memberships: list[_Use]) -> None:
         """A text's folder is that of the store it was read from: the one in its route, else one that holds the file."""
         if line.fidelity is not Fidelity.TEXT or not (line.path or "").startswith(layout.TEXTS):
             return
         name, route = str(line.path).split("/")[2], parse_route(line.route)
         if route is None or route.store is None:
-            fits = f"{layout.STORES}{name}{layout.MEMBERSHIPS}" in memberships
+            fits = f"{layout.STORES}{name}{layout.MEMBERSHIPS}" in [use.path for use in memberships]
         elif name in self._names:
             fits = self._names[name] == route.store
         else:

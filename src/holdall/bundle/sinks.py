@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
-from holdall.bundle.durable import open_private, reporting
+from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.lookup import OwnFrames
@@ -85,6 +85,8 @@ class Sink(Closing):
         self._lock = threading.Lock()
         self.is_open = True
         """Neither committed nor aborted."""
+        self.there: tuple[bytes, bytes] | None = None
+        """Of a small content that another bundle has, its frame there: compressed, and what is in it."""
 
     @property
     def is_aborted(self) -> bool:
@@ -97,6 +99,9 @@ class Sink(Closing):
             self._require_open()
             self._hash.update(data)
             self.size += len(data)
+            if len(self.rest) + len(data) <= self.frames.own:  # as of nearly all contents
+                self.rest += data
+                return
             view = memoryview(data)
             with reporting(self._target):
                 while view:
@@ -129,20 +134,29 @@ class Sink(Closing):
 
     def commit(self) -> None:
         """Mark the content as whole. It stays in the spool until the writer is told what it is."""
+        if self.commit_in_memory():
+            return
         with self._lock:
             self._require_open()
             with reporting(self._target):
-                if not self.small or self.size > self.frames.small:
+                if self._may_share():
+                    self._park()
+                else:
                     self._finish()
                     if self.direct and self.size != self.direct.size:
                         self._take_out(self.direct)
-                # A small content waits in memory: a file of its own would cost more than its bytes.
-                elif self._memory.take(self.size):
-                    self._taken = self.size
-                else:
-                    self._park()
-            self.sha256 = self._hash.hexdigest()
-            self.is_open = False
+            self._end()
+
+    def commit_in_memory(self) -> bool:
+        """Commit a small content if there is room in memory, where a file of its own would cost more than its bytes;
+        else False, and nothing is done."""
+        with self._lock:
+            self._require_open()
+            if not self._may_share() or not self._memory.take(self.size):
+                return False
+            self._taken = self.size
+            self._end()
+        return True
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""
@@ -199,6 +213,13 @@ class Sink(Closing):
             self._write_frame()
         if self._file:
             self._file.close()
+
+    def _may_share(self) -> bool:
+        return self.small and self.size <= self.frames.small
+
+    def _end(self) -> None:
+        self.sha256 = self._hash.hexdigest()
+        self.is_open = False
 
     def _park(self) -> None:
         """Let a small content wait on disk, as too many others do in memory."""
@@ -275,11 +296,13 @@ class LineSink(Closing):
         """Write whole lines or parts of lines. A record's JSON has no newline inside, and one at its end."""
         self._require_open()
         if data:
-            with reporting(self._target):
+            try:
                 if self._file is None:
                     self._name = self._new_path()
                     self._file = os.fdopen(open_private(self._name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
                 self._file.write(data)
+            except OSError as error:  # no context manager, which costs as much as the line
+                raise cannot_write(self._target, error) from error
             self.size += len(data)
             self._ends_in_newline = data.endswith(b"\n")
 

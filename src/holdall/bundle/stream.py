@@ -71,6 +71,7 @@ class Stream:
         self._memory = MemoryBudget(_WAITING)
         self.bag = safe_name(layout.bag_name(source))
         self._shared = bytearray()
+        self._frames_of = {folder: layout.frames_of(folder) for folder in (layout.CONTENTS, layout.TEXTS)}
         with ExitStack() as opened:
             self.journal = Journal(partial.journal, begin)
             opened.callback(self.journal.close)
@@ -84,6 +85,8 @@ class Stream:
         self._position = self._out.frames.size + len(self._shared)
         self._before: _Before | None = None
         self._notes: list[Line] = []
+        # The frame of another bundle that the entry added last is in.
+        self._there: tuple[bytes, bytes] | None = None
         self._error: BaseException | None = None
         self._pieces: queue.Queue[_Piece | None] = queue.Queue(depth)
         self._durable = threading.Condition()
@@ -104,7 +107,7 @@ class Stream:
             self._partial.target,
             self._partial.new_spool,
             self._pool,
-            frames=layout.frames_of(path),
+            frames=self._frames_of.get(path) or layout.frames_of(path),
             depth=self._depth,
             memory=self._memory,
             uses=uses,
@@ -145,6 +148,7 @@ class Stream:
             self._position += sink.size + len(padding(sink.size))
         elif sink.small:
             self._uses += sink.uses
+            self._there = sink.there
             self.raw(sink.take())
             self.raw(padding(sink.size))
             if self._frames.ends_with(len(self._shared), sink.size, sink.sha256):
@@ -184,7 +188,8 @@ class Stream:
         if not (self._shared and self._frames.texts):
             self._frames, self._path = sink.frames, path
         self.raw(header(f"{self.bag}/{path}", size, mtime))
-        self._out.append(compress(self._shared, self._frames.least(self._shared, self._uses)), len(self._shared))
+        least = self._frames.least(self._shared, self._uses)
+        self._out.append(_compressed(self._shared, least, self._there), len(self._shared))
         self._shared, self._uses = bytearray(), 0
         return DirectEntry(self._out, path, self._position, size)
 
@@ -206,7 +211,9 @@ class Stream:
     def cut(self, *, whole: bool = True) -> None:
         """End the shared frame here, if anything is in it."""
         if self._shared:
-            frame = self._pool.submit(compress, self._shared, self._frames.least(self._shared, self._uses))
+            least = self._frames.least(self._shared, self._uses)
+            frame = self._pool.submit(_compressed, self._shared, least, self._there)
+            self._there = None
             notes = self._notes if whole else []
             self._put(_Piece(frame=frame, size=len(self._shared), notes=notes, whole=whole))
             self._shared, self._uses = bytearray(), 0
@@ -350,8 +357,7 @@ class Stream:
                 sync_file(self._out.file)
                 if tail:
                     self._keep_tail(mark.size, tail)
-                positions = [(line, self.journal.append(line)) for line in notes]
-                self.journal.commit(mark)
+                positions = zip(notes, self.journal.commit(notes, mark), strict=True)
                 self.index.journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])
                 self._forget_tails(mark)
                 with self._durable:
@@ -380,3 +386,11 @@ class Stream:
         with self._durable:
             self._error = error
             self._durable.notify_all()
+
+
+def _compressed(data: bytearray, least: int, there: tuple[bytes, bytes] | None) -> bytes:
+    """A frame with ``data``: the one that is ``there`` if it holds just that, which is seen in a hundredth of the
+    time."""
+    if there and there[1] == data and len(there[0]) >= least:
+        return there[0]
+    return compress(data, least)

@@ -122,8 +122,9 @@ class StreamIndex:
         """Add a content of this run. An earlier run's content of that id is superseded."""
         with self._lock:
             key = hash(line.ledger.id)
-            self.superseded |= key in self._positions
-            self.unseen_contents.discard(key)
+            self.superseded |= self._positions.get(key) is not None
+            if self.unseen_contents:
+                self.unseen_contents.discard(key)
             self._recent[line.ledger.id] = line
 
     def journalled(self, contents: Iterable[tuple[str, int]]) -> None:

@@ -15,6 +15,7 @@ from holdall.verdict import Reason, Verdict
 
 _FIDELITIES = list(Fidelity)
 _DEFAULT = Fidelity.TEXT
+_NAMES = {kind: (row.count, row.digest) for kind, row in KINDS.items()}
 
 
 class BundleTotals(Closing):
@@ -38,10 +39,10 @@ class BundleTotals(Closing):
 
     def record(self, kind: Kind, id: str, sha256: str, owner: str | None = None) -> None:
         """A record, by its hash (``record_hash``); a membership or a version with what it is of."""
-        row = KINDS[kind]
-        self._counts[row.count] += 1
-        if (lines := self._lines.get(row.digest)) is None:
-            lines = self._lines[row.digest] = Sorter()
+        count, digest = _NAMES[kind]
+        self._counts[count] += 1
+        if (lines := self._lines.get(digest)) is None:
+            lines = self._lines[digest] = Sorter()
         lines.add(definition_line(kind, id, sha256, owner))
 
     def content(self, id: str, fidelity: Fidelity, sha256: str) -> None:

@@ -26,6 +26,24 @@ _GROUPS = 3
 # Columns of a name and of an item: two lines of a terminal. What is longer is in the report.
 _LONGEST_NAME, _LONGEST = 60, 140
 
+# Where a command looks and writes: what the next one needs, too. Those without a value, and those with one.
+_SWITCHES = frozenset({"--dst-insecure-http"})
+_PLACES = frozenset(
+    {
+        "--env-file",
+        "--dst-base-url",
+        "--dst-org-id",
+        "--dst-project-id",
+        "--dst-token-command",
+        "--token-command",
+        "--output-dir",
+    }
+)
+# Its value may hold a secret, which no line repeats.
+_UNSHOWN = "token-command"
+# What says how the result is shown, or where a plan is written.
+_SHOWN = frozenset({"--json", "--quiet", "-q", "--verbose", "-v"})
+
 
 class Group(msgspec.Struct, kw_only=True):
     """Items of one reason. ``title`` is how they are counted: "13 files missing"; ``items`` names the first."""
@@ -105,25 +123,6 @@ class Block(msgspec.Struct, kw_only=True):
         yield from (f"  {group}" for group in self.groups[:most])
         if left := self.groups[most:]:
             yield f"  {counted(sum(group.total for group in left), 'other item')} (-v lists all)"
-
-
-# Where a command looks and writes: what the next one needs, too. Those without a value, and those with one.
-_SWITCHES = frozenset({"--dst-insecure-http"})
-_PLACES = frozenset(
-    {
-        "--env-file",
-        "--dst-base-url",
-        "--dst-org-id",
-        "--dst-project-id",
-        "--dst-token-command",
-        "--token-command",
-        "--output-dir",
-    }
-)
-# Its value may hold a secret, which no line repeats.
-_UNSHOWN = "token-command"
-# What says how the result is shown, or where a plan is written.
-_SHOWN = frozenset({"--json", "--quiet", "-q", "--verbose", "-v"})
 
 
 def again(console: Console, *, command: str = "", without: Collection[str] = ()) -> str:

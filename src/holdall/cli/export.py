@@ -62,10 +62,12 @@ def command(console: Console, /, **given: Any) -> Outcome:
     bundle to stdout, or with -o - the verified bundle itself. Exits 4 if anything is missing or below --min-fidelity, 3
     on warnings; the bundle is valid in both cases. To resume an interrupted export, run the same command again.
     """
-    from holdall.cli import piped
-
     to_stdout = given["output"] == "-"
-    mistakes = piped.refusals(console, given) if to_stdout else Mistakes()
+    mistakes = Mistakes()
+    if to_stdout:
+        from holdall.cli import piped
+
+        mistakes = piped.refusals(console, given)
     with mistakes.noted():
         settings = parameters.read_source(console, given, key_needed=not given["from_dump"])
     with mistakes.noted():
@@ -82,8 +84,6 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
 def dump_of(given: Mapping[str, Any]) -> Dump | None:
     """Read the dumps that were given. Raises UsageFault and CannotWrite, for all of them together."""
-    from holdall.dumps import read_dumps
-
     mistakes, dumps = Mistakes(), []
     if given["from_dump"] and given["no_assistants"]:
         mistakes.add(UsageFault("--from-dump can't be combined with --no-assistants"))
@@ -92,8 +92,12 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
             dumps.append((name, sys.stdin.buffer.read() if name == "-" else read_regular(name)))
         except OSError as error:
             mistakes.add(CannotRead(f"can't read {name}: {error.strerror or error}"))
-    with mistakes.noted():
-        found = read_dumps(dumps) if dumps else None
+    found = None
+    if dumps:
+        from holdall.dumps import read_dumps
+
+        with mistakes.noted():
+            found = read_dumps(dumps)
     mistakes.raise_all()
     return found
 

@@ -12,6 +12,8 @@ from holdall.legible import human_size
 
 # Seconds between two samples of the speed; it is that of so many samples, and not known before so many seconds.
 _SAMPLE_EVERY, _SAMPLES, _SPEED_AFTER = 1.0, 30, 5.0
+# Seconds between two lines.
+_LINE_EVERY = 10.0
 
 
 class Meter(ABC):
@@ -94,9 +96,11 @@ class Meter(ABC):
     @property
     def share(self) -> float | None:
         """Of files and bytes the one that lags behind, from 0 to 1: both have to be done."""
+        if not self._is_all_known:
+            return None
         pairs = ((self.files, self.files_due), (self.bytes, self.bytes_total))
         shares = [done / due for done, due in pairs if due]
-        if not shares or not self._is_all_known:
+        if not shares:
             return None
         self._share = max(self._share, min(shares))
         return self._share
@@ -117,10 +121,6 @@ class Meter(ABC):
 def _ordinal(number: int) -> str:
     ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
-
-
-# Seconds between two lines.
-_LINE_EVERY = 10.0
 
 
 class ProgressLines(Meter):

@@ -54,6 +54,17 @@ _INDEXES = "azure_ai_search"
 _OF_THE_PROJECT = {"skills": "skills", "rai_config": "content filters"}
 _AGENT_READ_ONLY = (*READ_ONLY, "updated_at")
 
+LONGEST = 63
+"""Characters of an agent's name."""
+_FITS = re.compile(rf"[a-zA-Z0-9]([a-zA-Z0-9-]{{0,{LONGEST - 2}}}[a-zA-Z0-9])?")
+_OTHERS = re.compile(r"[^a-zA-Z0-9]+")
+# Letters that Unicode takes for no letter with a mark.
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"}
+)
+# The name where neither name nor id has anything that fits.
+_ANY = "agent"
+
 
 def flat(decoded: Mapping[str, Any]) -> dict[str, Any]:
     """An agent (by its latest version) or one version of it, as decoded, as one flat object.
@@ -262,17 +273,6 @@ FOUNDRY_AGENTS = Table(
     purpose="assistants",
 )
 """New Foundry agents, by the fields of an assistant that becomes one."""
-
-
-LONGEST = 63
-
-_FITS = re.compile(rf"[a-zA-Z0-9]([a-zA-Z0-9-]{{0,{LONGEST - 2}}}[a-zA-Z0-9])?")
-_OTHERS = re.compile(r"[^a-zA-Z0-9]+")
-# Letters that Unicode takes for no letter with a mark.
-_LETTERS = str.maketrans(
-    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"}
-)
-_ANY = "agent"
 
 
 def agent_name(name: str | None, id: str) -> str:

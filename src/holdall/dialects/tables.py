@@ -35,6 +35,19 @@ _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*", re.A)
 _FLAGS = {"true": True, "false": False}
 _TEXT, _FLAG = "must be a string", "must be true or false"
 
+USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+"""What a tool uses, in ``tool_resources``."""
+
+DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
+"""Parameters that some models refuse, with what they are where nobody set them."""
+
+# As their makers name them. Of what has another name (a deployment, a look-alike's own) nothing is known.
+_FAMILIES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (re.compile(r"(ft:)?(o\d|gpt-[5-9](?!.*chat))"), ("temperature", "top_p")),
+    (re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)"), ("reasoning_effort",)),
+)
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+
 
 class Rule(msgspec.Struct, frozen=True):
     """What is accepted of a value."""
@@ -276,23 +289,9 @@ def unfit(reading: Reading, value: Any, where: str, text: str) -> Any:
     return ABSENT
 
 
-USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
-"""What a tool uses, in ``tool_resources``."""
-
-DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
-"""Parameters that some models refuse, with what they are where nobody set them."""
-
-# As their makers name them. Of what has another name (a deployment, a look-alike's own) nothing is known.
-_FAMILIES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
-    (re.compile(r"(ft:)?(o\d|gpt-[5-9](?!.*chat))"), ("temperature", "top_p")),
-    (re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)"), ("reasoning_effort",)),
-)
-
 EFFORT = Choice(words=("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 SHARE = Number(least=0, most=1)
 METADATA = Pairs()
-
-_NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class Form(StrEnum):

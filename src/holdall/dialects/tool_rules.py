@@ -38,6 +38,15 @@ _NOT_STRICT = (
 )
 _SCHEMA = Members(members={"description": Text(), "schema": Free(), "strict": Flag()})
 
+# Not among what a strict schema may have.
+_NEVER_STRICT = frozenset(
+    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
+)
+_INSIDE = ("properties", "$defs", "definitions")
+_LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
+_SINGLE = ("items", "additionalProperties")
+_NESTED = frozenset((*_INSIDE, *_LISTED, *_SINGLE))
+
 
 class Format(Rule, frozen=True):
     """An assistant's response format: ``auto``, ``{type}``, or ``{type, json_schema: {name, schema, …}}``."""
@@ -192,16 +201,6 @@ class Tools(Rule, frozen=True, kw_only=True):
 def _name(tool: dict[str, Any]) -> str:
     name: str = tool.get("function", tool)["name"]
     return name
-
-
-# Not among what a strict schema may have.
-_NEVER_STRICT = frozenset(
-    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
-)
-_INSIDE = ("properties", "$defs", "definitions")
-_LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
-_SINGLE = ("items", "additionalProperties")
-_NESTED = frozenset((*_INSIDE, *_LISTED, *_SINGLE))
 
 
 def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:

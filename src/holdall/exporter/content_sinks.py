@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import BinaryIO, cast
 
+from holdall.agent_views import VersionView
 from holdall.bundle.durable import reporting
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import Stored
@@ -16,15 +17,16 @@ from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import UnexpectedAnswer
 from holdall.exporter.file_index import File
-from holdall.exporter.turns import Turn
+from holdall.exporter.turns import Turn, never
 from holdall.join_parts import DEFAULT_OVERLAP
-from holdall.model import Fidelity, SourceId, epoch_seconds
-from holdall.remote.contents import Holder
-from holdall.skill_zip import RefusedZip, read_skill_zip
+from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
+from holdall.remote.contents import Holder, ZipOf
 
 # A zip that is no longer stays in memory while it is checked.
 _IN_MEMORY = 1 << 20
 _BEGINNING = b"PK"
+# Characters of a skill's name in that of its zip; names are at most 64 long.
+_LONGEST_NAME = 200
 
 
 class _CheckedZip:
@@ -46,12 +48,17 @@ class _CheckedZip:
             self._copy.write(data)
 
     def commit(self) -> None:
+        from holdall.skill_zip import RefusedZip, read_skill_zip  # few projects have skills
+
         self._sink.commit()
         try:
             read_skill_zip(self._copy)
         except RefusedZip as refused:
             self._tell(f"kept as it came, but not a valid zip of a skill: {refused}")
         self._copy.close()
+
+    def commit_in_memory(self) -> bool:
+        return False
 
     def abort(self) -> None:
         self._sink.abort()
@@ -64,9 +71,7 @@ class ContentSinks:
     ``fault`` says afterwards what is wrong with the zip of a skill's version.
     """
 
-    def __init__(
-        self, writer: BundleWriter, file: File, holders: Iterable[Holder], *, turn: Turn = lambda: False
-    ) -> None:
+    def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder], *, turn: Turn = never) -> None:
         self._writer, self._file, self._turn = writer, file, turn
         self._overlaps = {holder.store: holder.overlap for holder in holders}
         self._opened: list[tuple[Sink, SourceId | None]] = []
@@ -114,3 +119,11 @@ class ContentSinks:
             store=store,
             overlap=self._overlaps.get(store, DEFAULT_OVERLAP) if store is not None else None,
         )
+
+
+def zip_of(skill: SourceId, name: str | None, version: VersionView, record: str) -> File:
+    """The zip of a skill's version, as a file."""
+    number = version.version or version.id
+    filename = f"{(version.name or name or skill)[:_LONGEST_NAME]}-{number[:_LONGEST_NAME]}.zip"
+    view = FileView(id=version.id, filename=filename, created_at=version.created_at)
+    return File(id=SourceId(version.id), view=view, record=record, zip=ZipOf(skill=skill, number=number))

@@ -21,8 +21,18 @@ from msgspec.structs import replace
 from holdall.bundle import layout
 from holdall.bundle.copying import copy_content
 from holdall.bundle.digest import record_hash
+from holdall.bundle.entry_stream import wrong_hash
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
-from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
+from holdall.bundle.layout import (
+    CONTENT_FRAME,
+    MOST_BESIDE,
+    SUFFIX,
+    Capture,
+    HoldallInfo,
+    IndexEntry,
+    LedgerLine,
+    Source,
+)
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
@@ -36,6 +46,8 @@ from holdall.safe_open import Closing
 FRESH_FOR = 7 * 86400
 """Seconds after its start within which an unfinished bundle is resumed without asking."""
 
+# Bytes of a frame that several contents may share: those that we write are shorter.
+_LARGEST = 2 * CONTENT_FRAME
 _FIDELITIES = list(Fidelity)
 _Made = tuple[int | None, int]
 """A file's size and creation time."""
@@ -56,6 +68,14 @@ class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
     overlap: int = DEFAULT_OVERLAP
 
 
+class _SharedFrame:
+    """A frame of several contents, compressed and decoded, and how much of it was ``copied``."""
+
+    def __init__(self, number: int, frame: bytes, data: bytes) -> None:
+        self.number, self.frame, self.data = number, frame, data
+        self.copied = 0
+
+
 class Parent(Closing):
     """One earlier bundle, open for reading. A context manager; ``find`` and ``copy`` may be called from any thread."""
 
@@ -67,6 +87,8 @@ class Parent(Closing):
         self.size = path.stat().st_size
         self._known = KeyedValues()
         self._has_texts = False
+        # The one that was read last: those who share it follow one another.
+        self._shared: _SharedFrame | None = None
         self.purposes: Counter[str] = Counter()
         """How many files it has of each purpose."""
 
@@ -155,11 +177,40 @@ class Parent(Closing):
     def copy(self, taken: ReusedContent, sink: Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
+        entry = taken.entry
         try:
-            copy_content(self._reader, taken.entry, sink)
+            if entry.size > sink.frames.small:
+                copy_content(self._reader, entry, sink)
+                sink.commit()
+                return
+            with self._reader.guarding(entry.path):
+                for piece in self._pieces(entry, sink):
+                    sink.write(piece)
             sink.commit()
+            # The sink has hashed what it took: to read it as a stream would hash it twice.
+            if sink.sha256 != entry.sha256:
+                sink.discard()
+                raise wrong_hash(self.path, entry.path)
         finally:
             sink.abort()
+
+    def _pieces(self, entry: IndexEntry, sink: Sink) -> Iterator[memoryview]:
+        """The bytes of an entry. If by now all of the frame that it shares may have been copied, ``sink`` learns of it:
+        where just that comes into the bundle, it need not be compressed again."""
+        table = self._reader.frames.frames
+        number = table.find(entry.offset)
+        _, _, start, size = table[number] if entry.size and number < len(table) else (0, 0, 0, 0)
+        if entry.offset + entry.size > start + size or size > _LARGEST:
+            yield from self._reader.frames.chunks(entry.offset, entry.size)
+            return
+        found = self._shared
+        if found is None or found.number != number:
+            self._shared = found = _SharedFrame(number, *self._reader.frames.both(number))
+        # A frame in memory for each content that is copied would be too many: only for as many bytes as were copied.
+        found.copied += entry.size + MOST_BESIDE
+        if found.copied >= size:
+            sink.there = found.frame, found.data
+        yield memoryview(found.data)[entry.offset - start :][: entry.size]
 
     def _store_of(self, text: IndexEntry) -> SourceId:
         """The store that a text was read from; where that is not in the bundle, what its folder is called."""

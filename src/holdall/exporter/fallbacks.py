@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.originals import Originals
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.containers import Containers
@@ -36,6 +35,8 @@ async def open_fetcher(
     async with AsyncExitStack() as stack:
         originals = containers = None
         if fallbacks.originals:
+            from holdall.originals import Originals  # with what reads documents; few exports have any
+
             progress.stage(f"Reading originals in {fallbacks.originals}")
             originals = stack.enter_context(await asyncio.to_thread(Originals, fallbacks.originals))
             for note in originals.notes():

@@ -15,25 +15,25 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from holdall.agent_views import VersionView
+from holdall.bundle import layout
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.errors import DamagedBundle, HoldallError
-from holdall.exporter.content_sinks import ContentSinks
+from holdall.exporter.content_sinks import ContentSinks, zip_of
+from holdall.exporter.copy_run import ContentCopy, CopyRun
 from holdall.exporter.earlier import Parent, ReusedContent
-from holdall.exporter.file_index import File, FileRecords, Waiting
+from holdall.exporter.file_index import File, FileRecords, Waiting, search_stores
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.exporter.turns import Put, Queue, Turn, in_turn
+from holdall.exporter.turns import Put, Queue, Turn, in_turn, never
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.client import Account
-from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder, ZipOf
+from holdall.remote.contents import ContentFetcher, FetchedContent, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
-# Characters of a skill's name in that of its zip; names are at most 64 long.
-_LONGEST_NAME = 200
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ class Fetch:
         self._account, self._surveyor, self._definitions = account, surveyor, definitions
         self._ledger, self._index, self._writer, self._progress = ledger, ledger.index, ledger.writer, ledger.progress
         self._fetcher, self._parent, self._defer = fetcher, parent, defer
+        self._copies = CopyRun(parent, ledger) if parent else None
         self._workers = account.limits.concurrency
         self._downloading = f"Downloading files from {account.endpoint.host}"
 
@@ -132,7 +133,7 @@ class Fetch:
                 lines.write(line + b"\n")
                 if kind is Kind.SKILL:
                     self._progress.expect(files=1)
-                    await queue.put(_zip_of(ident, name, version, record_hash(member, line)))
+                    await queue.put(zip_of(ident, name, version, record_hash(member, line)))
             lines.commit()
 
     async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
@@ -156,37 +157,12 @@ class Fetch:
             await queue.put(File(id=file_id, view=None))
 
     async def _look_elsewhere(self) -> None:
-        """Look in the project's other stores for files still missing and in no store of the definitions.
-
-        Files of the code interpreter may be in one, and files of v1 definitions were put into some. Only their lists
-        are read.
-        """
+        """Files of the code interpreter may be in other stores, and files of v1 definitions were put into some."""
         lacking = {id for id in self._index.lacking() if not self._holders(id)}
-        if not lacking:
-            return
-        self._progress.stage(f"Searching other vector stores of {self._account.endpoint.host}")
-        surveyor = Surveyor(self._account)  # whose doubts are nobody's: what is listed here isn't exported
-        try:
-            others = await surveyor.definitions(Kind.STORE)
-        except REFUSED as error:
-            self._progress.note(f"missing files were not searched for in other vector stores: {error.message}")
-            return
-        listed = {store.id for store in self._definitions.store_views}
-        for record in others:
-            if not lacking:
-                return
-            if record.id in listed:
-                continue
-            try:
-                async for membership, _ in surveyor.memberships(record.id):
-                    if membership.id in lacking:
-                        overlap = overlap_of(membership.chunking_strategy)
-                        self._index.want(SourceId(membership.id), Holder(store=record.id, overlap=overlap))
-                        lacking.discard(SourceId(membership.id))
-            except REFUSED as error:
-                self._progress.note(
-                    f"missing files were not searched for in {record.id}: {error.message}", kind="store unread"
-                )
+        if lacking:
+            self._progress.stage(f"Searching other vector stores of {self._account.endpoint.host}")
+            listed = {store.id for store in self._definitions.store_views}
+            await search_stores(self._account, self._index, lacking, listed, self._progress)
 
     async def _look_again(self, *, content: bool) -> None:
         async def feed(queue: Queue[Waiting]) -> None:
@@ -202,11 +178,16 @@ class Fetch:
         checkpoints = asyncio.create_task(self._checkpoints())
         try:
             await in_turn(feed, work, self._workers)
+            await self._end_copies()
         finally:
             checkpoints.cancel()
             # What went wrong in there, a full disk, is what the next content meets too.
             with suppress(asyncio.CancelledError, HoldallError):
                 await checkpoints
+
+    async def _end_copies(self) -> None:
+        if self._copies:
+            await self._copies.end()
 
     async def _checkpoints(self) -> None:
         while True:
@@ -231,17 +212,22 @@ class Fetch:
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
         return File(id=file_id, view=view, record=hash, gone=gone), line
 
-    async def _first_look(self, file: File, turn: Turn, *, listed: bool = False) -> Put | None:
-        """Get one file's content: from an interrupted run, the parent, or the fetcher.
+    async def _first_look(self, file: File, turn: Turn, *, listed: bool = False, fresh: bool = False) -> Put | None:
+        """Get one file's content: from an interrupted run, the parent unless it is to be ``fresh``, or the fetcher.
 
         Before all stores were ``listed``, a text comes from the first store that holds the file or not at all: what is
         left to the second look must not depend on which others were known by then.
         """
         if self._keep(file, listed=listed):
             return None
-        reused = self._unchanged(file)
+        reused = None if fresh else self._unchanged(file)
+        instead = partial(self._first_look, file, never, listed=listed, fresh=True)
         # The file's bytes are the best there is, so nothing is asked for.
-        if reused and reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, turn, listed=listed)):
+        if (
+            reused
+            and reused.line.fidelity.is_bytes
+            and (put := await self._reuse(file, reused, turn, instead, listed=listed))
+        ):
             return put
         holders = self._index.holders(file.id)[: None if listed else 1]
         if reused and not listed and reused.store not in (None, *(holder.store for holder in holders)):
@@ -250,7 +236,7 @@ class Fetch:
         text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
         found = await self._fetch(file, holders, turn, text=text)
         if isinstance(found, FetchedContent) and reused and not reused.line.fidelity.is_bytes:
-            if put := await self._reuse(file, reused, turn, listed=listed):
+            if put := await self._reuse(file, reused, turn, instead, listed=listed):
                 return put
             if not text:
                 found = await self._fetch(file, holders, turn)
@@ -260,16 +246,26 @@ class Fetch:
 
     async def _second_look(self, waiting: Waiting, turn: Turn) -> Put | None:
         """Try a file again after all lists: a store listed later may have its text."""
-        file, found = waiting.file, waiting.content
-        if found is None:
+        file = waiting.file
+        if waiting.content is None:
             return await self._first_look(file, turn, listed=waiting.listed)
         if self._keep(file, listed=True):
             return None
         reused = self._unchanged(file)
-        if reused and not reused.line.fidelity.is_bytes and (put := await self._reuse(file, reused, turn, listed=True)):
+        look = partial(self._last_look, file, waiting.content, waiting.holders)
+        if (
+            reused
+            and not reused.line.fidelity.is_bytes
+            and (put := await self._reuse(file, reused, turn, partial(look, never), listed=True))
+        ):
             return put
+        return await look(turn)
+
+    async def _last_look(self, file: File, found: FetchedContent, looked: int, turn: Turn) -> Put | None:
+        """Fetch a file that is neither in the parent nor in the ``looked`` first stores that hold it; or miss it, for
+        the reason ``found``."""
         holders = self._index.holders(file.id)
-        if len(holders) > waiting.holders:
+        if len(holders) > looked:
             again = await self._fetch(file, holders, turn)
             if not isinstance(again, FetchedContent):
                 return again
@@ -310,8 +306,8 @@ class Fetch:
         return next((one.overlap for one in self._holders(file.id) if one.store == store), default)
 
     def _sinks(self, file: File, holders: Sequence[Holder], turn: Turn) -> ContentSinks:
-        # What was put off goes before it, if anything has changed.
-        return ContentSinks(self._writer, file, holders, turn=lambda: not self._defer and turn())
+        # What was put off goes before it, if anything has changed, and so does what waits to be copied.
+        return ContentSinks(self._writer, file, holders, turn=lambda: not (self._defer or self._copies) and turn())
 
     async def _fetch(
         self, file: File, holders: Sequence[Holder], turn: Turn, *, text: bool = True
@@ -328,6 +324,7 @@ class Fetch:
 
         async def put() -> None:
             await self._stop_deferring()
+            await self._end_copies()
             self._ledger.fetched(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
 
         return put
@@ -350,16 +347,29 @@ class Fetch:
         """Whether a parent's text has the same overlap here as there; True for other contents."""
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
-    async def _reuse(self, file: File, reused: ReusedContent, turn: Turn, *, listed: bool) -> Put | None:
-        """Reuse the parent's content, now or later; None if it is damaged or no longer fits."""
+    async def _reuse(
+        self,
+        file: File,
+        reused: ReusedContent,
+        turn: Turn,
+        instead: Callable[[], Awaitable[Put | None]],
+        *,
+        listed: bool,
+    ) -> Put | None:
+        """Reuse the parent's content, now or later; None if it is damaged or no longer fits. If only later it turns out
+        to be damaged, ``instead`` is asked."""
         assert self._parent is not None
+        assert self._copies is not None
         if self._defer:
             return partial(self._put_off, file, reused, turn, listed)
         # Meanwhile a store may have been listed that says otherwise.
         if not self._is_cut_alike(file, reused):
             return None
         # Of a text only, how it was cut is kept for a later run.
-        sinks = self._sinks(file, () if reused.store is None else self._holders(file.id), turn)
+        holders = self._holders(file.id) if reused.store is not None else []
+        if reused.entry.size <= layout.SHARED_FRAME:
+            return partial(self._copies.add, ContentCopy(file, reused, holders, instead))
+        sinks = self._sinks(file, holders, turn)
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
@@ -371,6 +381,7 @@ class Fetch:
         line = replace(reused.line, filename=file.filename, expected=file.size)
 
         async def put() -> None:
+            await self._end_copies()
             self._ledger.reused(file, await asyncio.to_thread(sinks.add, line))
 
         return put
@@ -382,14 +393,6 @@ class Fetch:
             self._index.wait(Waiting(file=file, listed=listed, stored=Stored(entry=reused.entry, ledger=reused.line)))
         else:
             await _do(await self._first_look(file, turn, listed=listed))
-
-
-def _zip_of(skill: SourceId, name: str | None, version: VersionView, record: str) -> File:
-    """The zip of a skill's version, as a file."""
-    number = version.version or version.id
-    filename = f"{(version.name or name or skill)[:_LONGEST_NAME]}-{number[:_LONGEST_NAME]}.zip"
-    view = FileView(id=version.id, filename=filename, created_at=version.created_at)
-    return File(id=SourceId(version.id), view=view, record=record, zip=ZipOf(skill=skill, number=number))
 
 
 async def _do(put: Put | None) -> None:

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Container, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from holdall.bundle.journal import Stored
+from holdall.join_parts import overlap_of
 from holdall.model import FileView, Kind, Record, SourceId
+from holdall.progress import Progress
+from holdall.remote.client import Account
 from holdall.remote.contents import REFUSED, FetchedContent, Holder, ZipOf
 from holdall.remote.survey import Missing, Surveyor
 from holdall.temporary import TemporaryDatabase
@@ -254,3 +257,29 @@ class FileRecords:
             self._list = None
         else:
             self._index.add_listed((record.id, record.raw) for record in page)
+
+
+async def search_stores(
+    account: Account, index: FileIndex, lacking: set[SourceId], listed: Container[str], progress: Progress
+) -> None:
+    """Note which of the project's stores that were not ``listed`` hold one of the files ``lacking``. Only their lists
+    are read."""
+    surveyor = Surveyor(account)  # whose doubts are nobody's: what is listed here isn't exported
+    try:
+        others = await surveyor.definitions(Kind.STORE)
+    except REFUSED as error:
+        progress.note(f"missing files were not searched for in other vector stores: {error.message}")
+        return
+    for record in others:
+        if not lacking:
+            return
+        if record.id in listed:
+            continue
+        try:
+            async for membership, _ in surveyor.memberships(record.id):
+                if membership.id in lacking:
+                    overlap = overlap_of(membership.chunking_strategy)
+                    index.want(SourceId(membership.id), Holder(store=record.id, overlap=overlap))
+                    lacking.discard(SourceId(membership.id))
+        except REFUSED as error:
+            progress.note(f"missing files were not searched for in {record.id}: {error.message}", kind="store unread")

@@ -111,7 +111,7 @@ class LedgerWriter:
         """A file whose content is missing."""
         line = ledger_line(file, content)
         self.writer.add_ledger(line)
-        self.progress.advance(bytes=file.due)
+        self.progress.advance(files=1, bytes=file.due)
         self._tally(file, line)
 
     def fetched(self, file: File, stored: Stored) -> None:
@@ -173,14 +173,12 @@ class LedgerWriter:
             self.losses.add(report.Miscount(id=store_id, what="files in a vector store", counted=counted, found=found))
 
     def _settle(self, file: File, came: int) -> None:
-        """Progress has what it expects of the file, of which so many bytes ``came``."""
-        if file.due:
-            self.progress.advance(bytes=file.due - came)
-        else:
+        """Progress has the file, and what it expects of it, of which so many bytes ``came``."""
+        if not file.due:
             self.progress.expect(bytes=came)
+        self.progress.advance(files=1, bytes=file.due - came if file.due else 0)
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
-        self.progress.advance(files=1)
         self.fidelities[line.fidelity] += 1
         if entry and entry.fidelity and self._totals:
             self._totals.content(file.id, entry.fidelity, entry.sha256)

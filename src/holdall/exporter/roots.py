@@ -8,7 +8,7 @@ if it is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +23,6 @@ from holdall.agent_views import (
     is_builtin_skill,
 )
 from holdall.credentials import CannotWithhold, without_values
-from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
 from holdall.graph import called, callee_names, users_of
@@ -32,6 +31,9 @@ from holdall.model import KNOWLEDGE, AssistantView, DefinitionView, FileView, Ki
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 from holdall.untrusted import read_as, require_record
+
+if TYPE_CHECKING:
+    from holdall.dumps import Dump
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5
@@ -74,7 +76,11 @@ class _Gathering:
 
     def __init__(self, surveyor: Surveyor | None, start: Roots) -> None:
         self._surveyor, self._start = surveyor, start
-        self._dump = start.dump or Dump()
+        dump = start.dump
+        self._from_dump = (
+            {Kind.ASSISTANT: dump.assistants, Kind.STORE: dump.stores, Kind.FILE: dump.files} if dump else {}
+        )
+        self._members_in_dump = dump.memberships if dump else {}
         self._records: dict[Kind, dict[SourceId, Record]] = {kind: {} for kind in DEFINITIONS}
         self._views: dict[Kind, dict[SourceId, Any]] = {kind: {} for kind in DEFINITIONS}
         self._unreadable: dict[tuple[Kind, SourceId], Missing] = {}
@@ -110,8 +116,8 @@ class _Gathering:
             unreadable=list(self._unreadable.values()),
             missing=[*missing, *no_skills, *_uncalled(self._records[Kind.ASSISTANT], picked[Kind.ASSISTANT])],
             files=_ids(chosen, Kind.FILE),
-            memberships={id: self._dump.memberships.get(id, []) for id in from_dump},
-            file_records={record.id: record for record in self._dump.files},
+            memberships={id: self._members_in_dump.get(id, []) for id in from_dump},
+            file_records={record.id: record for record in self._from_dump.get(Kind.FILE, ())},
         )
 
     async def _choose(self) -> list[Root]:
@@ -124,7 +130,7 @@ class _Gathering:
     async def _list(self) -> None:
         """Read all of each kind of which some may be chosen."""
         start = self._start
-        for record in self._dump.assistants:
+        for record in self._from_dump.get(Kind.ASSISTANT, ()):
             self._add(record)
         if self._surveyor is None:
             return
@@ -206,7 +212,7 @@ class _Gathering:
         listed = self._records[Kind.STORE]
         if not self._lists_stores and len(wanted) >= _LIST_FROM:
             listed = {record.id: record for record in await self._surveyor.definitions(Kind.STORE)}
-        in_dump = {record.id: record for record in self._dump.stores}
+        in_dump = {record.id: record for record in self._from_dump.get(Kind.STORE, ())}
         for store_id, users in wanted.items():
             found: Record | Missing | None = listed.get(store_id)
             # The store that was made for a v1 assistant is nowhere but in the dump: no server is asked for it.

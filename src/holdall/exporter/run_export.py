@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, 
 from contextlib import AsyncExitStack, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +19,6 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Source
 from holdall.bundle.totals import BundleTotals, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
-from holdall.dumps import Dump
 from holdall.errors import UsageFault
 from holdall.exporter.earlier import Parent, open_parent
 from holdall.exporter.fallbacks import Fallbacks, open_fetcher
@@ -48,6 +48,9 @@ from holdall.remote.containers import Containers
 from holdall.remote.probing import may_be_there, probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
+
+if TYPE_CHECKING:
+    from holdall.dumps import Dump
 
 _SUNSET = (
     "this project has no Assistants API (OpenAI shut it down on 2026-08-26): exporting everything else. If you have "

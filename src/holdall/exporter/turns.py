@@ -20,6 +20,12 @@ Put = Callable[[], Awaitable[None]]
 Turn = Callable[[], bool]
 """Whether it is its turn by now; from any thread."""
 
+
+def never() -> bool:
+    """The turn of what goes in beside others: it has none of its own."""
+    return False
+
+
 AHEAD = 4096
 """How many numbers may be worked on before the first of them is done: their results wait in memory and spool."""
 

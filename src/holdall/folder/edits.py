@@ -22,6 +22,7 @@ from holdall.untrusted import MAX_JSON
 
 _PIECE = 1 << 20
 _NEEDED = (layout.FILES, layout.LEDGER, layout.LOSSES)
+Conversion = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
 class Flaw(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,9 +163,6 @@ class FolderFiles(Closing):
 
     def outcome(self) -> HandEdits:
         return msgspec.structs.replace(self.edits, converted=self.converted)
-
-
-Conversion = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
 def other_line_ends(data: bytes) -> Iterator[bytes]:

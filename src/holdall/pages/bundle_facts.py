@@ -29,6 +29,22 @@ _LONG = 100
 
 _SHOWN_ELSEWHERE = frozenset({"id", "object", "created_at", "name", "model", "description", "instructions", "tools"})
 
+_SHUTDOWNS = {
+    date(2026, 10, 23): (
+        "gpt-3.5-turbo gpt-3.5-turbo-0125 gpt-4 gpt-4-0613 gpt-4-turbo gpt-4-turbo-2024-04-09 gpt-4o-2024-05-13 "
+        "gpt-4.1-nano gpt-4.1-nano-2025-04-14 o1 o1-2024-12-17 o3-mini o3-mini-2025-01-31 o4-mini o4-mini-2025-04-16"
+    ),
+    date(2026, 12, 11): (
+        "gpt-5 gpt-5-2025-08-07 gpt-5-mini gpt-5-mini-2025-08-07 gpt-5-nano gpt-5-nano-2025-08-07 o3 o3-2025-04-16"
+    ),
+    date(2027, 1, 14): (
+        "gpt-4o gpt-4o-2024-08-06 gpt-4o-2024-11-20 gpt-4o-mini gpt-4o-mini-2024-07-18 gpt-4.1 gpt-4.1-2025-04-14 "
+        "gpt-4.1-mini gpt-4.1-mini-2025-04-14"
+    ),
+}
+_BY_MODEL = {model: day for day, models in _SHUTDOWNS.items() for model in models.split()}
+_TUNED = re.compile(r"ft:([^:]+):")
+
 
 def fields_of(record: Record) -> dict[str, Any]:
     try:
@@ -123,23 +139,6 @@ class Shares:
             if line is not None:
                 shares[number].files[line.fidelity] += 1
                 shares[number].bytes += line.size or 0
-
-
-_SHUTDOWNS = {
-    date(2026, 10, 23): (
-        "gpt-3.5-turbo gpt-3.5-turbo-0125 gpt-4 gpt-4-0613 gpt-4-turbo gpt-4-turbo-2024-04-09 gpt-4o-2024-05-13 "
-        "gpt-4.1-nano gpt-4.1-nano-2025-04-14 o1 o1-2024-12-17 o3-mini o3-mini-2025-01-31 o4-mini o4-mini-2025-04-16"
-    ),
-    date(2026, 12, 11): (
-        "gpt-5 gpt-5-2025-08-07 gpt-5-mini gpt-5-mini-2025-08-07 gpt-5-nano gpt-5-nano-2025-08-07 o3 o3-2025-04-16"
-    ),
-    date(2027, 1, 14): (
-        "gpt-4o gpt-4o-2024-08-06 gpt-4o-2024-11-20 gpt-4o-mini gpt-4o-mini-2024-07-18 gpt-4.1 gpt-4.1-2025-04-14 "
-        "gpt-4.1-mini gpt-4.1-mini-2025-04-14"
-    ),
-}
-_BY_MODEL = {model: day for day, models in _SHUTDOWNS.items() for model in models.split()}
-_TUNED = re.compile(r"ft:([^:]+):")
 
 
 def announced_shutdown(model: str) -> date | None:

@@ -24,14 +24,15 @@ _ERRORS = {
 
 class ConnectionStack(httpx2.AsyncBaseTransport):
     """HTTP/1.1 connections to the origin of ``url``, without a proxy. One that was idle for ``expiry`` seconds is not
-    used again.
+    used again. ``context`` is needed for https only.
 
     There are as many as requests were under way at once, which whoever sends them limits.
     """
 
-    def __init__(self, url: httpx2.URL, context: ssl.SSLContext, expiry: float | None) -> None:
+    def __init__(self, url: httpx2.URL, context: ssl.SSLContext | None, expiry: float | None) -> None:
         self._origin, self._context, self._expiry = _url(url).origin, context, expiry
-        self._context.set_alpn_protocols(["http/1.1"])
+        if context:
+            context.set_alpn_protocols(["http/1.1"])
         self._network = httpcore2.AnyIOBackend()
         self._idle: list[_Connection] = []
         """Those that were used last are at its end."""
@@ -68,6 +69,7 @@ class ConnectionStack(httpx2.AsyncBaseTransport):
         host = self._origin.host.decode("ascii")
         stream = await self._network.connect_tcp(host, self._origin.port, timeout=timeout)
         if self._origin.scheme == b"https":
+            assert self._context
             stream = await stream.start_tls(self._context, host, timeout)
         return _Connection(self._origin, stream, self._expiry)
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
 from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner
 from holdall.model import Fidelity, FileView, SourceId
-from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts, comparable_size
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
@@ -26,7 +25,10 @@ from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.surfaces import Surface
 from holdall.remote.transfer import Begin, ContentSink, Unsized, transfer
-from holdall.word_match import WordMatcher
+
+if TYPE_CHECKING:
+    from holdall.originals import Originals
+    from holdall.word_match import WordMatcher
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 """What the server refuses for one file; everything else stops the run."""
@@ -191,6 +193,8 @@ class ContentFetcher:
     async def _supplied(self, work: _File) -> FetchedContent | None:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:
             return None
+        from holdall.originals import Unmatched, copy_original, unreadable  # there only if some were given
+
         try:
             candidates = await asyncio.to_thread(self._originals.candidates, work.view.filename, work.size)
             matchers = candidates.matchers

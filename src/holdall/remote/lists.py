@@ -321,11 +321,11 @@ class Listing:
         """The items whose ids were not seen before, and those without an id."""
         new = []
         for item, identity in zip(page.items, page.ids, strict=True):
-            if identity is None or identity not in self._seen:
+            if identity is None:
                 new.append(item)
-                if identity is not None:
-                    self._seen.add(identity)
-                    self._last = identity
+            elif self._seen.add(identity):
+                new.append(item)
+                self._last = identity
         return new
 
     async def _is_steady(self) -> bool:

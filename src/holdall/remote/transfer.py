@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -15,10 +12,14 @@ import msgspec
 
 from holdall.errors import AnswerTooLong, ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
 from holdall.progress import Progress
+from holdall.remote.answers import Download, Rest
 from holdall.remote.limits import Limits, Tries
 
 MAX_CONTENT = 512 << 20
 """Bytes of a content of which no size is declared: the longest that the API takes."""
+
+SMALL = 64 << 10
+"""Bytes that are written at once: to hash them takes less than to have a thread do it."""
 
 _TOGETHER = 32 << 20
 # A tenth of it is what the next content of unknown size may have, after one that had no end; but no less than _MORE.
@@ -37,77 +38,22 @@ _RANGE_REFUSED = 416
 # Bodies have a budget of their own: their requests count as successful once a body begins.
 _ROUTE = "bodies of contents"
 
-_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/=]+):?", re.I)
-
-
-class Rest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is still wanted of a body that broke off: the bytes from ``start`` on, if it is the same body still."""
-
-    start: int
-    validator: str | None
-
-    def headers(self) -> dict[str, str]:
-        same = {"If-Range": self.validator} if self.validator else {}
-        return {"Range": f"bytes={self.start}-", **same}
-
-
-class Download:
-    """A body that is arriving, or the rest of one.
-
-    ``chunks`` are pieces of some 1 MiB, and raise Unreachable where the body ends before its announced length, or
-    nothing comes for long; what came before is given first. ``start`` is where it begins in the whole; ``length`` is
-    how long the whole is, ``validator`` what it is known by, ``digest`` hashlib's name and what it hashes to, each None
-    where the server doesn't tell. ``origin`` (``https://host``) is where it comes from after a redirect to another
-    origin. ``can_resume``: the server may be asked for the rest of it.
-    """
-
-    def __init__(
-        self, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None], *, origin: str = ""
-    ) -> None:
-        self.chunks, self.origin = chunks, origin
-        # What a head says of a packed body is about the packed bytes.
-        is_packed = headers.get("content-encoding", "identity") != "identity"
-        self.can_resume = not is_packed and headers.get("accept-ranges", "bytes").strip().lower() != "none"
-        announced = headers.get("content-length", "")
-        self.start = 0
-        self.length = int(announced) if _LENGTH.fullmatch(announced) and not is_packed else None
-        self.digest = None if is_packed else _digest(headers)
-        self.validator = None if is_packed else _validator(headers)
-        if status == 206:
-            # A part without its place in the whole can't be used: -1 continues nothing.
-            place = _RANGE.fullmatch(headers.get("content-range", "").strip())
-            self.start = int(place[1]) if place and not is_packed else -1
-            self.length = int(place[3]) if place and place[3] != "*" else None
-            self.digest = None
-
-
-def _validator(headers: Mapping[str, str]) -> str | None:
-    etag = headers.get("etag")
-    # A weak one stays the same when bytes change.
-    return etag if etag and etag.startswith('"') else headers.get("last-modified")
-
-
-def _digest(headers: Mapping[str, str]) -> tuple[str, bytes] | None:
-    found = _DIGEST.search(headers.get("repr-digest", "")) or _DIGEST.search(headers.get("digest", ""))
-    name, text = ("sha256", found[1]) if found else ("md5", headers.get("content-md5", ""))
-    try:
-        value = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return None
-    return (name, value) if len(value) == (32 if name == "sha256" else 16) else None
-
-
 Begin = Callable[[Rest | None], AbstractAsyncContextManager[Download]]
 
 
 class ContentSink(Protocol):
-    """Where one content goes while it arrives; nothing of it is kept unless it is committed."""
+    """Where one content goes while it arrives; nothing of it is kept unless it is committed.
+
+    Up to ``SMALL`` bytes, ``write`` only keeps them in memory.
+    """
 
     def write(self, data: bytes) -> None: ...
 
     def commit(self) -> object: ...
+
+    def commit_in_memory(self) -> bool:
+        """Commit if that needs no disk; else False, and nothing is done."""
+        ...
 
     def abort(self) -> None: ...
 
@@ -182,7 +128,7 @@ async def transfer(
         if exact and expected is not None and body.size != expected:
             said = f"received {body.size} bytes of {expected}"
             raise RequestRefused(f"{what}: {said}", detail=said)
-        await asyncio.to_thread(body.commit)
+        await body.commit()
         return Transferred(size=body.size, origin=body.origin)
     finally:
         body.abort()
@@ -270,10 +216,11 @@ class _Body:
             self._progress.advance(bytes=-self.size)
             self._sink = None
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """Commit what was received; ``abort`` then does nothing."""
         assert self._sink is not None
-        self._sink.commit()
+        if not self._sink.commit_in_memory():
+            await asyncio.to_thread(self._sink.commit)
         self._sink = None
 
     async def take_turn(self) -> None:
@@ -324,6 +271,9 @@ class _Body:
                 await self._written(writing)
                 writing = None
                 await self._make_room(self.size + len(chunk) - len(self._overlap))
+                if self.size + len(chunk) <= SMALL:
+                    self._has_written(self._write(chunk))
+                    continue
                 writing = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
         finally:
             # Of a body that breaks off, what came counts.
@@ -331,9 +281,11 @@ class _Body:
 
     async def _written(self, writing: asyncio.Future[int] | None) -> None:
         if writing:
-            size = await writing
-            self.size += size
-            self._progress.advance(bytes=size)
+            self._has_written(await writing)
+
+    def _has_written(self, size: int) -> None:
+        self.size += size
+        self._progress.advance(bytes=size)
 
     def _take_up(self, download: Download) -> None:
         """Accept a response as the rest or the whole. Raises _OtherBody if it is neither."""

@@ -11,12 +11,16 @@ the headers say. Another hook reads uploads in threads.
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
+import os
 import re
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from typing import Any
 
 import httpx2
@@ -85,18 +89,26 @@ def other_origin(response: httpx2.Response) -> str:
 class Transport(httpx2.AsyncBaseTransport):
     """Sends requests of one account. ``base_url`` is its own, below which the paths of files' contents are.
 
-    Making one raises UsageFault where the environment names a proxy or certificates that can't be used.
+    Making one raises UsageFault, OSError or ValueError where the environment names a proxy, or for https certificates,
+    that can't be used.
     """
 
     def __init__(self, base_url: str, limits: httpx2.Limits) -> None:
         self._base, self._limits = httpx2.URL(base_url), limits
-        self._context = httpx2.create_ssl_context()
         self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
         self._own: httpx2.AsyncBaseTransport
         if proxy_for(base_url):
             self._own = self._pool(self._base)
         else:
-            self._own = ConnectionStack(self._base, self._context, limits.keepalive_expiry)
+            if named := os.environ.get("SSL_CERT_FILE"):
+                os.stat(named)  # where it is mistyped that is told at once, also over http
+            context = self._context if self._base.scheme == "https" else None
+            self._own = ConnectionStack(self._base, context, limits.keepalive_expiry)
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        # The certificates take as long to read as ten requests; over http none are needed.
+        return httpx2.create_ssl_context()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         first, is_elsewhere = request, False
@@ -139,6 +151,8 @@ class Transport(httpx2.AsyncBaseTransport):
             pool = self._own if _origin(request.url) == _origin(self._base) else self._pool(request.url)
         except UsageFault as fault:  # of another origin; the account's own proxy was looked at before
             raise httpx2.ProxyError(fault.message) from None
+        except (OSError, ValueError) as error:  # likewise its certificates
+            raise httpx2.ConnectError(f"can't use SSL_CERT_FILE or SSL_CERT_DIR: {error}") from error
         return await pool.handle_async_request(request)
 
     async def _to_other_origin(self, first: httpx2.Request, target: httpx2.URL) -> httpx2.Request:
@@ -305,8 +319,14 @@ class _Body(httpx2.AsyncByteStream):
 
 
 async def _read_in_thread(request: httpx2.Request) -> None:
-    """Have what is uploaded read in a thread, where it may be decompressed. A hook of the HTTP client."""
-    if not isinstance(request.stream, httpx2.ByteStream):
+    """Have what is uploaded read in a thread, where it may be decompressed; what is small and in memory goes as one
+    piece. A hook of the HTTP client."""
+    if isinstance(request.stream, httpx2.ByteStream):
+        return
+    files = [field.file for field in getattr(request.stream, "fields", ()) if hasattr(field, "file")]
+    if files and all(type(file) is io.BytesIO and len(file.getbuffer()) <= _PIECE for file in files):
+        request.stream = httpx2.ByteStream(b"".join(request.stream))  # type: ignore[arg-type]
+    else:
         request.stream = _ReadInThread(request.stream)  # type: ignore[arg-type]
 
 

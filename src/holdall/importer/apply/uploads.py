@@ -7,10 +7,10 @@ import codecs
 import io
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 from holdall.bundle.layout import IndexEntry
@@ -27,15 +27,73 @@ from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason
 
-# A joined text up to this many bytes stays in memory while it is sent.
+# So many bytes of a joined text stay in memory while it is sent, or of small contents that are looked up together.
 _IN_MEMORY = 1 << 20
 _PIECE = 1 << 20
+# Uploads that one visit to a thread looks up, and the bytes of a content that is read with it.
+_AT_ONCE = 32
+_SMALL = 64 << 10
 
 
 def upload_names(content: Content, *, exact: bool) -> list[str]:
     """The names to upload a file under, in order. ``exact``: the text that stands in for it has just its size."""
     names = content.copy_names()
     return names[-1:] if content.fidelity is Fidelity.TEXT and not exact else names
+
+
+class _Found(NamedTuple):
+    """What the bundle has for an upload: its entry, and the bytes where they are few; or the error that says why not.
+    Neither for one that is up already."""
+
+    step: UploadFile
+    entry: IndexEntry | None = None
+    data: bytes | None = None
+    error: HoldallError | None = None
+
+
+class _Queue:
+    """Steps of one run, in order; several are looked up in the bundle at once, in a thread."""
+
+    def __init__(self, steps: Sequence[UploadFile], reader: BundleReader, up: Container[SourceId]) -> None:
+        self._steps, self._reader, self._up = deque(steps), reader, up
+        self._found: deque[_Found] = deque()
+        self._turn = asyncio.Lock()
+
+    def put_back(self, step: UploadFile) -> None:
+        self._steps.append(step)
+
+    async def take(self) -> _Found | None:
+        """The next one; None where none is left."""
+        async with self._turn:
+            if not self._found and self._steps:
+                steps = [self._steps.popleft() for _ in range(min(_AT_ONCE, len(self._steps)))]
+                up = {step.content.id for step in steps if step.content.id in self._up}
+                self._found.extend(await asyncio.to_thread(lambda: list(self._look_up(steps, up))))
+            return self._found.popleft() if self._found else None
+
+    def _look_up(self, steps: Iterable[UploadFile], up: Container[SourceId]) -> Iterator[_Found]:
+        left = _IN_MEMORY
+        for step in steps:
+            content = step.content
+            if content.id in up:
+                yield _Found(step)
+                continue
+            try:
+                entry, data = _entry(self._reader, content), None
+                if content.fidelity is not Fidelity.TEXT and entry.size <= min(_SMALL, left):
+                    data = self._reader.read(entry)
+                    left -= entry.size
+                yield _Found(step, entry, data)
+            except HoldallError as error:
+                yield _Found(step, error=error)
+
+
+def _entry(reader: BundleReader, content: Content) -> IndexEntry:
+    """The entry of a content. Raises DamagedBundle where there is none."""
+    entry = reader.content(content.id)
+    if entry is None:
+        raise DamagedBundle(f"can't upload {content.id}: the bundle has no content for it")
+    return entry
 
 
 class Uploads:
@@ -58,31 +116,31 @@ class Uploads:
         """
         losses: list[Loss] = []
         stopped: list[HoldallError] = []
-        queue = deque(steps)
+        queue = _Queue(steps, self._reader, self._state.files)
         workers = min(self._concurrency, len(steps))
 
         async def work() -> None:
             nonlocal workers
-            while queue and not stopped:
-                step, alone = queue.popleft(), workers == 1
+            while (found := await queue.take()) and not stopped:
+                content, alone = found.step.content, workers == 1
                 try:
-                    losses.extend(await self._upload(step))
+                    losses.extend(await self._upload(found))
                 except RateLimited as error:
                     if not alone:
                         # Some servers take one at a time, and don't say how long to wait: one goes on.
-                        queue.append(step)
+                        queue.put_back(found.step)
                         if workers > 1:
-                            workers -= 1
-                            return
+                            break
                         continue
-                    losses.append(_refused(step.content, error))
+                    losses.append(_refused(content, error))
                 except RemoteError as error:
                     if gone := await self._context.stopping(error):
                         stopped.append(gone)
-                    losses.append(_refused(step.content, error))
+                    losses.append(_refused(content, error))
                 except HoldallError as error:
                     stopped.append(error)
-                self._progress.advance(files=1, bytes=step.content.stored)
+                self._progress.advance(files=1, bytes=content.stored)
+            workers -= 1
 
         with one_error():
             async with asyncio.TaskGroup() as group:
@@ -92,11 +150,12 @@ class Uploads:
             raise stopped[0]
         return losses
 
-    async def _upload(self, step: UploadFile) -> list[Loss]:
-        content = step.content
-        if content.id in self._state.files:
-            return self._differences(content)
-        await self._send(content, purpose=step.purpose)
+    async def _upload(self, found: _Found) -> list[Loss]:
+        content = found.step.content
+        if found.error:
+            raise found.error
+        if found.entry:
+            await self._send(content, found.entry, found.data, purpose=found.step.purpose)
         return self._differences(content)
 
     async def under_another_name(self, content: Content, refused: TargetId) -> TargetId | None:
@@ -107,8 +166,9 @@ class Uploads:
         copy, tried = self._state.copies.get(content.id), self._state.names.get(content.id)
         if copy is not None and copy != refused:
             return copy
+        entry = await asyncio.to_thread(_entry, self._reader, content)
         with suppress(RequestRefused):
-            return await self._send(content, purpose="assistants", is_copy=True, after=tried or "")
+            return await self._send(content, entry, purpose="assistants", is_copy=True, after=tried or "")
         return None
 
     async def keep_copy(self, file: SourceId) -> None:
@@ -128,9 +188,17 @@ class Uploads:
             await self._writes.delete(file, copy)
 
     async def _send(
-        self, content: Content, *, purpose: str, is_copy: bool = False, after: str | None = None
+        self,
+        content: Content,
+        entry: IndexEntry,
+        data: bytes | None = None,
+        *,
+        purpose: str,
+        is_copy: bool = False,
+        after: str | None = None,
     ) -> TargetId | None:
-        """Upload under the first name whose type the server takes, of those ``after`` one that it doesn't.
+        """Upload under the first name whose type the server takes, of those ``after`` one that it doesn't. ``data`` are
+        the bytes of a small one.
 
         None where there is none to be tried. Raises what the account raises; of the types that are refused the last.
         """
@@ -146,16 +214,16 @@ class Uploads:
         with ExitStack() as stack:
             # Taken back: what counts in the end is the size in the bundle, whatever was sent of it.
             stack.callback(lambda: self._progress.advance(bytes=-sent_bytes))
-            entry = await asyncio.to_thread(self._entry, content)
+            size, exact = entry.size, True
             if content.fidelity is Fidelity.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)
-            else:
-                stream, size, exact = stack.enter_context(self._reader.open(entry)), entry.size, True
+            elif data is None:
+                stream = stack.enter_context(self._reader.open(entry))
+            source = io.BytesIO(data) if data is not None else cast(BinaryIO, _Watched(stream, was_read))
             names = upload_names(content, exact=exact)
             if after is not None:
                 # What the server calls otherwise than it was sent was sent under the first.
                 names = names[names.index(after) + 1 :] if after in names else names[1:]
-            watched = cast(BinaryIO, _Watched(stream, was_read))
             for name in names:
                 if _adds_txt(content, name) and not await asyncio.to_thread(self._is_text, content):
                     continue
@@ -163,7 +231,7 @@ class Uploads:
                 intent = Copy(op="", **sent) if is_copy else Create(op="", kind=Kind.FILE, **sent)
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:
-                        return await self._writes.upload(intent, name, watched, purpose=purpose)
+                        return await self._writes.upload(intent, name, source, purpose=purpose)
                     except RequestRefused as error:
                         if refusals.read(error).reason is not RefusalReason.TYPE:
                             raise
@@ -172,17 +240,11 @@ class Uploads:
             raise refusal
         return None
 
-    def _entry(self, content: Content) -> IndexEntry:
-        entry = self._reader.content(content.id)
-        if entry is None:
-            raise DamagedBundle(f"can't upload {content.id}: the bundle has no content for it")
-        return entry
-
     def _is_text(self, content: Content) -> bool:
         """Whether the bytes are UTF-8 without control characters, as parsed text is."""
         if content.fidelity is Fidelity.TEXT:
             return True
-        with self._reader.open(self._entry(content)) as stream:
+        with self._reader.open(_entry(self._reader, content)) as stream:
             pieces = iter(partial(stream.read, _PIECE), b"")
             try:
                 return not any("\0" in text for text in codecs.iterdecode(pieces, "utf-8"))

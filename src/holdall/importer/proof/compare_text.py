@@ -74,6 +74,9 @@ class _Nowhere:
     def commit(self) -> object:
         return None
 
+    def commit_in_memory(self) -> bool:
+        return True
+
     def abort(self) -> None:
         pass
 
