@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
+from holdall.bundle.copying import copy_content
 from holdall.bundle.digest import record_hash
 from holdall.bundle.entry_stream import wrong_hash
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
@@ -178,9 +179,8 @@ class Parent(Closing):
         parent's bytes aren't those that were written."""
         entry = taken.entry
         try:
-            if entry.size > sink.frames.small and (frames := self._reader.own_frames(entry, sink.frames.own)):
-                if not sink.adopt(frames, entry):
-                    raise wrong_hash(self.path, entry.path)
+            if entry.size > sink.frames.small:
+                copy_content(self._reader, entry, sink)
                 sink.commit()
                 return
             with self._reader.guarding(entry.path):
