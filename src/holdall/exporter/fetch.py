@@ -252,8 +252,7 @@ class Fetch:
             return await self._first_look(file, turn, listed=waiting.listed)
         if self._keep(file, listed=True):
             return None
-        reused = self._unchanged(file)
-        look = partial(self._last_look, file, waiting.content, waiting.holders)
+        reused, look = self._unchanged(file), partial(self._last_look, file, waiting.content, waiting.holders)
         if (
             reused
             and not reused.line.fidelity.is_bytes
