@@ -307,6 +307,7 @@ def _definitions(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _references(parts: list[dict[str, Any]]) -> Iterator[str]:
     """The ids that a record refers to: the words of each list ``…_ids``, wherever a tool keeps it, and single ids."""
+    # One loop, because it runs over all that a record holds: a generator for each level would cost several times that.
     found: list[Any] = [{key: part[key] for key in _SINGLE if key in part} for part in parts]
     found += [part[key] for part in parts for key in _PLACES if key in part]
     while found:

@@ -44,6 +44,8 @@ class Project:
         damaged = bytearray(Path("whole.tar.zst").read_bytes())
         damaged[len(damaged) // 3] ^= 1
         Path("damaged.tar.zst").write_bytes(damaged)
+        # Damage inside of a content is what `list` knows from `verify` only.
+        self.does("verify", "damaged.tar.zst", code=10)
         (self.run,) = (path.name for path in Path("out/runs").iterdir())
         old = json.loads(Path("out/mapping.json").read_text())["mappings"][0]["srcId"]
         Path("code").mkdir()

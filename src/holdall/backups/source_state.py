@@ -64,6 +64,11 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the source was backed up, with losses or without."""
         return self.bundle is not None and self.error is None
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the source was not backed up because of what disappeared."""
+        return bool(self.shrunk) and self.bundle is None and self.error is None
+
 
 def failed(source: str, error: HoldallError) -> SourceReport:
     """The result of a source whose backup was stopped by an error."""

@@ -127,20 +127,24 @@ def _tell(console: Console, report: SourceReport) -> None:
 def _block(reports: list[SourceReport], code: int, config: Path) -> Block:
     # Errors first: of many, only the first are shown.
     bad = sorted((one for one in reports if one.exit_code), key=lambda one: -one.exit_code)
+    held_back = [one.source for one in bad if one.is_held_back]
+    return Block(
+        verdict=_verdict(reports),
+        exit_code=code,
+        facts=[],
+        groups=[Group(title=f"{one.source}: {one.verdict}", total=1) for one in bad],
+        details=[f"{one.source}: {one.verdict}" for one in reports],
+        commands=[
+            f"holdall backup --config {pasteable(config)} --only {source} --accept-shrink" for source in held_back[:1]
+        ],
+    )
+
+
+def _verdict(reports: list[SourceReport]) -> str:
     good = sum(one.succeeded for one in reports)
     new = sum(one.new_losses > 0 for one in reports)
     known = sum(one.losses > 0 for one in reports) - new
     losses = [f"{count} with {which} losses" for count, which in ((new, "new"), (known, "known")) if count]
-    groups = [Group(title=f"{one.source}: {one.verdict}", total=1) for one in bad]
-    shrunk = [one.source for one in bad if one.shrunk and one.bundle is None and not one.error]
-    commands = [f"holdall backup --config {pasteable(config)} --only {one} --accept-shrink" for one in shrunk[:1]]
-    return Block(
-        verdict=", ".join([f"{good} of {counted(len(reports), 'source')} backed up", *losses])
-        if bad or losses
-        else f"COMPLETE: {counted(good, 'source')}",
-        exit_code=code,
-        facts=[],
-        groups=groups,
-        details=[f"{one.source}: {one.verdict}" for one in reports],
-        commands=commands,
-    )
+    if losses or any(one.exit_code for one in reports):
+        return ", ".join([f"{good} of {counted(len(reports), 'source')} backed up", *losses])
+    return f"COMPLETE: {counted(good, 'source')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -60,15 +61,16 @@ def command(console: Console, folders: tuple[Path, ...], grep: str | None) -> Ou
     folders = folders or (ARCHIVES if ARCHIVES.is_dir() else Path(),)
     every = summaries(folders, unpacked=True)
     matches: dict[Path, Capped[Match]] = {}
+    shown, hit = every, None
     if search:
         every = list(_searched(console, every, search, matches))
-    shown = [one for one in every if not search or matches.get(one.path) or _is_wrong(one)]
+        hit = [one for one in every if matches.get(one.path)]
+        shown = [one for one in every if matches.get(one.path) or _is_wrong(one)]
     _print_rows(console, shown, matches)
-    hit = [one for one in every if matches.get(one.path)]
-    code = EXIT_LOOK if any(map(_is_wrong, every)) else NoSuchEntry.exit_code if search and not hit else EXIT_DONE
-    _block(every, hit if search else None, folders, code).show(console)
+    block = _block(every, hit, folders)
+    block.show(console)
     return Outcome(
-        exit_code=code,
+        exit_code=block.exit_code,
         result={
             "folders": [str(folder) for folder in folders],
             "grep": grep,
@@ -201,31 +203,40 @@ def _day(seconds: float | None) -> str:
     return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
-def _block(every: list[ListedBundle], hit: list[ListedBundle] | None, folders: tuple[Path, ...], code: int) -> Block:
+def _block(every: list[ListedBundle], hit: list[ListedBundle] | None, folders: tuple[Path, ...]) -> Block:
     """``hit`` are those that match, None where nothing is searched for."""
-    ours = [one for one in every if one.state != "foreign"]
-    where = ", ".join(map(str, folders))
-    sources = len({one.source_identity for one in ours if one.source_identity})
-    holds = f"{counted(len(ours), 'bundle')} of {counted(sources, 'source')}, {human_size(sum(o.size for o in ours))}"
-    if not ours:
-        verdict = f"No bundles in {where}"
-    elif hit is not None:
-        found = f"Found in {len(hit)} of" if hit else "Not found in"
-        verdict = f"{found} {counted(len(ours), 'bundle')}"
-    else:
-        verdict = holds
-    wrong = [one for one in every if _is_wrong(one)]
-    whole = [one for one in (every if hit is None else hit) if one.state == "whole"]
-    commands = [f"holdall verify {pasteable(one.path)}" for one in wrong[:1]]
-    if whole and not wrong:
-        # The newest: what it says of itself is proved, or is looked at.
-        verb = "inspect" if whole[0].verified_ok or whole[0].is_folder or hit is not None else "verify"
-        commands = [f"holdall {verb} {pasteable(whole[0].path)}"]
+    verdict, code = _held(every, hit, folders), EXIT_DONE
+    wrong = Counter(one.state for one in every if _is_wrong(one))
     if wrong:
-        states = {state: sum(one.state == state for one in wrong) for state in ("damaged", "unreadable")}
-        counts = ", ".join(f"{n} {state}" for state, n in states.items() if n)
-        verdict = f"{verdict}: {counts}"
-    return Block(verdict=verdict, exit_code=code, commands=commands)
+        verdict += f": {', '.join(f'{count} {state}' for state, count in sorted(wrong.items()))}"
+        code = EXIT_LOOK
+    elif hit is not None and not hit:
+        code = NoSuchEntry.exit_code
+    return Block(verdict=verdict, exit_code=code, commands=list(_next(every, hit)))
+
+
+def _held(every: list[ListedBundle], hit: list[ListedBundle] | None, folders: tuple[Path, ...]) -> str:
+    """How many bundles there are, or in how many of them something is found."""
+    ours = [one for one in every if one.state != "foreign"]
+    if not ours:
+        return f"No bundles in {', '.join(map(str, folders))}"
+    bundles = counted(len(ours), "bundle")
+    if hit is not None:
+        return f"Found in {len(hit)} of {bundles}" if hit else f"Not found in {bundles}"
+    sources = len({one.source_identity for one in ours if one.source_identity})
+    return f"{bundles} of {counted(sources, 'source')}, {human_size(sum(one.size for one in ours))}"
+
+
+def _next(every: list[ListedBundle], hit: list[ListedBundle] | None) -> Iterator[str]:
+    """The command to type next: for the first that is wrong, else for the newest that is whole."""
+    wrong = next(filter(_is_wrong, every), None)
+    newest = next((one for one in (every if hit is None else hit) if one.state == "whole"), None)
+    if wrong:
+        yield f"holdall verify {pasteable(wrong.path)}"
+    elif newest:
+        # What it says of itself is proved, or is looked at.
+        verb = "inspect" if newest.verified_ok or newest.is_folder or hit is not None else "verify"
+        yield f"holdall {verb} {pasteable(newest.path)}"
 
 
 def _as_json(one: ListedBundle, matches: Capped[Match] | None) -> dict[str, Any]:

@@ -27,27 +27,15 @@ _SIGNS = {How.ADDED: "+", How.REMOVED: "-", How.CHANGED: "~", How.RENAMED: "~"}
 def show_diff(console: Console, found: SourceDiff, titles: tuple[str, str]) -> Outcome:
     """Print the changes between the states of these titles."""
     console.close_progress()
-    code = EXIT_LOOK if found.total else EXIT_DONE
     left = 0
     if not console.json:
         left = _print_all(console, found) if console.verbose else _print_brief(console, found)
     if left:
         console.result(f"… and {left} more{'' if console.verbose else ' (-v lists all)'}")
-    compared = ", ".join(
-        counted(found.compared[row.count], row.noun) for row in KINDS.values() if found.compared[row.count]
-    )
-    what = ", ".join(f"{found.counts[how]} {how}" for how in How if found.counts[how])
-    Block(
-        verdict=f"{found.total} DIFFERENCE{'' if found.total == 1 else 'S'}" if found.total else "NO DIFFERENCES",
-        exit_code=code,
-        facts=[
-            f"{f'{what}; ' if what else ''}compared {compared or 'nothing'}",
-            f"A: {titles[0]}; B: {titles[1]}{_copies(found)}",
-        ],
-        commands=[] if console.verbose or not found.total else [f"{again(console)} -v"],
-    ).show(console, on_stdout=True)
+    block = _block(console, found, titles)
+    block.show(console, on_stdout=True)
     return Outcome(
-        exit_code=code,
+        exit_code=block.exit_code,
         result={
             "a": titles[0],
             "b": titles[1],
@@ -57,6 +45,19 @@ def show_diff(console: Console, found: SourceDiff, titles: tuple[str, str]) -> O
             "copies": found.copies,
             "changes": msgspec.to_builtins(found.changes[:_LISTED]),
         },
+    )
+
+
+def _block(console: Console, found: SourceDiff, titles: tuple[str, str]) -> Block:
+    """How many differences there are, of which sort, and what was compared."""
+    numbers = (counted(found.compared[row.count], row.noun) for row in KINDS.values() if found.compared[row.count])
+    compared = f"compared {', '.join(numbers) or 'nothing'}"
+    sorts = ", ".join(f"{found.counts[how]} {how}" for how in How if found.counts[how])
+    return Block(
+        verdict=f"{found.total} DIFFERENCE{'' if found.total == 1 else 'S'}" if found.total else "NO DIFFERENCES",
+        exit_code=EXIT_LOOK if found.total else EXIT_DONE,
+        facts=["; ".join(filter(None, (sorts, compared))), f"A: {titles[0]}; B: {titles[1]}{_copies(found)}"],
+        commands=[] if console.verbose or not found.total else [f"{again(console)} -v"],
     )
 
 

@@ -63,10 +63,10 @@ def command(console: Console, /, **given: Any) -> Outcome:
             _print_side(console, side)
     else:
         _print_brief(console, diagnosis)
-    _block(diagnosis, settings).show(console, on_stdout=True)
-    failure = diagnosis.failure
+    block = _block(diagnosis, settings)
+    block.show(console, on_stdout=True)
     return Outcome(
-        exit_code=failure.exit_code if failure else EXIT_LOOK if diagnosis.findings else EXIT_DONE,
+        exit_code=block.exit_code,
         result={
             **msgspec.to_builtins(diagnosis),
             "ignored": [{"name": name, "origin": origin} for name, origin in settings.ignored],
@@ -219,22 +219,17 @@ def _endpoints(side: Side) -> str:
 def _block(diagnosis: Diagnosis, settings: BothSettings) -> Block:
     """The verdict, and everything that needs attention."""
     failure, findings = diagnosis.failure, diagnosis.findings
-    failed = [side.side for side in diagnosis.sides if side.failure]
     sides = {side.side for side in diagnosis.sides}
     from holdall.settings import said_origin
 
     same = {True: "yes", False: "no", None: "not known"}[diagnosis.same_project]
     ready = ["holdall export"] if "source" in sides else ["holdall plan BUNDLE"]
     return Block(
-        verdict=f"FAILED: can't examine the {' and the '.join(failed)}"
-        if failed
-        else f"{len(findings)} WARNING{'S' if len(findings) > 1 else ''}"
-        if findings
-        else "READY",
+        verdict=_verdict(diagnosis),
         exit_code=failure.exit_code if failure else EXIT_LOOK if findings else EXIT_DONE,
         findings=(f"{f'{finding.side}: ' if finding.side else ''}{finding.message}" for finding in findings),
         findings_total=len(findings),
-        longest=600 if failed else 220,
+        longest=600 if failure else 220,
         groups=[
             Group(
                 title=f"ignored: {name} from {said_origin(origin)}",
@@ -245,5 +240,12 @@ def _block(diagnosis: Diagnosis, settings: BothSettings) -> Block:
         ],
         details=[f"same project: {same} ({diagnosis.evidence})"] if len(sides) == 2 else [],
         places=[f"hint: {failure.hint}"] if failure and failure.hint else [],
-        commands=[] if failed else ready,
+        commands=[] if failure else ready,
     )
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if failed := [side.side for side in diagnosis.sides if side.failure]:
+        return f"FAILED: can't examine the {' and the '.join(failed)}"
+    found = len(diagnosis.findings)
+    return f"{found} WARNING{'S' if found > 1 else ''}" if found else "READY"

@@ -93,8 +93,7 @@ def _many(
     take_out = extraction.salvage if salvage else partial(extraction.extract, text=text)
     files: list[Any] = []
     lost: Capped[Any] = Capped()
-    # Of a great many files only those are kept that are shown.
-    cut, doubtful = Group(title=""), Group(title="")
+    flaws = _TextFlaws(console)
     size = 0
     for found in take_out(bundle, patterns, to, force=force, progress=console.progress()):
         if isinstance(found, extraction.Lost):
@@ -105,16 +104,10 @@ def _many(
         files.append(msgspec.to_builtins(found) if console.json else None)
         if len(files) <= SHOWN or console.verbose:
             console.path(found.path)
-        for group, reason in ((cut, "truncated by the server" * found.truncated), (doubtful, found.doubt)):
-            if reason:
-                group.total, group.why = group.total + 1, group.why or reason
-                group.items += [Path(found.path).name] * (len(group.items) < NAMED)
-                console.detail(f"{found.path}: {'stops short' if group is cut else 'uncertain'}: {reason}")
+        flaws.note(found)
     if (left := len(files) - SHOWN) > 0 and not console.verbose:
         console.result(f"… and {left} more (-v lists them)")
-    cut.title = f"{counted(cut.total, 'text')} cut short"
-    doubtful.title = f"{doubtful.total} uncertain text{'s' if doubtful.total > 1 else ''}"
-    flawed = [group for group in (cut, doubtful) if group.total]
+    flawed = flaws.groups()
     code = EXIT_LOOK if lost or flawed else EXIT_DONE
     Block(
         verdict=f"DAMAGED: {lost.total} lost, the rest extracted" if lost else "EXTRACTED",
@@ -125,3 +118,28 @@ def _many(
         groups=flawed,
     ).show(console)
     return Outcome(exit_code=code, result={"files": files, "lost": lost}, losses=lost)
+
+
+class _TextFlaws:
+    """Plain texts that may not be the file's whole text. Of a great many only those are kept that are shown."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._cut, self._doubtful = Group(title=""), Group(title="")
+
+    def note(self, text: Extracted) -> None:
+        if text.truncated:
+            self._add(self._cut, text, "stops short", "truncated by the server")
+        if text.doubt:
+            self._add(self._doubtful, text, "uncertain", text.doubt)
+
+    def _add(self, group: Group, text: Extracted, what: str, why: str) -> None:
+        group.total, group.why = group.total + 1, group.why or why
+        if len(group.items) < NAMED:
+            group.items.append(Path(text.path).name)
+        self._console.detail(f"{text.path}: {what}: {why}")
+
+    def groups(self) -> list[Group]:
+        self._cut.title = f"{counted(self._cut.total, 'text')} cut short"
+        self._doubtful.title = counted(self._doubtful.total, "uncertain text")
+        return [group for group in (self._cut, self._doubtful) if group.total]

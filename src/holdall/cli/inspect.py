@@ -108,20 +108,26 @@ def _missing(console: Console, bundle: BundleReader, everything: bool) -> tuple[
     """What the bundle lacks: for ``--json``, by reason, and a line each; of a large one, without ``--all``, only how
     much."""
     from holdall.bundle.missing import MissingFromBundle
+
+    counts = bundle.info.counts
+    if not everything and counts.get("memberships", 0) + counts.get("files", 0) > _AT_ONCE:
+        return *_missing_counts(bundle), []
+    with MissingFromBundle(bundle) as missing:
+        groups = [*missing_groups(missing), *aside_groups(missing)]
+        if everything:
+            for line in missing_lines(missing):
+                console.result(flat(line))
+        limits = {"limit": None} if everything else {}
+        lines = list(islice(missing_lines(missing), _AT_ONCE)) if console.verbose and not everything else []
+        return (missing_as_json(missing, **limits) if console.json else {}), groups, lines
+
+
+def _missing_counts(bundle: BundleReader) -> tuple[dict[str, Any], list[Group]]:
+    """How much a large bundle lacks: for ``--json``, and by reason."""
     from holdall.credentials import Scan
     from holdall.dependencies import Dependencies
 
-    info = bundle.info
-    if everything or info.counts.get("memberships", 0) + info.counts.get("files", 0) <= _AT_ONCE:
-        with MissingFromBundle(bundle) as missing:
-            groups = [*missing_groups(missing), *aside_groups(missing)]
-            if everything:
-                for line in missing_lines(missing):
-                    console.result(flat(line))
-            limits = {"limit": None} if everything else {}
-            lines = list(islice(missing_lines(missing), _AT_ONCE)) if console.verbose and not everything else []
-            return (missing_as_json(missing, **limits) if console.json else {}), groups, lines
-    groups = []
+    info, groups = bundle.info, list[Group]()
     for fidelity, words in ((Fidelity.UNAVAILABLE, "missing"), (Fidelity.TEXT, "as text only")):
         if count := info.fidelities[fidelity].files if fidelity in info.fidelities else 0:
             groups.append(Group(title=f"{counted(count, 'file')} {words} (--all lists them)", total=count))
@@ -134,17 +140,14 @@ def _missing(console: Console, bundle: BundleReader, everything: bool) -> tuple[
     for record in bundle.stores():
         scan.look(record)
     things = outside.things()
-    return (
-        {
-            "please_supply": None,
-            "please_supply_total": sum(group.total for group in groups),
-            "outside": msgspec.to_builtins(things),
-            "credentials": msgspec.to_builtins(scan.found),
-            "credentials_total": scan.found.total,
-        },
-        [*groups, *outside_groups(things, scan.found)],
-        [],
-    )
+    as_json = {
+        "please_supply": None,
+        "please_supply_total": sum(group.total for group in groups),
+        "outside": msgspec.to_builtins(things),
+        "credentials": msgspec.to_builtins(scan.found),
+        "credentials_total": scan.found.total,
+    }
+    return as_json, [*groups, *outside_groups(things, scan.found)]
 
 
 class _Tree:

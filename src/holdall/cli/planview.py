@@ -153,35 +153,15 @@ def show_plan(
     and ends with ``missing``.
     """
     plan, there, verdict = prepared.plan, prepared.destination, prepared.verdict()
-    is_dry, units = "dry_run" in result, []
-    for unit in plan.units if console.json or console.verbose else ():
-        lines = list(unit_steps(unit, plan.prefix))
-        console.change(unit_line(unit, plan.prefix), result=True)
-        for text in lines:
-            console.change(f"    {text}", result=True)
-        said = [text[2:] for text in lines]  # without the sign
-        units.append({"kind": unit.kind.value, "id": unit.id, "name": unit.name, "steps": said})
+    is_dry = "dry_run" in result
+    units = _show_all_units(console, plan) if console.json or console.verbose else []
     if not console.verbose and not plan.conflicts():
         _show_units(console, prepared, _UNITS - is_dry)
     _show_steps(console, plan.conflicts(), _DIFFERENCES, plan.prefix)
     console.result(_summary(prepared))
     # A plan that can't be carried out ends in the error that says so.
     if not plan.conflicts():
-        groups, minor = weighed_groups(plan.losses())
-        Block(
-            verdict=f"{verdict}{' (once imported)' if plan.pending() else ''}",
-            exit_code=verdict.exit_code,
-            facts=[
-                text
-                for text in [
-                    "; ".join([*_requests(prepared.estimate), *minor]),
-                    *_storage(prepared.estimate, verbose=console.verbose),
-                ]
-                if text
-            ],
-            groups=groups,
-            commands=commands if plan.pending() else [],
-        ).show(console, on_stdout=True)
+        _block(console, prepared, commands).show(console, on_stdout=True)
     if is_dry:
         console.result("DRY RUN: nothing written")
     return Outcome(
@@ -204,6 +184,33 @@ def show_plan(
             **missing,
         },
         losses=losses_as_json(plan.losses()),
+    )
+
+
+def _show_all_units(console: Console, plan: Plan) -> list[dict[str, Any]]:
+    """Print each unit with its steps. Returns them for ``--json``."""
+    units = []
+    for unit in plan.units:
+        lines = list(unit_steps(unit, plan.prefix))
+        console.change(unit_line(unit, plan.prefix), result=True)
+        for text in lines:
+            console.change(f"    {text}", result=True)
+        said = [text[2:] for text in lines]  # without the sign
+        units.append({"kind": unit.kind.value, "id": unit.id, "name": unit.name, "steps": said})
+    return units
+
+
+def _block(console: Console, prepared: Prepared, commands: list[str]) -> Block:
+    """The verdict on what the plan makes, its cost and its losses."""
+    plan, verdict = prepared.plan, prepared.verdict()
+    groups, minor = weighed_groups(plan.losses())
+    requests = "; ".join([*_requests(prepared.estimate), *minor])
+    return Block(
+        verdict=f"{verdict}{' (once imported)' if plan.pending() else ''}",
+        exit_code=verdict.exit_code,
+        facts=[text for text in (requests, *_storage(prepared.estimate, verbose=console.verbose)) if text],
+        groups=groups,
+        commands=commands if plan.pending() else [],
     )
 
 

@@ -73,28 +73,35 @@ def command(console: Console, /, folder: Path, delete: bool, **keeps: Any) -> Ou
     found = prune(wanted, console.progress())
     console.close_progress()
     _show(console, found)
-    gone = [one for one in found if one.fate in (Fate.REMOVE, Fate.REMOVED)]
-    locked = sum(one.fate is Fate.LOCKED for one in found)
-    damaged = sum(one.damaged for one in found)
-    size = sum(one.bundle.size for one in gone)
-    verdict = f"{counted(len(gone), 'bundle')} {'removed' if delete else 'to remove'} ({human_size(size)})"
-    said = [f"{len(found) - len(gone)} kept", *([f"{locked} locked"] if locked else [])]
-    said += [f"{damaged} damaged"] if damaged else []
-    code = EXIT_LOOK if locked or damaged or (gone and not delete) else EXIT_DONE
-    Block(
-        verdict=", ".join([verdict if gone else "Nothing to remove", *said]),
-        exit_code=code,
-        commands=[f"{again(console)} --delete"] if gone and not delete else [],
-    ).show(console, on_stdout=True)
+    block = _block(console, found, delete)
+    block.show(console, on_stdout=True)
+    removed = [one for one in found if one.fate is Fate.REMOVED]
     return Outcome(
-        exit_code=code,
+        exit_code=block.exit_code,
         result={
             "folder": str(folder),
             "dry_run": not delete,
             "bundles": [_as_json(one) for one in found],
-            "removed": sum(one.fate is Fate.REMOVED for one in found),
-            "removed_bytes": size if delete else 0,
+            "removed": len(removed),
+            "removed_bytes": sum(one.bundle.size for one in removed),
         },
+    )
+
+
+def _block(console: Console, found: list[JudgedBundle], delete: bool) -> Block:
+    """How many bundles went or would go, and how many stay, some of them for a reason that needs attention."""
+    from holdall.backups.pruning import Fate
+
+    gone = [one for one in found if one.fate in (Fate.REMOVE, Fate.REMOVED)]
+    size = human_size(sum(one.bundle.size for one in gone))
+    verdict = f"{counted(len(gone), 'bundle')} {'removed' if delete else 'to remove'} ({size})"
+    odd = {"locked": sum(one.fate is Fate.LOCKED for one in found), "damaged": sum(one.damaged for one in found)}
+    kept = [f"{len(found) - len(gone)} kept", *(f"{count} {what}" for what, count in odd.items() if count)]
+    is_pending = bool(gone) and not delete
+    return Block(
+        verdict=", ".join([verdict if gone else "Nothing to remove", *kept]),
+        exit_code=EXIT_LOOK if is_pending or any(odd.values()) else EXIT_DONE,
+        commands=[f"{again(console)} --delete"] if is_pending else [],
     )
 
 

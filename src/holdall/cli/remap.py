@@ -35,60 +35,71 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
     installed packages, symlinks, binary files and files written by an import. Replaces whole ids only. Exits 3 if
     changes are pending, or if an old id has no new id or several.
     """
-    from holdall.remap.files import Change, Passed, scan, write
+    from holdall.remap.files import scan
     from holdall.remap.renaming import mapping_file, read_renaming
 
     mapping = mapping_file(mapping)
-    renaming = read_renaming(mapping)
-    changes: list[dict[str, Any]] = []
-    unmapped: list[Unmapped] = []
-    passed: list[Passed] = []
-    diff = _Diff(console)
-    for found in scan(paths, mapping, renaming):
-        match found:
-            case Change():
-                if really:
-                    try:
-                        write(found)
-                    except CannotWrite as error:
-                        passed.append(Passed(path=found.path, why=error.message))
-                        continue
-                    if len(changes) < SHOWN or console.verbose:
-                        console.result(f"{found.path}: {counted(found.count, 'id')}")
-                elif not console.json:
-                    diff.show(found)
-                changes.append({"path": str(found.path), "ids": found.count})
-            case Passed():
-                passed.append(found)
-            case _:
-                unmapped.append(found)
-    diff.end()
-    pending = bool(changes) and not really
-    code = EXIT_LOOK if pending or unmapped or passed else EXIT_DONE
+    found = _apply(console, scan(paths, mapping, read_renaming(mapping)), really)
+    is_pending = bool(found.changes) and not really
+    code = EXIT_LOOK if is_pending or found.unmapped or found.passed else EXIT_DONE
     again = " ".join(map(pasteable, (mapping, *paths)))
+    unmapped = ((one.left.why, f"{one.left.id} in {one.path}") for one in found.unmapped)
+    passed = ((one.why, str(one.path)) for one in found.passed)
     Block(
-        verdict=_summary(changes, really),
+        verdict=_summary(found.changes, really),
         exit_code=code,
-        groups=[
-            *_groups("id left", "ids left", ((one.left.why, f"{one.left.id} in {one.path}") for one in unmapped)),
-            *_groups("file left", "files left", ((one.why, str(one.path)) for one in passed)),
-        ],
-        details=chain((f"not changed: {one.path}: {one.why}" for one in passed), map(_unmapped, unmapped)),
-        commands=[f"holdall remap {again} --write"] if pending else [],
+        groups=[*_groups("id left", "ids left", unmapped), *_groups("file left", "files left", passed)],
+        details=chain((f"not changed: {one.path}: {one.why}" for one in found.passed), map(_unmapped, found.unmapped)),
+        commands=[f"holdall remap {again} --write"] if is_pending else [],
     ).show(console)
     return Outcome(
         exit_code=code,
         result={
             "mapping": str(mapping),
             "written": really,
-            "files": changes,
+            "files": found.changes,
             "unmapped": [
                 {"id": one.left.id, "why": one.left.why, "path": str(one.path), "line": one.left.line}
-                for one in unmapped
+                for one in found.unmapped
             ],
-            "passed": msgspec.to_builtins(passed, enc_hook=str),
+            "passed": msgspec.to_builtins(found.passed, enc_hook=str),
         },
     )
+
+
+class _Found(msgspec.Struct):
+    """What became of the files: ``changes`` as ``--json`` has them, ids that have no new one, files that were left."""
+
+    changes: list[dict[str, Any]] = []
+    unmapped: list[Unmapped] = []
+    passed: list[Passed] = []
+
+
+def _apply(console: Console, scanned: Iterable[Change | Passed | Unmapped], really: bool) -> _Found:
+    """Write the changes, or print them as a diff."""
+    from holdall.remap.files import Change, Passed, write
+
+    found, diff = _Found(), _Diff(console)
+    for one in scanned:
+        match one:
+            case Change():
+                if really:
+                    try:
+                        write(one)
+                    except CannotWrite as error:
+                        found.passed.append(Passed(path=one.path, why=error.message))
+                        continue
+                    if len(found.changes) < SHOWN or console.verbose:
+                        console.result(f"{one.path}: {counted(one.count, 'id')}")
+                elif not console.json:
+                    diff.show(one)
+                found.changes.append({"path": str(one.path), "ids": one.count})
+            case Passed():
+                found.passed.append(one)
+            case _:
+                found.unmapped.append(one)
+    diff.end()
+    return found
 
 
 class _Diff:

@@ -29,44 +29,62 @@ _SINGLE = ("request", *(noun(kind) for kind in DEFINITIONS if kind is not Kind.S
 
 def unit_line(unit: Unit, prefix: str) -> str:
     """What is done for one unit, counted, in a line that begins with its sign."""
-    counts: dict[str, Counter[str]] = {sign: Counter() for sign in SIGNS}
-    notes: dict[str, list[str]] = {}
-    size, problems, called, served = 0, list[str](), list[str](), ""
-    for step in unit.steps:
-        match step:
-            case steps.UploadFile(content=content):
-                counts[CREATE]["file"] += 1
-                size += content.stored
-            case steps.CreateStore(kind=kind) | steps.CreateDefinition(kind=kind):
-                counts[CREATE][noun(kind)] += 1
-                if isinstance(step, steps.CreateFoundryAgent) and step.agent != f"{prefix}{step.name or ''}":
-                    called.append(f"as {step.agent}")
-            case steps.WriteRequest():
-                counts[CREATE]["request"] += 1
-            case steps.Adopt(kind=kind) | steps.Skip(kind=kind):
-                counts[KEEP][noun(kind)] += 1
-            case steps.UpdateDefinition(kind=kind, differences=found) | steps.UpdateStore(kind=kind, differences=found):
-                counts[UPDATE][noun(kind)] += 1
-                notes.setdefault(noun(kind), []).extend(_fields(found))
-                served = _served(step) or served
-            case steps.Differs(kind=kind, differences=found):
-                problems.append(f"{noun(kind)} differs there{_noted(_fields(found))}")
-            case steps.Cannot(reason=reason):
-                problems.append(f"can't be created: {reason}")
-            case _:
-                pass  # part of a store, or of what is lost
+    tally = _Tally(unit.steps, prefix)
+    counts = tally.counts
     is_new = counts[CREATE].keys() & {"request", noun(unit.kind)}
     changes = counts[UPDATE] or counts[CREATE]
-    sign = CANNOT if problems else CREATE if is_new else UPDATE if changes else KEEP
+    sign = CANNOT if tally.problems else CREATE if is_new else UPDATE if changes else KEEP
     said = {
-        CREATE: _amounts(counts[CREATE], {"file": [human_size(size)], noun(unit.kind): called}),
-        UPDATE: _amounts(counts[UPDATE], notes),
+        CREATE: _amounts(counts[CREATE], {"file": [human_size(tally.size)], noun(unit.kind): tally.called}),
+        UPDATE: _amounts(counts[UPDATE], tally.updated),
         KEEP: _amounts(counts[KEEP], {}),
     }
     others = ((said[one], word) for one, word in _WORDS.items() if one != sign)
-    parts = [*problems, said.get(sign, ""), served, *(f"{word} {text}" for text, word in others if text)]
+    parts = [*tally.problems, said.get(sign, ""), tally.served, *(f"{word} {text}" for text, word in others if text)]
     name = shortened(flat(written_name(unit.name, unit.kind, prefix)), _NAME) or unit.id
     return f"{sign} {name}: {shortened(flat('; '.join(filter(None, parts))), _REST)}"
+
+
+class _Tally:
+    """The steps of one unit, counted by sign and noun, with what is said of them.
+
+    ``size`` is in bytes, of the files to upload; ``updated`` are the fields that change, by noun; ``called`` the names
+    of agents that are not those of the bundle; ``served`` is what becomes of the version that an agent serves.
+    """
+
+    def __init__(self, found: Iterable[steps.Step], prefix: str) -> None:
+        self.counts: dict[str, Counter[str]] = {sign: Counter() for sign in SIGNS}
+        self.size = 0
+        self.updated: dict[str, list[str]] = {}
+        self.called: list[str] = []
+        self.served = ""
+        self.problems: list[str] = []
+        for step in found:
+            self._add(step, prefix)
+
+    def _add(self, step: steps.Step, prefix: str) -> None:
+        match step:
+            case steps.UploadFile(content=content):
+                self.counts[CREATE]["file"] += 1
+                self.size += content.stored
+            case steps.CreateStore(kind=kind) | steps.CreateDefinition(kind=kind):
+                self.counts[CREATE][noun(kind)] += 1
+                if isinstance(step, steps.CreateFoundryAgent) and step.agent != f"{prefix}{step.name or ''}":
+                    self.called.append(f"as {step.agent}")
+            case steps.WriteRequest():
+                self.counts[CREATE]["request"] += 1
+            case steps.Adopt(kind=kind) | steps.Skip(kind=kind):
+                self.counts[KEEP][noun(kind)] += 1
+            case steps.UpdateDefinition(kind=kind, differences=found) | steps.UpdateStore(kind=kind, differences=found):
+                self.counts[UPDATE][noun(kind)] += 1
+                self.updated.setdefault(noun(kind), []).extend(_fields(found))
+                self.served = _served(step) or self.served
+            case steps.Differs(kind=kind, differences=found):
+                self.problems.append(f"{noun(kind)} differs there{_noted(_fields(found))}")
+            case steps.Cannot(reason=reason):
+                self.problems.append(f"can't be created: {reason}")
+            case _:
+                pass  # part of a store, or of what is lost
 
 
 def _served(step: steps.Step) -> str:
@@ -109,13 +127,13 @@ def unit_steps(unit: Unit, prefix: str) -> Iterator[str]:
 
 def step_lines(step: steps.Step, prefix: str = "") -> list[str]:
     """One step, with what it changes or loses below it; names are those that will be written."""
+    # One function, as it is a table: a case for each kind of step, with its words.
 
     def who(kind: Kind | None = None) -> str:
         its: Any = step
         kind = kind or its.kind
         return f"{noun(kind)} {written_name(its.name, kind, prefix) or 'without a name'} ({its.id})"
 
-    # One function, as it is a table: a case for each kind of step, with its words.
     match step:
         case steps.UploadFile(content=content):
             size = human_size(content.stored)

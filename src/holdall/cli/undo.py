@@ -128,6 +128,18 @@ def _block(console: Console, came: verb.UndoResult) -> Block:
         commands = [again(console, without={"--dry-run"})] if came.pending else []
     elif planned.left() and "--even-if-changed" not in console.typed:
         commands = [f"{again(console)} --even-if-changed"]
+    return Block(
+        verdict=verdict,
+        exit_code=EXIT_LOOK if open_ends or came.pending else EXIT_DONE,
+        facts=facts,
+        groups=_kept(came),
+        details=(f"{KEEP} keep {one}: {one.left}" for one in came.left[len(planned.left()) :]),
+        commands=commands,
+    )
+
+
+def _kept(came: verb.UndoResult) -> list[Group]:
+    """What stays, by reason."""
     reasons: dict[str, list[verb.UndoAction]] = {}
     for one in came.left:
         reasons.setdefault(one.left, []).append(one)
@@ -140,18 +152,12 @@ def _block(console: Console, came: verb.UndoResult) -> Block:
         )
         for why, found in reasons.items()
     ]
-    if planned.orphans:
-        names = [f"{one.name or 'no name'} ({one.id})" for one in planned.orphans[:NAMED]]
+    if orphans := came.planned.orphans:
+        title = counted(len(orphans), "possible orphan")
+        names = [f"{one.name or 'no name'} ({one.id})" for one in orphans[:NAMED]]
         why = "may belong to this run, by name and size only; never deleted"
-        groups.append(Group(title=orphans, items=names, total=len(planned.orphans), why=why))
-    return Block(
-        verdict=verdict,
-        exit_code=EXIT_LOOK if open_ends or came.pending else EXIT_DONE,
-        facts=facts,
-        groups=groups,
-        details=(f"{KEEP} keep {one}: {one.left}" for one in came.left[len(planned.left()) :]),
-        commands=commands,
-    )
+        groups.append(Group(title=title, items=names, total=len(orphans), why=why))
+    return groups
 
 
 def _show(console: Console, planned: verb.UndoPlan) -> None:

@@ -18,9 +18,10 @@ from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.views import edits_as_json, packed_folder, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, DamagedBundle, Mistakes, UsageFault, pasteable
 from holdall.model import Fidelity
-from holdall.verdict import COMPLETE, Reason
+from holdall.verdict import COMPLETE, Reason, Verdict
 
 if TYPE_CHECKING:
+    from holdall.bundle.reader import BundleReader
     from holdall.folder.pack_folder import Packed
     from holdall.settings import DestinationSettings
     from holdall.verification import Verification
@@ -73,10 +74,8 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     from holdall.backups.folder_record import note_verification, stamp_at
     from holdall.verification import verified
 
-    compared = rehearsed = None
-    copied = COMPLETE
-    comparison = {"search": given["search"], "accept_known": given["accept_known_losses"]}
-    keep = bool(destination or rehearse)
+    copied, compared = COMPLETE, {"against": None, "rehearsal": None}
+    has_copy = bool(destination or rehearse)
     before = stamp_at(bundle)
     with ExitStack() as stack:
         folder = stack.enter_context(packed_folder(console, bundle))
@@ -87,7 +86,7 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
                 bundle,
                 quick=quick,
                 sha256=sha256,
-                keep=keep,
+                keep=has_copy,
                 progress=console.progress(),
                 file=folder.file if folder else None,
             )
@@ -95,29 +94,17 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
         console.close_progress()
         if not quick and not folder:
             note_verification(bundle, before, ok=verdict.whole, now=time.time())
-        if verdict.whole and verdict.is_named and (destination or rehearse):
-            # Their verdict is the command's: one is enough.
+        if has_copy and reader and verdict.is_named:
+            # The copy's verdict is the command's: one is enough.
             console.say(f"{bundle}: undamaged")
+            copied, compared = _compared(console, reader, destination, given)
         else:
             _block(verdict, folder is not None).show(console, on_stdout=True)
-        if destination and reader and verdict.is_named:
-            from holdall.cli.compare import compare
-
-            compared, copied = compare(console, destination, reader, **comparison)
-        if rehearse and reader and verdict.is_named:
-            from holdall.cli import rehearse as rehearsal
-
-            rehearsed, copied = rehearsal.rehearse(console, reader, **comparison)
     lacking = complete and not verdict.completeness.complete
     return Outcome(
         # That something is missing (4) says more than a difference (3), and damage (10) more than both.
         exit_code=max(verdict.exit_code, copied.exit_code, EXIT_INCOMPLETE if lacking else EXIT_DONE),
-        result={
-            **_result(verdict),
-            **(edits_as_json(folder.edits) if folder else {}),
-            "against": compared,
-            "rehearsal": rehearsed,
-        },
+        result={**_result(verdict), **(edits_as_json(folder.edits) if folder else {}), **compared},
         losses=msgspec.to_builtins(verdict.losses),
     )
 
@@ -145,6 +132,23 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
             destination = parameters.read_destination(console, given)
     mistakes.raise_all()
     return destination
+
+
+def _compared(
+    console: Console, reader: BundleReader, destination: DestinationSettings | None, given: Mapping[str, Any]
+) -> tuple[Verdict, dict[str, Any]]:
+    """Compare what a destination has with the bundle, without one what a rehearsal restores. Returns the verdict, and
+    the two keys of ``result``."""
+    options = {"search": given["search"], "accept_known": given["accept_known_losses"]}
+    if destination is None:
+        from holdall.cli import rehearse
+
+        found, verdict = rehearse.rehearse(console, reader, **options)
+        return verdict, {"against": None, "rehearsal": found}
+    from holdall.cli.compare import compare
+
+    found, verdict = compare(console, destination, reader, **options)
+    return verdict, {"against": found, "rehearsal": None}
 
 
 def _result(verdict: Verification) -> dict[str, Any]:

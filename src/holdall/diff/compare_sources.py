@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdall.agent_views import VersionView
-from holdall.dialects.canonical import UNSET, canonical_form, equal
+from holdall.dialects.canonical import UNSET, canonical_form
 from holdall.dialects.marks import unmarked
 from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fields
 from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, SourceDiff, ValueChange, value_changes
@@ -172,9 +172,12 @@ class _Comparison:
         if self._is_reported(Kind.STORE, ours, theirs):
             return
         yield from self._definition(Kind.STORE, ours, theirs, owner)
+        yield from self._members(ours, theirs, owner)
+
+    def _members(self, ours: SourceId | None, theirs: SourceId | None, owner: Owner | None) -> Iterator[ObjectChange]:
+        """What changed in a store's files, and of which it holds."""
         match = self.match
-        here = {record.id: record for record in match.before.members(Kind.STORE, ours)} if ours else {}
-        there = {record.id: record for record in match.after.members(Kind.STORE, theirs)} if theirs else {}
+        here, there = _members_of(match.before, ours), _members_of(match.after, theirs)
         self.compared[KINDS[Kind.MEMBERSHIP].count] += max(len(here), len(there))
         by_name = {match.name_after(Kind.FILE, id): id for id in there}
         # With a store that is new or gone, so is what it holds.
@@ -185,15 +188,15 @@ class _Comparison:
             yield from told
             copy = by_name.pop(match.name_before(Kind.FILE, id), None)
             if copy is not None and ours is not None:
-                fields = self._fields(Kind.MEMBERSHIP, record, there[copy], is_copy=match.is_copy(Kind.STORE, ours))
-                if fields:
+                is_copy = match.is_copy(Kind.STORE, ours)
+                if fields := self._fields(Kind.MEMBERSHIP, record, there[copy], is_copy=is_copy):
                     yield about(how=How.CHANGED, id=id, name=self._name(id), fields=fields)
-            elif both and all(change.how is not How.REMOVED for change in told):
+            elif both and not _tells(told, How.REMOVED):
                 yield about(how=How.REMOVED, id=id, name=self._name(id))
         for id in by_name.values():
             told = list(self._file(match.back[Kind.FILE].get(id), id, owner))
             yield from told
-            if both and all(change.how is not How.ADDED for change in told):
+            if both and not _tells(told, How.ADDED):
                 yield about(how=How.ADDED, id=id, name=self._name(id))
 
     def _versions(
@@ -206,10 +209,8 @@ class _Comparison:
         match, member = self.match, KINDS[kind].member
         assert member is not None
         is_copy = match.is_copy(kind, ours)
-        here, there = (
-            {(number if is_copy else _number(record)): record for number, record in enumerate(records)}
-            for records in (match.before.members(kind, ours), match.after.members(kind, theirs))
-        )
+        here = _by_number(match.before.members(kind, ours), in_order=is_copy)
+        there = _by_number(match.after.members(kind, theirs), in_order=is_copy)
         self.compared[KINDS[member].count] += max(len(here), len(there))
         # One of the two may have been exported with the latest version only.
         if kind is Kind.FOUNDRY_AGENT and not (here and there):
@@ -231,8 +232,7 @@ class _Comparison:
     def _zip_fields(self, ours: SourceId, theirs: SourceId) -> Iterator[FieldChange]:
         here, there = self.match.before.zips.get(ours), self.match.after.zips.get(theirs)
         if here and there:
-            before, after = _content_of(here)["content"], _content_of(there)["content"]
-            yield from self._named(_whole(before, after, "content"))
+            yield from self._named(_contents(here, there))
 
     def _name(self, file: SourceId) -> str | None:
         found = self.match.before.files.get(file) or self.match.after.files.get(file)
@@ -248,24 +248,17 @@ class _Comparison:
         here = self.match.before.files[ours] if ours is not None else None
         there = self.match.after.files[theirs] if theirs is not None else None
         if here and there and (here.record is None) == (there.record is None):
-            yield from self._changed(Kind.FILE, here.id, there.id, here.name, owner, self._file_fields(here, there))
-            return
+            fields = self._copy_fields if self.match.is_copy(Kind.FILE, here.id) else self._file_fields
+            yield from self._changed(Kind.FILE, here.id, there.id, here.name, owner, fields(here, there))
         # One whose object is gone is only referred to.
-        found = [file for file in (here, there) if file and (file.record is not None or not (here and there))]
-        how = How.REMOVED if found[0] is here else How.ADDED
-        size = found[0].declared if found[0].declared is not None else found[0].size
-        yield ObjectChange(how=how, kind=Kind.FILE, id=found[0].id, name=found[0].name, owner=owner, size=size)
+        elif here and not (there and here.record is None):
+            yield _file_change(How.REMOVED, here, owner)
+        elif there:
+            yield _file_change(How.ADDED, there, owner)
 
     # -- fields ----------------------------------------------------------------------------------------
 
     def _file_fields(self, here: ComparedFile, there: ComparedFile) -> list[FieldChange]:
-        before, after = _content_of(here), _content_of(there)
-        if self.match.is_copy(Kind.FILE, here.id):
-            names = copy_names(here.name or here.id, is_text=here.fidelity is Fidelity.TEXT)
-            names += copy_names(there.name or there.id, is_text=there.fidelity is Fidelity.TEXT)
-            found = [] if {here.name, there.name} <= {*names} else [*value_changes(here.name, there.name, "filename")]
-            is_known = all(file.fidelity is not None and file.fidelity.is_bytes for file in (here, there))
-            return self._named([*found, *(_whole(before["content"], after["content"], "content") if is_known else ())])
         records = [found.get(file.id) for found, file in zip(self._file_records, (here, there), strict=True)]
         one, other = ({**fields_of(record)} if record else {} for record in records)
         passing = passing_fields(Kind.FILE)
@@ -279,7 +272,15 @@ class _Comparison:
             return self._named(found)
         if here.fidelity is not there.fidelity:
             return self._named([*found, *value_changes(here.fidelity, there.fidelity, "fidelity")])
-        return self._named([*found, *_whole(before["content"], after["content"], "content")])
+        return self._named([*found, *_contents(here, there)])
+
+    def _copy_fields(self, here: ComparedFile, there: ComparedFile) -> list[FieldChange]:
+        """Of a file and its copy: a copy has other dates, and of a text another name."""
+        names = copy_names(here.name or here.id, is_text=here.fidelity is Fidelity.TEXT)
+        names += copy_names(there.name or there.id, is_text=there.fidelity is Fidelity.TEXT)
+        found = [] if {here.name, there.name} <= {*names} else [*value_changes(here.name, there.name, "filename")]
+        is_known = all(file.fidelity is not None and file.fidelity.is_bytes for file in (here, there))
+        return self._named([*found, *(_contents(here, there) if is_known else ())])
 
     def _fields(self, kind: Kind, here: Record, there: Record, *, is_copy: bool) -> list[FieldChange]:
         before, after = self.match.values(here, mapped=False), self.match.values(there, mapped=True)
@@ -334,15 +335,32 @@ def _number(record: Record) -> str:
     return VersionView.of(record).version or record.id
 
 
-def _content_of(file: ComparedFile) -> dict[str, Any]:
-    sha256 = file.sha256.hex() if file.sha256 is not None else None
-    return {"content": {"size": file.size, "sha256": sha256}}
+def _by_number(records: Iterable[Record], *, in_order: bool) -> dict[int | str, Record]:
+    """Versions by their numbers, or by their places in the list."""
+    return {place if in_order else _number(record): record for place, record in enumerate(records)}
 
 
-def _whole(before: Any, after: Any, path: str) -> Iterator[ValueChange]:
-    """The two values as one change."""
-    if not equal(before, after):
-        yield ValueChange(path=path, before=before, after=after)
+def _members_of(source: RecordSource, store: SourceId | None) -> dict[SourceId, Record]:
+    return {record.id: record for record in source.members(Kind.STORE, store)} if store else {}
+
+
+def _tells(changes: Iterable[ObjectChange], how: How) -> bool:
+    return any(change.how is how for change in changes)
+
+
+def _file_change(how: How, file: ComparedFile, owner: Owner | None) -> ObjectChange:
+    size = file.declared if file.declared is not None else file.size
+    return ObjectChange(how=how, kind=Kind.FILE, id=file.id, name=file.name, owner=owner, size=size)
+
+
+def _contents(before: ComparedFile, after: ComparedFile) -> Iterator[ValueChange]:
+    """The two contents, as one change."""
+    one, other = (
+        {"size": file.size, "sha256": file.sha256.hex() if file.sha256 is not None else None}
+        for file in (before, after)
+    )
+    if one != other:
+        yield ValueChange(path="content", before=one, after=other)
 
 
 def _differing(match: ObjectMatch) -> tuple[dict[SourceId, Record], dict[SourceId, Record]]:

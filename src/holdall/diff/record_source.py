@@ -186,8 +186,18 @@ async def read_live(account: Account, surveyor: Surveyor, definitions: Definitio
 
     Raises what the account raises: a list that can't be read to its end says nothing of what is gone.
     """
-    progress, host = account.progress, account.endpoint.host
-    progress.stage(f"Reading vector stores and files of {host}")
+    account.progress.stage(f"Reading vector stores and files of {account.endpoint.host}")
+    members = await _members(surveyor, definitions)
+    wanted = dict.fromkeys((*surveyor.users(definitions.views).files, *definitions.files))
+    held = (records for (kind, _), records in members.items() if kind is Kind.STORE)
+    wanted.update(dict.fromkeys(record.id for records in held for record in records))
+    objects = {**definitions.file_records, **await _file_objects(account, surveyor, wanted)}
+    # One that is gone is still referred to.
+    return LiveSource(account.endpoint.title, definitions, members, {id: objects.get(id) for id in wanted})
+
+
+async def _members(surveyor: Surveyor, definitions: Definitions) -> dict[tuple[Kind, SourceId], list[Record]]:
+    """The files of the stores, and the versions of skills and agents, by what they belong to."""
     members: dict[tuple[Kind, SourceId], list[Record]] = {
         (Kind.STORE, store): found for store, found in definitions.memberships.items()
     }
@@ -202,12 +212,7 @@ async def read_live(account: Account, surveyor: Surveyor, definitions: Definitio
         member = Kind.SKILL_VERSION if kind is Kind.SKILL else Kind.AGENT_VERSION
         said = surveyor.members(kind, asked, VersionView)
         members[kind, id] = [Record(kind=member, id=SourceId(view.id), raw=raw) async for view, raw in said]
-    wanted = dict.fromkeys((*surveyor.users(definitions.views).files, *definitions.files))
-    held = (records for (kind, _), records in members.items() if kind is Kind.STORE)
-    wanted.update(dict.fromkeys(record.id for records in held for record in records))
-    objects = {**definitions.file_records, **await _file_objects(account, surveyor, wanted)}
-    # One that is gone is still referred to.
-    return LiveSource(account.endpoint.title, definitions, members, {id: objects.get(id) for id in wanted})
+    return members
 
 
 async def _file_objects(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import aclosing, contextmanager
 
 import msgspec
@@ -71,7 +71,7 @@ class Look:
             stores = None if stores is None else [store for store in stores if store.id in used.stores]
             wanted.update(used.files)
         total = None if stores is None else await self._memberships(stores, wanted)
-        is_known = stores is not None and self._knows(stores)
+        is_known = self._knows(stores)
         sizes = await self._files(wanted, knowledge=not firsts)
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
         counted = sizes if is_known or not firsts else None
@@ -80,7 +80,7 @@ class Look:
             vector_stores=_number(stores),
             memberships=total,
             files=_number(counted),
-            bytes=None if counted is None else sum(counted.values()),
+            bytes=_bytes(counted),
         )
 
     async def of(self, definitions: Definitions, wanted: set[str]) -> Holdings:
@@ -101,12 +101,12 @@ class Look:
             counted_in(definitions),
             memberships=None if total is None else total + len(dumped),
             files=_number(counted),
-            bytes=None if counted is None else sum(counted.values()),
+            bytes=_bytes(counted),
         )
 
-    def _knows(self, stores: list[StoreView]) -> bool:
+    def _knows(self, stores: list[StoreView] | None) -> bool:
         """Whether the lists of all ``stores`` were read."""
-        return self._listed.keys() >= {store.id for store in stores}
+        return stores is not None and self._listed.keys() >= {store.id for store in stores}
 
     async def _users(self, kind: Kind) -> list[DefinitionView] | None:
         """All definitions of a kind; None if they can't be listed."""
@@ -236,3 +236,7 @@ def counted_in(definitions: Definitions) -> Holdings:
 
 def _number(found: Sized | None) -> int | None:
     return None if found is None else len(found)
+
+
+def _bytes(sizes: Mapping[str, int] | None) -> int | None:
+    return None if sizes is None else sum(sizes.values())

@@ -251,7 +251,25 @@ class _Pack(Closing):
 
     def _items(self) -> Iterator[_Item]:
         """Each file of the ledger, with the sha256 of its content."""
-        by_id, by_path = Sorter(), Sorter()
+        by_path = Sorter()
+        for item in self._lines():
+            self._progress.expect(files=1)
+            assert item.line is not None
+            by_path.add((item.line.path or "").encode("utf-8", "surrogatepass"), _encode(item))
+        for path, listed in self._files.contents:
+            by_path.add(path, _encode(_Item(sha256=listed.decode())))
+        for path, found in groupby(by_path, key=itemgetter(0)):
+            items = [msgspec.json.decode(data, type=_Item) for _, data in found]
+            sha256 = next((item.sha256 for item in items if item.sha256), None)
+            lines = [msgspec.structs.replace(item, sha256=sha256) for item in items if item.line]
+            yield from lines
+            if not lines and path:
+                self._files.flaw("unlisted", path.decode(), "no line of the ledger names it")
+        by_path.close()
+
+    def _lines(self) -> Iterator[_Item]:
+        """Each line of the ledger, with what the file's object says."""
+        by_id = Sorter()
         try:
             for order, (raw, _) in enumerate(self._files.lines(layout.FILES)):
                 id = SourceId(require_record(raw).id)
@@ -262,21 +280,8 @@ class _Pack(Closing):
                 by_id.add(line.id.encode("utf-8", "surrogatepass"), _encode(_Item(line=line)))
         except ValueError as error:
             self._files.flaw("ledger", layout.LEDGER, error)
-        for item in _merged(by_id):
-            if item.line:
-                self._progress.expect(files=1)
-                by_path.add((item.line.path or "").encode("utf-8", "surrogatepass"), _encode(item))
-        for path, listed in self._files.contents:
-            by_path.add(path, _encode(_Item(sha256=listed.decode())))
-        for path, found in groupby(by_path, key=itemgetter(0)):
-            items = [msgspec.json.decode(data, type=_Item) for _, data in found]
-            sha256 = next((item.sha256 for item in items if item.sha256), None)
-            lines = [msgspec.structs.replace(item, sha256=sha256) for item in items if item.line]
-            yield from lines
-            if not lines and path:
-                self._files.flaw("unlisted", path.decode(), "no line of the ledger names it")
+        yield from (item for item in _merged(by_id) if item.line)
         by_id.close()
-        by_path.close()
 
     def _add_content(self, writer: BundleWriter, item: _Item) -> None:
         line = item.line

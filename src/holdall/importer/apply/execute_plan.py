@@ -159,6 +159,7 @@ class PlanExecution:
 
     async def _step(self, unit: Unit, step: steps.Step) -> TargetId | None:
         """Do a step. Returns the id of the unit's root in the copy where this is the step that gives it."""
+        # One case for each type of step, and nothing else.
         match step:
             case steps.CreateStore():
                 return await self._stores.create(step)
@@ -312,20 +313,12 @@ class PlanExecution:
         if isinstance(step, steps.CreateFoundryAgent) and step.versions:
             await self._earlier_versions(step, fresh)
         looks = template_looks(request().create) if step.kind is Kind.TEMPLATE else None
+        intended = partial(Create, op="", kind=step.kind, source=step.id, looks=looks, supplied=supplied)
         while True:
             try:
-                name, without = body("").get("name"), sorted(left_out)
-                unmarked = step.kind is Kind.FOUNDRY_AGENT and OPERATION not in (body("").get("metadata") or {})
-                intent = Create(
-                    op="",
-                    kind=step.kind,
-                    source=step.id,
-                    name=name,
-                    without=without,
-                    looks=looks,
-                    unmarked=unmarked,
-                    supplied=supplied,
-                )
+                sent = body("")
+                unmarked = step.kind is Kind.FOUNDRY_AGENT and OPERATION not in (sent.get("metadata") or {})
+                intent = intended(name=sent.get("name"), without=sorted(left_out), unmarked=unmarked)
                 if isinstance(step, steps.CreateFoundryAgent):
                     intent = await self._earlier.onto(step, self._records[step.kind][step.id], intent)
                     before = before if intent.kind is step.kind else None
@@ -334,7 +327,7 @@ class PlanExecution:
                     target = agent_of(target)
                 break
             except RequestRefused as error:
-                spare = refused_fields(error, dispensable(step.kind, body("")))
+                spare = refused_fields(error, dispensable(step.kind, sent))
                 if not spare:
                     raise
                 left_out.update(spare)
@@ -342,15 +335,19 @@ class PlanExecution:
         left_out = set(self._state.without.get(intent.source, ()))
         for loss in refused_losses(step, request().body, left_out, "left out"):
             self.tally.lose(loss)
+        await self._set_metadata(step, target)
+        await self._look(step, target, final(request()), left_out)
+        return target
+
+    async def _set_metadata(self, step: steps.CreateDefinition, target: TargetId) -> None:
+        """Set what of the metadata only a second request can set."""
         unset = "created, but its metadata could not be set"
         async with self._despite_errors(step, Why.REFUSED, unset, "metadata"):
             record = self._records[step.kind][step.id]
-            if refused := await self._server_keys.settle(record, target, step.name, final(request())):
+            if refused := await self._server_keys.settle(record, target, step.name, final(self._request(step))):
                 self._lose(step, Why.REFUSED, refused, "metadata")
         async with self._despite_errors(step, Why.REFUSED, unset, "metadata"):
-            await self._changes.complete(step.kind, step.id, target, request())
-        await self._look(step, target, final(request()), left_out)
-        return target
+            await self._changes.complete(step.kind, step.id, target, self._request(step))
 
     async def _earlier_versions(self, step: steps.CreateFoundryAgent, fresh: list[TargetId]) -> None:
         def request(record: Record, model: str | None, op: str) -> dialect.Request:

@@ -126,19 +126,25 @@ async def versions_made(account: Account, state: RunState, wanted: Iterable[Crea
         if not isinstance(intent, Create) or intent.into is None:
             continue
         try:
-            numbers = await version_numbers(account, intent.into)
+            target = await _version_made(account, intent, intent.into, claimed)
         except NotFound:  # the skill is gone, and its versions with it
             continue
-        later = numbers[numbers.index(intent.latest) + 1 :] if intent.latest in numbers else numbers
-        new = [number for number in later if version_target(intent.into, number) not in claimed]
-        digests = {number: await digest_there(account, intent.into, number) for number in new}
-        equal = [number for number in new if digests[number] == intent.sha256]
-        unread = [number for number in new if not digests[number]]
-        if equal or len(unread) == 1:
-            target = version_target(intent.into, (equal or unread)[0])
+        if target is not None:
             claimed.add(target)
             found[intent.op] = Done(op=intent.op, target=target)
     return found
+
+
+async def _version_made(
+    account: Account, intent: Create, skill: TargetId, claimed: Container[TargetId]
+) -> TargetId | None:
+    numbers = await version_numbers(account, skill)
+    later = numbers[numbers.index(intent.latest) + 1 :] if intent.latest in numbers else numbers
+    new = [number for number in later if version_target(skill, number) not in claimed]
+    digests = {number: await digest_there(account, skill, number) for number in new}
+    equal = [number for number in new if digests[number] == intent.sha256]
+    unread = [number for number in new if not digests[number]]
+    return version_target(skill, (equal or unread)[0]) if equal or len(unread) == 1 else None
 
 
 async def first_digest(account: Account, skill: TargetId) -> str | None:
@@ -234,7 +240,7 @@ class Reconciler:
             firsts = {id: await first_digest(self._account, id) for id in ids}
             self._equal.update(id for id, digest in firsts.items() if digest == intent.sha256)
             alike[_key(intent)] = [id for id, digest in firsts.items() if digest in ("", intent.sha256)]
-        return msgspec.structs.replace(listing, alike=alike)
+        return replace(listing, alike=alike)
 
     async def _look(self, wanted: Collection[Creation]) -> dict[str, Done]:
         found: dict[str, Done] = {}
@@ -267,6 +273,7 @@ class Reconciler:
         return {_key(intent) for intent in wanted if len(sources[_key(intent)]) == 1}
 
     async def _list(self, kind: Kind, wanted: Collection[Creation], keys: set[Key]) -> _Listing:
+        """Read the list of a kind, and tell who made what is in it: by its mark, or by one of ``keys``."""
         ops = {intent.op for intent in wanted}
         claimed = set(self._folder.state.claimed(kind))
         agents = [intent.name for intent in wanted]
@@ -276,9 +283,7 @@ class Reconciler:
         alike: dict[Key, dict[TargetId, None]] = {}
         doubts: list[str] = []
         async for raw in self._objects(kind, wanted, doubts.append):
-            seen = read_listed(Kind.AGENT_VERSION if kind in _VERSIONED else kind, raw)
-            if kind is Kind.FOUNDRY_AGENT:
-                seen = replace(seen, id=agent_of(seen.id))
+            seen = _read(kind, raw)
             unseen.discard(seen.id)
             # What carries the mark of another attempt is that one's, whatever its name is.
             if (op := seen.mark(OPERATION)) is None:
@@ -287,16 +292,20 @@ class Reconciler:
             elif op in ops:
                 looks = fingerprints(kind, shown(kind, viewed(raw, dict[str, Any], noun(kind))))
                 marked[op] = Done(op=op, target=seen.id, image=looks)
-        lacks = bool(doubts or unseen)
-        if alike:
-            before = self._folder.baseline
-            new = before.newer(kind, (id for ids in alike.values() for id in ids))
-            if kind is Kind.AGENT_VERSION:
-                new = {id for one in wanted for id in alike.get(_key(one), ()) if is_later(id, one)}
-            alike = {key: {id: None for id in ids if id in new} for key, ids in alike.items()}
-            # Without the list of what was there before, any of these may be the one.
-            lacks = lacks or not before.is_whole(kind)
-        return _Listing(marked=marked, alike={key: [*ids] for key, ids in alike.items()}, lacks=lacks)
+        listing = _Listing(
+            marked=marked, alike={key: [*ids] for key, ids in alike.items()}, lacks=bool(doubts or unseen)
+        )
+        return self._without_earlier(kind, wanted, listing) if alike else listing
+
+    def _without_earlier(self, kind: Kind, wanted: Iterable[Creation], listing: _Listing) -> _Listing:
+        """The same without what was there before the run."""
+        before, alike = self._folder.baseline, listing.alike
+        new = before.newer(kind, (id for ids in alike.values() for id in ids))
+        if kind is Kind.AGENT_VERSION:
+            new = {id for one in wanted for id in alike.get(_key(one), ()) if is_later(id, one)}
+        alike = {key: [id for id in ids if id in new] for key, ids in alike.items()}
+        # Without the list of what was there before, any of these may be the one.
+        return replace(listing, alike=alike, lacks=listing.lacks or not before.is_whole(kind))
 
     async def _objects(self, kind: Kind, wanted: Iterable[Creation], doubt: Doubt) -> AsyncIterator[bytes]:
         """All objects of a kind; in place of agents of Foundry, of which a list shows the latest versions only, and of
@@ -329,6 +338,12 @@ class Reconciler:
                 detail=detail,
             )
         )
+
+
+def _read(kind: Kind, raw: bytes) -> Listed:
+    """An object of a list; the agent of a version where agents are looked for."""
+    seen = read_listed(Kind.AGENT_VERSION if kind in _VERSIONED else kind, raw)
+    return replace(seen, id=agent_of(seen.id)) if kind is Kind.FOUNDRY_AGENT else seen
 
 
 def _key(intent: Creation) -> Key:

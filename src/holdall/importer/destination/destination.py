@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 
@@ -27,7 +27,7 @@ from holdall.importer.plan.choices import ModelCatalog
 from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.steps import Cannot
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, Platform
-from holdall.model import Kind
+from holdall.model import Kind, Record, SourceId
 from holdall.remote import probing
 from holdall.remote.client import Account
 from holdall.remote.project_lists import connections
@@ -155,30 +155,44 @@ async def connection_notes(
 ) -> AsyncIterator[str]:
     """Lines about the connections that a plan's tools use, if one is missing or ``mapped`` (source to destination).
     One says so if the destination's list can't be read."""
+    mapped = mapped or {}
     lost = {loss.id for loss in planned.losses() if loss.why is Why.NO_CONNECTION}
     if not (lost or mapped):
         return
     records = [record for kind in ASSISTANT_KINDS for record in summary.records(kind)]
-    known = by_name(mapped or {})
-    used = {name.casefold(): name for record in records for name in used_by(record)}
-    missing = {name for record in records if record.id in lost for name in used_by(record)}
-    flags = [f"--map-connection {pasteable(f'{name}=NEW')}" for name in sorted(missing) if name.casefold() not in known]
     names: list[str] | None = None
     try:
         names = [one.name for one in await connections(account)]
-        there = ", ".join(_first(names)) or "none"
+        there = _first(names)
     except RemoteError as error:
         there = f"unknown ({error.detail or error.message})"
-    if flags:
+    if flags := _flags(records, lost, mapped):
         yield f"tools without a connection are left out: {' '.join(flags)}; connections at the destination: {there}"
-    for old, new in (mapped or {}).items():
+    used = {name.casefold(): name for record in records for name in used_by(record)}
+    for line in _odd_rules(mapped, used, names, there):
+        yield line
+
+
+def _flags(records: Iterable[Record], lost: Container[SourceId], mapped: Mapping[str, str]) -> list[str]:
+    """The flags that would give the ``lost`` ones of ``records`` their connections."""
+    known = by_name(mapped)
+    missing = {name for record in records if record.id in lost for name in used_by(record)}
+    return [f"--map-connection {pasteable(f'{name}=NEW')}" for name in sorted(missing) if name.casefold() not in known]
+
+
+def _odd_rules(
+    mapped: Mapping[str, str], used: Mapping[str, str], names: list[str] | None, there: str
+) -> Iterator[str]:
+    """Lines about what is ``mapped`` without effect, or to what the destination doesn't list."""
+    for old, new in mapped.items():
         if connection_name(old).casefold() not in used:
-            have = ", ".join(_first(used.values())) or "none"
+            have = _first(used.values())
             yield f"--map-connection {old}={new} matches no connection; connections in the bundle: {have}"
         elif names is not None and connection_name(new).casefold() not in {name.casefold() for name in names}:
             yield f"connection {new} is not in the destination's list ({there}); using it anyway (--map-connection)"
 
 
-def _first(names: Iterable[str]) -> list[str]:
+def _first(names: Iterable[str]) -> str:
     found = sorted(names)
-    return found[:_NAMED] + ([f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else [])
+    more = [f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return ", ".join([*found[:_NAMED], *more]) or "none"

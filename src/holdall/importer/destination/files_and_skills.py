@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -150,16 +150,9 @@ class _SkillLook:
         self._read: dict[TargetId, list[VersionThere]] = {}
 
     async def run(self, records: Mapping[SourceId, Record]) -> SkillsThere:
+        await self._read_list(records)
         found: dict[SourceId, FoundSkill] = {}
         several: list[Several] = []
-        wanted = {name for record in records.values() for name in self._names(record)}
-        known = {target for source in records for target in self._history.made[Kind.SKILL].get(source, ())}
-        async for raw in listed(self._account, Kind.SKILL):
-            view = viewed(raw, SkillView, "a skill")
-            # Of a list that may be long only these are kept.
-            if view.id in records or view.id in known or view.name in wanted:
-                self._there[TargetId(view.id)] = view
-                self._named.setdefault(view.name, []).append(TargetId(view.id))
         for source, record in records.items():
             if one := await self._by_id(record):
                 found[source] = one
@@ -168,9 +161,7 @@ class _SkillLook:
         taken |= {one.target for one in found.values()}
         for source, record in records.items():
             if source not in found:
-                alike = [one async for one in self._by_name(record, taken)]
-                # Equal ones are as good as each other: nothing is changed in them.
-                alike = [one for one in alike if not one.differences][:1] or alike
+                alike = await self._by_name(record, taken)
                 if alike:
                     found[source] = alike[0]
                     taken.add(alike[0].target)
@@ -178,6 +169,16 @@ class _SkillLook:
                     targets = [one.target for one in alike]
                     several.append(Several(kind=Kind.SKILL, id=source, name=skill_name(record), targets=targets))
         return SkillsThere(found=found, several=several)
+
+    async def _read_list(self, records: Mapping[SourceId, Record]) -> None:
+        """Read the list of skills. It may be long: kept is what may be one of ``records``, or its copy."""
+        wanted = {name for record in records.values() for name in self._names(record)}
+        known = {target for source in records for target in self._history.made[Kind.SKILL].get(source, ())}
+        async for raw in listed(self._account, Kind.SKILL):
+            view = viewed(raw, SkillView, "a skill")
+            if view.id in records or view.id in known or view.name in wanted:
+                self._there[TargetId(view.id)] = view
+                self._named.setdefault(view.name, []).append(TargetId(view.id))
 
     async def _by_id(self, record: Record) -> FoundSkill | None:
         own = SkillView.of(record)
@@ -200,12 +201,16 @@ class _SkillLook:
             record, whole, versions, target=TargetId(record.id), by=By.ORIGIN, default=there.default_version
         )
 
-    async def _by_name(self, record: Record, taken: Container[TargetId]) -> AsyncIterator[FoundSkill]:
+    async def _by_name(self, record: Record, taken: Container[TargetId]) -> list[FoundSkill]:
+        """The skills that may be copies of ``record``; one where they are equal to it."""
+        alike: list[FoundSkill] = []
         for target in [target for name in self._names(record) for target in self._named.get(name, ())]:
             found = await self._compared(record, target, By.CONTENTS) if target not in taken else None
             # Without a version in common it is another skill of that name.
             if found and found.numbers:
-                yield found
+                alike.append(found)
+        # Equal ones are as good as each other: nothing is changed in them.
+        return [one for one in alike if not one.differences][:1] or alike
 
     async def _compared(self, record: Record, target: TargetId, by: By) -> FoundSkill | None:
         if target not in self._read:

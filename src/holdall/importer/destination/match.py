@@ -145,27 +145,23 @@ class _Look:
         stores = found[Kind.STORE]
         await asyncio.gather(*(self._list_members(source, there) for source, (there, _) in stores.items()))
         users = [
-            (kind, source, there, by)
+            (self._views[kind][source], there, by)
             for kind in (Kind.ASSISTANT, Kind.FOUNDRY_AGENT, Kind.TEMPLATE)
             for source, (there, by) in found[kind].items()
         ]
-        used = {source: _files_used(there) for _, source, there, _ in users}
         perhaps = [there for source in self._records[Kind.TEMPLATE] for there in templates.named(source)]
         attached = dict.fromkeys(target for members in self._members.values() for target in members)
-        own = self._wanted if self._may_be_origin(stores) else {}
-        ids: list[str] = [id for ids in used.values() for id in ids]
-        ids += [id for there in perhaps for id in _files_used(there)]
-        await self._look_for_files(attached, ids, own)
+        used = [id for there in (*(there for _, there, _ in users), *perhaps) for id in _files_used(there)]
+        await self._look_for_files(attached, used, self._perhaps_own(stores))
         self._resolve_known(attached, stores)
         # In the project that the bundle came from, what has another id is another file.
         for source, (_, by) in stores.items():
             if by is not By.ORIGIN:
                 members = self._summary.members.get(source, ())
                 await asyncio.to_thread(self._resolve_by_place, members, self._members[source], source)
-        for kind, source, _, by in users:
+        for view, there, by in users:
             if by is not By.ORIGIN:
-                wanted = self._views[kind][source].file_ids
-                self._resolve_by_place(wanted, dict.fromkeys(used[source]), None)
+                self._resolve_by_place(view.file_ids, dict.fromkeys(_files_used(there)), None)
 
     async def _list_members(self, source: SourceId, store: Object) -> None:
         members = self._members.setdefault(source, {})
@@ -175,12 +171,15 @@ class _Look:
             member = viewed(raw, MemberThere, f"a file of store {store.target}")
             members[TargetId(member.id)] = member
 
-    def _may_be_origin(self, stores: _Matches) -> bool:
-        """Whether the bundle may have come from this very project, as far as both sides say which they are."""
+    def _perhaps_own(self, stores: _Matches) -> Collection[SourceId]:
+        """The bundle's files, where it may have come from this very project, as far as both say which they are."""
         theirs, ours = self._reader.info.source.project, self._account.project
-        return not (theirs and ours) or theirs == ours or any(by is By.ORIGIN for _, by in stores.values())
+        may_be = not (theirs and ours) or theirs == ours or any(by is By.ORIGIN for _, by in stores.values())
+        return self._wanted if may_be else ()
 
-    async def _look_for_files(self, attached: Mapping[TargetId, None], used: list[str], own: Collection[str]) -> None:
+    async def _look_for_files(
+        self, attached: Mapping[TargetId, None], used: Iterable[str], own: Collection[str]
+    ) -> None:
         """Gets the records of the files of which a list of members doesn't say enough."""
         made = dict.fromkeys(target for source in self._wanted for target in self._history.uploads(source))
         unknown: list[str] = [

@@ -119,7 +119,7 @@ class Objects:
         if not self._records:
             return
         self._table = table(Form.ASSISTANTS, account.endpoint.base_url)
-        # Of a list that may have 10,000 objects only these are kept.
+        # One pass over a list that may have 10,000 objects, with a rule for each way of being a copy. The rest goes.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
         is_unmarked = self._kind in UNMARKED
@@ -156,6 +156,7 @@ class Objects:
         return {id: one for id, one in found.items() if one is not None}
 
     def _one(self, id: SourceId) -> tuple[Object, By] | None:
+        # One function, because the order is the rule: the very object, the copy of an earlier run, what looks like one.
         own = self._own[id]
         # A name says nothing of which project it is; its address does.
         may_be_origin = self._records[id].kind is self._kind and (self._is_own or not self._is_unique)

@@ -66,8 +66,19 @@ def references(
 ) -> CopyReferences:
     """What the copy of an assistant will refer to, within the limits of ``table``. Files in ``intact`` exist already,
     with their bytes."""
+    stores, lost_stores = _stores_of(view, summary, table)
+    files, lost_files = _files_of(view, summary, intact, table)
+    skills = referred(view, summary.skill_versions) if isinstance(view, TemplateView) else NO_SKILLS
+    lost = [*lost_stores, *lost_files]
+    for (skill, _), why in skills.left_out.items():
+        version = next(iter(summary.skill_versions.get(skill, ())), None)
+        root = Root(kind=Kind.SKILL, id=skill, name=version.name if version else None)
+        lost.append(left_out(root, view.id, why, "skills"))
+    return CopyReferences(stores=stores, files=files, skills=skills, left_out=lost)
+
+
+def _stores_of(view: DefinitionView, summary: BundleSummary, table: Table) -> tuple[list[SourceId], list[LeaveOut]]:
     stores: list[SourceId] = []
-    files: list[SourceId] = []
     lost: list[LeaveOut] = []
     field = "tool_resources.file_search"
     wanted = list(dict.fromkeys(view.store_ids))
@@ -85,6 +96,14 @@ def references(
             lost.append(left_out(root, view.id, why, field, recorded=False))
         else:
             stores.append(store)
+    return stores, lost
+
+
+def _files_of(
+    view: DefinitionView, summary: BundleSummary, intact: Container[SourceId], table: Table
+) -> tuple[list[SourceId], list[LeaveOut]]:
+    files: list[SourceId] = []
+    lost: list[LeaveOut] = []
     is_template = isinstance(view, TemplateView)
     field, most = ("files", TEMPLATE_FILES) if is_template else ("tool_resources.code_interpreter", table.files)
     user = "environment" if is_template else "code interpreter"
@@ -101,12 +120,7 @@ def references(
             lost.append(left_out(file_root(content), view.id, why, field, recorded=False))
         else:
             files.append(file)
-    skills = referred(view, summary.skill_versions) if is_template else NO_SKILLS
-    for (skill, _), why in skills.left_out.items():
-        version = next(iter(summary.skill_versions.get(skill, ())), None)
-        root = Root(kind=Kind.SKILL, id=skill, name=version.name if version else None)
-        lost.append(left_out(root, view.id, why, "skills"))
-    return CopyReferences(stores=stores, files=files, skills=skills, left_out=lost)
+    return files, lost
 
 
 def and_earlier(refers: CopyReferences, others: Iterable[CopyReferences]) -> CopyReferences:

@@ -202,6 +202,7 @@ def estimate(
 ) -> Estimate:
     """The cost of ``planned``. ``usage`` is what the destination's stores hold now, in bytes; ``batch_files`` is how
     many files it attaches in one call."""
+    # One rule for each type of step: apart they would only hand the four sums to each other.
     uploads = attached = storage = 0
     # By store, and under None what is none of a store's.
     writes: Counter[SourceId | None] = Counter()

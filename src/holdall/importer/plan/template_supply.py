@@ -180,6 +180,7 @@ def read_supply(path: Path) -> TemplateSupply:
 
 def _wrong(given: _Given) -> Iterator[str]:
     """What of it the API wouldn't take, without the values."""
+    # The API's limits one after another, field by field: more functions would hide them.
     for field, most in _MOST.items():
         if len(getattr(given, field) or ()) > most:
             yield f"{field} has more than {most} entries"

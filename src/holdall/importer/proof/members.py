@@ -171,12 +171,9 @@ class MemberCheck:
             text = await self._texts.compare(store.target, copy, content, overlap=overlap)
             if text.verdict is TextMatch.DIFFERS:
                 differ("text", text.here, text.there)
-            if self._searches and text.text:
-                search = await self._searches.find(store, {copy, *store.alike.get(record.id, ())}, text.text)
-                if search.found is False:
-                    differ("search", f"found by {search.asked!r}", "not found")
-            elif self._searches:
-                search = Search(found=None, why=text.why or "no text to search for")
+            search = await self._search(store, {copy, *store.alike.get(record.id, ())}, text)
+            if search.found is False:
+                differ("search", f"found by {search.asked!r}", "not found")
         self.proofs.append(
             FileProof(
                 store=store.id,
@@ -191,6 +188,14 @@ class MemberCheck:
             )
         )
         self._account.progress.advance(files=1)
+
+    async def _search(self, store: _Store, files: Collection[TargetId], text: TextComparison) -> Search:
+        """Whether the store's search finds one of ``files`` by its text, where that is asked."""
+        if self._searches is None:
+            return Search(found=None)
+        if not text.text:
+            return Search(found=None, why=text.why or "no text to search for")
+        return await self._searches.find(store, files, text.text)
 
 
 class _Searches:

@@ -215,6 +215,7 @@ class RunState:
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
             # The agent is as its newest version is.
             self._leave(agent_of(line.target) if intent.kind is Kind.AGENT_VERSION else line.target, line.image)
+        # One case for each type of intent; before them, what is so of all.
         match intent:
             case runlines.Create() | runlines.Copy():
                 self._created(intent, line)
@@ -238,6 +239,25 @@ class RunState:
 
     def _created(self, intent: runlines.Creation, line: runlines.Done) -> None:
         source, target = intent.source, line.target
+        self._made(intent, line)
+        if isinstance(intent, runlines.Create):
+            self.targets[intent.kind][source] = target
+            if intent.without:
+                self.without[source] = intent.without
+            if intent.first is not None:
+                self.firsts.add(intent.first)
+        else:
+            before = self.copies.get(source, target)
+            # A server may give the same id for the same bytes.
+            if before != target:
+                self.superseded.setdefault(source, []).append(before)
+            self.copies[source] = target
+        if intent.kind is Kind.FILE:
+            self._uploaded(intent, line)
+
+    def _made(self, intent: runlines.Creation, line: runlines.Done) -> None:
+        """Record what was made, and the effect of that where it is the run's own."""
+        source, target = intent.source, line.target
         made = Made(
             kind=intent.kind,
             target=target,
@@ -259,27 +279,17 @@ class RunState:
             if into is not None:
                 latest = fingerprint(version_number(target))
                 self._leave(into, {**self.images.get(into, {}), "latest_version": latest})
+
+    def _uploaded(self, intent: runlines.Creation, line: runlines.Done) -> None:
+        source = intent.source
+        self.owners.setdefault(line.target, source)
+        self.names[source] = intent.name or ""
         if isinstance(intent, runlines.Create):
-            self.targets[intent.kind][source] = target
-            if intent.without:
-                self.without[source] = intent.without
-            if intent.first is not None:
-                self.firsts.add(intent.first)
-        else:
-            before = self.copies.get(source, target)
-            # A server may give the same id for the same bytes.
-            if before != target:
-                self.superseded.setdefault(source, []).append(before)
-            self.copies[source] = target
-        if intent.kind is Kind.FILE:
-            self.owners.setdefault(target, source)
-            self.names[source] = intent.name or ""
-            if isinstance(intent, runlines.Create):
-                self._first_names[source] = intent.name or ""
-                if line.there:
-                    self.adopted.add((Kind.FILE, source))
-            if line.name is not None or line.size is not None:
-                self.said[source] = line
+            self._first_names[source] = intent.name or ""
+            if line.there:
+                self.adopted.add((Kind.FILE, source))
+        if line.name is not None or line.size is not None:
+            self.said[source] = line
 
     def _deleted(self, source: SourceId, file: TargetId) -> None:
         if file in self.superseded.get(source, ()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from holdall.importer.destination.files_and_skills import version_numbers
 from holdall.importer.plan.definitions import sha256_of
 from holdall.importer.runs.baseline import PLACES, Baseline, listed, place, read_listed
 from holdall.importer.runs.effects import Effect, Made, agent_of, is_later, number_of, version_target
-from holdall.importer.runs.runlines import Attach, Detach, Update, Written
+from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.kinds import ASSISTANT_KINDS, KINDS, Platform
@@ -155,6 +156,13 @@ def _without_mark(state: RunState) -> set[tuple[Kind, str, int | None]]:
     }
 
 
+def _uses_of_newest(agent: TargetId, versions: Mapping[TargetId, bytes]) -> list[TargetId]:
+    newest = max(versions, key=number_of)
+    latest = viewed(versions[newest], AgentVersion, newest)
+    view = FoundryAgentView(name=agent, versions=AgentVersions(latest=latest))
+    return [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
+
+
 class _Looker:
     def __init__(self, account: Account, state: RunState, effects: list[Effect], everywhere: bool, again: bool) -> None:
         self._account, self._everywhere, self._again = account, everywhere, again
@@ -193,9 +201,7 @@ class _Looker:
         Where there is no list (any longer) there is nothing of the kind, if nothing of it is there by its id either.
         Raises NotFound where something is: who uses what is not known then.
         """
-        # Few accounts have agents, and of files there may be a million: only where the run had to do with any.
-        is_few = KINDS[kind].rare and self._account.platform is not Platform.FOUNDRY
-        if (is_few or kind is Kind.FILE) and kind not in self._kinds:
+        if not self._matters(kind):
             return
         seen: set[TargetId] = set()
         absent: NotFound | None = None
@@ -213,6 +219,11 @@ class _Looker:
             if absent and kind is not Kind.FILE:
                 raise absent
             self._note(kind, found)
+
+    def _matters(self, kind: Kind) -> bool:
+        # Few accounts have agents, and of files there may be a million: only where the run had to do with any.
+        is_few = KINDS[kind].rare and self._account.platform is not Platform.FOUNDRY
+        return kind in self._kinds or not (is_few or kind is Kind.FILE)
 
     def _note(self, kind: Kind, raw: bytes) -> TargetId:
         """Keep what matters of one object. Returns its id."""
@@ -244,37 +255,44 @@ class _Looker:
     async def versions(self) -> None:
         """Note the versions of agents that the run made, or may have made, and what the newest other one uses."""
         kind = Kind.AGENT_VERSION
-        # Of one that bears no mark, any that came later may be it.
-        lost = {TargetId(one.name or ""): one for one in self._uncertain.values() if one.kind is kind}
-        begun = [TargetId(one.name or "") for one in self._uncertain.values() if one.kind is Kind.FOUNDRY_AGENT]
+        begun, lost = self._sent(Kind.FOUNDRY_AGENT), self._sent(kind)
         made = [target for target, its in self._touched.items() if its is Kind.FOUNDRY_AGENT and target in self._made]
-        ours = [target for target, its in self._touched.items() if its is kind]
-        inferred = [target for target, its in self._inferred.items() if its is kind]
-        for agent in dict.fromkeys([*map(agent_of, [*ours, *inferred]), *made, *begun, *lost]):
+        ours = [id for known in (self._touched, self._inferred) for id, its in known.items() if its is kind]
+        for agent in dict.fromkeys([*map(agent_of, ours), *made, *begun, *lost]):
             there: dict[TargetId, bytes] = {}
             with suppress(NotFound):
                 async for raw in self._account.items(path(KINDS[kind].endpoint, agent)):
                     there[read_listed(kind, raw).id] = raw
+            is_begun = agent in begun and agent not in made
             for target, raw in there.items():
-                mark = read_listed(kind, raw).mark(OPERATION)
-                self._note_late(kind, target, mark)
-                # Of an agent whose list shows the version of somebody else, the run may have made the first one.
-                if agent in begun and agent not in made and mark in self._uncertain:
-                    self._perhaps[agent] = PossibleOrphan(kind=Kind.FOUNDRY_AGENT, id=agent, name=agent)
-                if target in self._touched:
-                    found = shown(kind, viewed(raw, dict[str, Any], f"version {target}"))
-                    self.seen.found[target] = found
-                elif target in inferred or ((kind, agent, None) in self._lost and is_later(target, lost[agent])):
-                    self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=agent)
-            others = [target for target in there if target not in self._touched]
+                self._note_version(agent, target, raw, is_begun=is_begun, lost=lost.get(agent))
+            others = {target: raw for target, raw in there.items() if target not in self._touched}
             if agent in made:
                 self.seen.foreign[agent] = len(others) - 1
             elif others:
-                newest = max(others, key=number_of)
-                view = FoundryAgentView(
-                    name=agent, versions=AgentVersions(latest=viewed(there[newest], AgentVersion, newest))
-                )
-                self.seen.earlier[agent] = [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
+                self.seen.earlier[agent] = _uses_of_newest(agent, others)
+
+    def _sent(self, kind: Kind) -> dict[TargetId, Creation]:
+        """The creates of a kind whose outcome is unknown, by the name that was sent."""
+        return {TargetId(one.name or ""): one for one in self._uncertain.values() if one.kind is kind}
+
+    def _note_version(
+        self, agent: TargetId, target: TargetId, raw: bytes, *, is_begun: bool, lost: Creation | None
+    ) -> None:
+        """Note a version. ``is_begun``: whether the run made its agent is unknown; ``lost``: whether it made one more
+        version of that."""
+        kind = Kind.AGENT_VERSION
+        mark = read_listed(kind, raw).mark(OPERATION)
+        self._note_late(kind, target, mark)
+        # Of an agent whose list shows the version of somebody else, the run may have made the first one.
+        if is_begun and mark in self._uncertain:
+            self._perhaps[agent] = PossibleOrphan(kind=Kind.FOUNDRY_AGENT, id=agent, name=agent)
+        # Of one that bears no mark, any that came later may be it.
+        may_be = lost is not None and (kind, agent, None) in self._lost and is_later(target, lost)
+        if target in self._touched:
+            self.seen.found[target] = shown(kind, viewed(raw, dict[str, Any], f"version {target}"))
+        elif may_be or self._inferred.get(target) is kind:
+            self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=agent)
 
     async def skill_versions(self) -> None:
         """Note the versions that the run put into skills that it didn't make."""

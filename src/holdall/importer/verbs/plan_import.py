@@ -232,22 +232,17 @@ async def prepare(
     cost = estimate(
         planned, summary, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
     )
-    about_models = [*unused_rules(models, summary.models()), *check.warnings]
-    about_connections = [line async for line in connection_notes(account, summary, planned, choices.connections)]
+    warnings = [*destination.warnings, *([*past.notes, *past.dropped()] if past is not None else [])]
+    warnings += [*unused_rules(models, summary.models()), *check.warnings]
+    warnings += [line async for line in connection_notes(account, summary, planned, choices.connections)]
+    warnings += [*_about_metadata(planned), *_about_versions(planned)]
     return Prepared(
         destination=destination,
         plan=planned,
         existing=existing,
         estimate=cost,
         shutdowns=check.shutdowns,
-        warnings=[
-            *destination.warnings,
-            *([*past.notes, *past.dropped()] if past is not None else []),
-            *about_models,
-            *about_connections,
-            *_about_metadata(planned),
-            *_about_versions(planned),
-        ],
+        warnings=warnings,
         completeness=completeness,
         is_own=is_own,
     )

@@ -166,21 +166,12 @@ async def run_import(
             found.require_feasible(asked.max_loss)
             observer.consent(found)
         folder = RunFolder(output, now=machine.now, token=machine.run(), resume=again, sync=machine.sync)
-        limits = account.limits
-        pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
-        context = Context(
-            account=account,
-            folder=folder,
-            pace=pace,
-            progress=account.progress,
-            operation=lambda: attempt_name(folder.id, machine.operation()),
-            now=machine.now,
-        )
+        context = _context(account, folder, machine, options.settle)
         try:
             if again:
                 made = _made(folder)
                 account.progress.note(f"resuming run {folder.id}; created so far: {made}")
-            with observer.halting(pace.stop):
+            with observer.halting(context.pace.stop):
                 plan = found.plan if found else folder.plan()
                 judge = partial(_verdict, completeness=completeness, inherent=plan.inherent)
                 report = await _apply(context, plan, summary, reader, written, judge, supplied, force=options.force)
@@ -194,6 +185,17 @@ async def run_import(
         inherent=plan.inherent,
         made=Counter(effect.kind for effect in created),
         bytes=sum(summary.content(effect.source).stored for effect in created if effect.kind is Kind.FILE),
+    )
+
+
+def _context(account: Account, folder: RunFolder, machine: Machine, settle: float) -> Context:
+    return Context(
+        account=account,
+        folder=folder,
+        pace=Pace(clock=account.limits.clock, sleep=account.limits.sleep, settle=settle),
+        progress=account.progress,
+        operation=lambda: attempt_name(folder.id, machine.operation()),
+        now=machine.now,
     )
 
 

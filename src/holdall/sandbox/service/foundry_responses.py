@@ -62,25 +62,31 @@ def by_agent(
 def _request(definition: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
     if definition["kind"] != "prompt":
         raise invalid(f"An agent of kind '{definition['kind']}' isn't served by this sandbox.", "agent_reference")
-    defaults = {
-        name: each["default_value"]
-        for name, each in (definition.get("structured_inputs") or {}).items()
-        if each.get("default_value") is not None
-    }
-    known = {**defaults, **inputs}
+    known = {**_defaults(definition), **inputs}
     made = {name: definition[name] for name in _DEFINED if definition.get(name) is not None}
     if "instructions" in made:
         made["instructions"] = _filled_in(made["instructions"], known)
     made["tools"] = [_served(tool, known) for tool in made.get("tools", []) if _is_served(tool)]
-    choice_ = made.get("tool_choice")
-    there = {(tool["type"], tool.get("name")) for tool in made["tools"]}
-    if isinstance(choice_, dict) and (choice_.get("type"), choice_.get("name")) not in there:
+    if not _can_choose(made.get("tool_choice"), made["tools"]):
         del made["tool_choice"]
     if "text" in made:
         made["text"] = {key: value for key, value in made["text"].items() if value is not None}
     if "reasoning" in made:
         made["reasoning"] = {key: made["reasoning"][key] for key in ("effort", "summary") if key in made["reasoning"]}
     return made
+
+
+def _defaults(definition: dict[str, Any]) -> dict[str, Any]:
+    """The values of the inputs that a caller may leave out."""
+    inputs = definition.get("structured_inputs") or {}
+    return {name: each["default_value"] for name, each in inputs.items() if each.get("default_value") is not None}
+
+
+def _can_choose(wanted: Any, tools: list[dict[str, Any]]) -> bool:
+    """Whether a ``tool_choice`` that names one tool names one of these."""
+    if not isinstance(wanted, dict):
+        return True
+    return (wanted.get("type"), wanted.get("name")) in {(tool["type"], tool.get("name")) for tool in tools}
 
 
 def _is_served(tool: dict[str, Any]) -> bool:

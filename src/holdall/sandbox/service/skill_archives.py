@@ -92,11 +92,7 @@ def check_files(files: Sequence[SkillFile], folders: Iterable[str] = ()) -> str:
         tops.add(path.partition("/")[0])
     if len(set(paths)) < len(paths):
         raise _bad("two files have the same path.")
-    for file in files:
-        if file.size > _MAX_FILE:
-            raise _bad(f"'{file.path}' has {file.size} bytes. A file may have at most {_MAX_FILE}.")
-    if sum(file.size for file in files) > _MAX_UNPACKED:
-        raise _bad(f"its files have more than {_MAX_UNPACKED} bytes together.")
+    _check_sizes(files)
     if len(tops) != 1 or any("/" not in path for path in paths):
         raise _bad("all files must be in a single top-level folder.")
     found = [path for path in paths if path.rpartition("/")[2].lower() == "skill.md"]
@@ -109,6 +105,14 @@ def _check_path(path: str) -> None:
     is_absolute = path.startswith("/") or re.match("[A-Za-z]:", path)
     if is_absolute or "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
         raise _bad(f"unsafe path '{path[:200]}'.")
+
+
+def _check_sizes(files: Sequence[SkillFile]) -> None:
+    for file in files:
+        if file.size > _MAX_FILE:
+            raise _bad(f"'{file.path}' has {file.size} bytes. A file may have at most {_MAX_FILE}.")
+    if sum(file.size for file in files) > _MAX_UNPACKED:
+        raise _bad(f"its files have more than {_MAX_UNPACKED} bytes together.")
 
 
 def _check_kind(info: zipfile.ZipInfo) -> None:
