@@ -86,8 +86,7 @@ class FrameFile:
         self._lock, self._large = threading.Lock(), threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._proven: SealHash | None = None
-        self.alike: dict[bool, bool] = {}
-        """Whether its frames are those that we would write: what is compressed, and the rest (``OwnFrames``)."""
+        self._alike: dict[bool, bool] = {}
 
     @property
     def is_held(self) -> bool:
@@ -146,6 +145,19 @@ class FrameFile:
         frame, size = self.raw(number)
         return frame, self._decode(frame, size)
 
+    def is_ours(self, frame: bytes, data: bytes, least: int = 0) -> bool:
+        """Whether one of its frames is what we make of ``data``, with ``least`` bytes or more.
+
+        Another version of zstd, or another level, makes others. One process wrote all frames of a file, so the first
+        one tells of all; but what can't be compressed is alike in most versions, and tells of its like only.
+        """
+        if len(frame) < least:
+            return False
+        is_packed = 4 * len(frame) < 3 * len(data)
+        if is_packed not in self._alike:
+            self._alike[is_packed] = compress(data, least) == frame
+        return self._alike[is_packed]
+
     def seal(self) -> str:
         """What the seal states as the sha256 of all bytes before it; FrameError where there is none."""
         with self._lock:
@@ -201,17 +213,8 @@ class OwnFrames:
             yield frame, decompress(frame, size)
 
     def as_ours(self, frame: bytes, data: bytes, least: int) -> bytes:
-        """``frame``, if that is what we make of ``data``, with ``least`` bytes or more; else what we make.
-
-        Another version of zstd, or another level, makes others. One process wrote all frames of a file, so the first
-        one tells of all; but what can't be compressed is alike in most versions, and tells of its like only.
-        """
-        alike, kind = self._file.alike, 4 * len(frame) < 3 * len(data)
-        if kind in alike and len(frame) >= least and alike[kind]:
-            return frame
-        ours = compress(data, least)
-        alike.setdefault(kind, ours == frame)
-        return ours
+        """``frame``, if that is what we make of ``data``, with ``least`` bytes or more; else what we make."""
+        return frame if self._file.is_ours(frame, data, least) else compress(data, least)
 
 
 def split_lines(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:

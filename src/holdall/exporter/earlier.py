@@ -34,7 +34,6 @@ from holdall.bundle.layout import (
     Source,
 )
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.bundle.seekable import compress
 from holdall.bundle.sinks import Sink
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import KeyedValues
@@ -90,7 +89,6 @@ class Parent(Closing):
         self._has_texts = False
         # The one that was read last: those who share it follow one another.
         self._shared: _SharedFrame | None = None
-        self._alike: bool | None = None
         self.purposes: Counter[str] = Counter()
         """How many files it has of each purpose."""
 
@@ -210,16 +208,9 @@ class Parent(Closing):
             self._shared = found = _SharedFrame(number, *self._reader.frames.both(number))
         # A frame in memory for each content that is copied would be too many: only for as many bytes as were copied.
         found.copied += entry.size + MOST_BESIDE
-        if found.copied >= size and self._is_written_alike(found):
+        if found.copied >= size and self._reader.frames.is_ours(found.frame, found.data):
             sink.there = found.frame, found.data
         yield memoryview(found.data)[entry.offset - start :][: entry.size]
-
-    def _is_written_alike(self, found: _SharedFrame) -> bool:
-        """Whether this version compresses as the parent's did, by the first frame that is asked about: else a bundle
-        would be another with a parent than without."""
-        if self._alike is None:
-            self._alike = compress(found.data) == found.frame
-        return self._alike
 
     def _store_of(self, text: IndexEntry) -> SourceId:
         """The store that a text was read from; where that is not in the bundle, what its folder is called."""
