@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 
 from holdall.agent_views import SkillView, VersionView
 from holdall.bundle import layout
+from holdall.bundle.copying import copy_content
 from holdall.bundle.layout import Digests, FidelityCount, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
@@ -37,7 +37,6 @@ from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.word_match import WordMatcher
 
-_PIECE = 1 << 20
 _WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 _encode = msgspec.json.Encoder().encode
 
@@ -314,9 +313,8 @@ class _Supply(Closing):
         if entry.path.startswith(layout.TEXTS):
             folder = entry.path.split("/")[2]
             store = self._store_of.get(folder, SourceId(folder))
-        with writer.open_content(text=store is not None) as sink, self._old.open(entry) as stream:
-            for piece in iter(partial(stream.read, _PIECE), b""):
-                sink.write(piece)
+        with writer.open_next(line, created_at=created_at, text=store is not None) as sink:
+            copy_content(self._old, entry, sink)
             sink.commit()
         writer.add_content(sink, line, created_at=created_at, store=store)
 

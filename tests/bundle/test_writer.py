@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdall.bundle import layout, stream
+from holdall.bundle import growing, layout, stream
 from holdall.bundle.journal import JOURNAL, Cut, Journal, Line, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
@@ -385,9 +385,9 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(
     target: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     written = 0
-    original = stream.Stream._write
+    original = growing.GrowingFile.append
 
-    def write(self: stream.Stream, frame: bytes, size: int) -> None:
+    def write(self: growing.GrowingFile, frame: bytes, size: int) -> None:
         nonlocal written
         written += 1
         if written > after:
@@ -395,7 +395,7 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(
         original(self, frame, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream.Stream, "_write", write)
+        patch.setattr(growing.GrowingFile, "append", write)
         with pytest.raises(CannotWrite, match="No space") as caught:
             pack(target, FILES)
     assert "same command" in caught.value.hint

@@ -274,6 +274,19 @@ def test_a_frame_of_small_contents_is_compressed_again_only_where_it_is_another(
     assert holdall("verify", "3.tar.zst").code == 0
 
 
+def test_a_frame_of_small_contents_that_another_version_wrote_is_not_taken(
+    hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand.assistant("A", files=[hand.file(f"{n}.txt", b"a word " * 400, purpose="vision") for n in range(20)])
+    with monkeypatch.context() as patch:
+        real = stream.compress
+        patch.setattr(stream, "compress", lambda data, least=0: real(data, max(least, 400)))
+        made(holdall("export", "-o", "1.tar.zst", "--parent", "none"))
+    made(holdall("export", "-o", "2.tar.zst", "--parent", "1.tar.zst"))
+    made(holdall("export", "-o", "3.tar.zst", "--parent", "none"))
+    assert frames("2.tar.zst") == frames("3.tar.zst") != frames("1.tar.zst")
+
+
 def test_a_damaged_frame_of_the_parent_is_not_taken(hand: Hand, holdall: Terminal, box: Running) -> None:
     hand.assistant("A", files=[hand.file("a.png", random.Random(8).randbytes(70_000), purpose="vision")])
     made(holdall("export", "-o", "1.tar.zst", "--parent", "none"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import BinaryIO
 
-from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, decompress, encode_seal
+from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, compress, decompress, encode_seal
 from holdall.untrusted import MAX_JSON
 
 MAX_LINES = 1 << 62
@@ -86,6 +86,8 @@ class FrameFile:
         self._lock, self._large = threading.Lock(), threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._proven: SealHash | None = None
+        self.alike: dict[bool, bool] = {}
+        """Whether its frames are those that we would write: what is compressed, and the rest (``OwnFrames``)."""
 
     @property
     def is_held(self) -> bool:
@@ -154,14 +156,16 @@ class FrameFile:
             raise FrameError("no seal behind the last frame")
         return digest.hex()
 
-    def cut_as(self, position: int, size: int, each: int) -> range | None:
-        """The numbers of the frames that hold just these ``size`` bytes, cut every ``each`` of them; else None."""
+    def own(self, position: int, size: int, each: int) -> OwnFrames | None:
+        """The frames that hold just these ``size`` bytes, cut every ``each`` of them; None where they are cut
+        otherwise."""
         if position + size > self.frames.size:
             return None
         first = self.frames.find(position)
         numbers = range(first, min(first - (-size // each), len(self.frames)))
         cuts = [(start, length) for _, _, start, length in (self.frames[number] for number in numbers)]
-        return numbers if cuts == [(position + at, min(each, size - at)) for at in range(0, size, each)] else None
+        wanted = [(position + at, min(each, size - at)) for at in range(0, size, each)]
+        return OwnFrames(self, numbers) if cuts == wanted else None
 
     def chunks(self, position: int, size: int) -> Iterator[memoryview]:
         """``size`` decompressed bytes from ``position`` on, as pieces of frames; FrameError where they aren't there."""
@@ -182,6 +186,32 @@ class FrameFile:
     def read(self, position: int, size: int) -> bytes:
         """``size`` decompressed bytes from ``position`` on, in one."""
         return b"".join(self.chunks(position, size))
+
+
+class OwnFrames:
+    """The frames of one entry that shares none, for another bundle. Nothing proves them yet."""
+
+    def __init__(self, file: FrameFile, numbers: range) -> None:
+        self._file, self._numbers = file, numbers
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """Each compressed, and what is in it. FrameError."""
+        for number in self._numbers:
+            frame, size = self._file.raw(number)
+            yield frame, decompress(frame, size)
+
+    def as_ours(self, frame: bytes, data: bytes, least: int) -> bytes:
+        """``frame``, if that is what we make of ``data``, with ``least`` bytes or more; else what we make.
+
+        Another version of zstd, or another level, makes others. One process wrote all frames of a file, so the first
+        one tells of all; but what can't be compressed is alike in most versions, and tells of its like only.
+        """
+        alike, kind = self._file.alike, 4 * len(frame) < 3 * len(data)
+        if kind in alike and len(frame) >= least and alike[kind]:
+            return frame
+        ours = compress(data, least)
+        alike.setdefault(kind, ours == frame)
+        return ours
 
 
 def split_lines(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:

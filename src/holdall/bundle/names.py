@@ -113,8 +113,12 @@ class Taken:
 
     def add(self, path: str) -> bool:
         """Take ``path``. Returns False if it is taken already."""
-        folded = path.lower() if path.isascii() else fold(path)
-        return self._hashes.add(hash(folded))
+        return self._hashes.add(_key(path))
+
+    def give_back(self, path: str) -> None:
+        """``path`` is free again."""
+        self._hashes.discard(_key(path))
+        self._next.clear()
 
     def first_free(self, folder: str, name: str, *, suffix: str = "", limit: int = MAX_NAME) -> str:
         """Take and return the first of ``name``, ``name-2``, ``name-3`` … that is free in ``folder``."""
@@ -124,6 +128,10 @@ class Taken:
             key = key or fold(folder + name + suffix)
             number = self._next[key] = max(number, self._next.get(key, 1)) + 1
         return path
+
+
+def _key(path: str) -> int:
+    return hash(path.lower() if path.isascii() else fold(path))
 
 
 def _split(name: str) -> tuple[str, str]:

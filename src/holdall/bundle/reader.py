@@ -18,7 +18,7 @@ from typing import BinaryIO, TypeVar, cast
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import TarError, padding, parse_header
+from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.durable import reading
 from holdall.bundle.entry_stream import EntryStream, wrong_hash
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
@@ -29,7 +29,6 @@ from holdall.bundle.seekable import (
     MAX_FRAME,
     FrameError,
     FrameTable,
-    decompress,
     read_table,
     require_expansion,
 )
@@ -137,20 +136,6 @@ class BundleReader(Closing):
         of a bundle that was verified, in place of the first frame that has changed since.
         """
         return cast(BinaryIO, io.BufferedReader(EntryStream(self, entry), buffer_size=128 << 10))
-
-    def own_frames(self, entry: IndexEntry, size: int) -> Iterator[tuple[bytes, bytes]] | None:
-        """The frames of an entry that has frames of ``size`` bytes for itself: compressed, and what is in each.
-
-        None where it is cut otherwise. Nothing proves them yet. Iterating raises DamagedBundle.
-        """
-        numbers = self.frames.cut_as(entry.offset, entry.size + len(padding(entry.size)), size)
-        return self._raw_frames(entry.path, numbers) if numbers else None
-
-    def _raw_frames(self, path: str, numbers: range) -> Iterator[tuple[bytes, bytes]]:
-        with self.guarding(path):
-            for number in numbers:
-                frame, length = self.frames.raw(number)
-                yield frame, decompress(frame, length)
 
     def read(self, entry: IndexEntry, limit: int = MAX_FRAME) -> bytes:
         """All bytes of an entry, proved; DamagedBundle where it declares more than ``limit``."""

@@ -163,6 +163,10 @@ class FrameTable:
         self._ends.append(self.length + length)
         self._data_ends.append(self.size + size)
 
+    def cut(self, count: int) -> None:
+        """Forget all but the first ``count``."""
+        del self._ends[count:], self._data_ends[count:]
+
     @property
     def length(self) -> int:
         """Compressed bytes of all frames."""

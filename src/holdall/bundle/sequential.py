@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WORTH_THREADS = 4 << 20
-_LARGER = 8 << 20
+_LARGER = 6 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
 _AHEAD = 48 << 20
 

@@ -6,14 +6,16 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
+from holdall.bundle.growing import DirectEntry
 from holdall.bundle.layout import Frames, IndexEntry
+from holdall.bundle.lookup import OwnFrames
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular
@@ -66,8 +68,14 @@ class Sink(Closing):
         self.frames, self.uses = frames, uses
         self.size = 0
         self.sha256 = ""
+        self.small = True
+        """It shares a frame with others: nothing is compressed, all of it comes with ``take``."""
         self.rest = bytearray()
         """What has no frame yet: of a small content all of it, until the writer puts it into a frame of several."""
+        self.go_direct: Callable[[int], DirectEntry | None] = lambda _: None
+        """Asked before each frame, with how many bytes were spooled: where to write frames instead, once that can
+        be."""
+        self.direct: DirectEntry | None = None
         self._file: BinaryIO | None = None
         self._path: Path | None = None
         self._written = FrameTable()
@@ -81,9 +89,9 @@ class Sink(Closing):
         """Of a small content that another bundle has, its frame there: compressed, and what is in it."""
 
     @property
-    def small(self) -> bool:
-        """It shares a frame with others: nothing is compressed, all of it comes with ``take``."""
-        return self._path is None
+    def is_aborted(self) -> bool:
+        """Nothing of it is wanted."""
+        return not self.is_open and not self.sha256
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Hash ``data`` now, compress it in the background. Raises CannotWrite."""
@@ -104,18 +112,24 @@ class Sink(Closing):
                     self.rest += view[:room]
                     view = view[room:]
 
-    def adopt(self, frames: Iterable[tuple[bytes, bytes]], entry: IndexEntry) -> bool:
-        """Take the whole content of another bundle's ``entry`` as the ``frames`` that it has there, cut as here
-        (compressed, and what is in it with the filling). False where its sha256 is another. Raises CannotWrite."""
+    def adopt(self, frames: OwnFrames, entry: IndexEntry) -> bool:
+        """Take the whole content of another bundle's ``entry`` as the ``frames`` that it has there, cut as here.
+
+        False where its sha256 is another. Raises FrameError, CannotWrite.
+        """
         with self._lock, reporting(self._target):
             self._require_open()
+            self.small = False
             for frame, data in frames:
                 content = memoryview(data)[: entry.size - self.size]
                 self._hash.update(content)
                 self.size += len(content)
-                least = self.frames.least(data, self.uses)
-                self._keep(frame if len(frame) >= least else compress(data, least), len(data))
+                self._keep(frames.as_ours(frame, data, self.frames.least(data, self.uses)), len(data))
             self._filled = True
+        return self.has(entry)
+
+    def has(self, entry: IndexEntry) -> bool:
+        """Whether what came has the sha256 of ``entry``."""
         return self._hash.hexdigest() == entry.sha256
 
     def commit(self) -> None:
@@ -129,6 +143,8 @@ class Sink(Closing):
                     self._park()
                 else:
                     self._finish()
+                    if self.direct and self.size != self.direct.size:
+                        self._take_out(self.direct)
             self._end()
 
     def commit_in_memory(self) -> bool:
@@ -195,8 +211,8 @@ class Sink(Closing):
             self._cut()
         while self._under_way:
             self._write_frame()
-        assert self._file is not None
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def _may_share(self) -> bool:
         return self.small and self.size <= self.frames.small
@@ -214,7 +230,7 @@ class Sink(Closing):
 
     def _cut(self) -> None:
         """Compress ``rest`` into a frame, and write the frames that are ready."""
-        self._open()
+        self.small = False
         full, self.rest = self.rest, bytearray()
         self._under_way.append((self._pool.submit(compress, full, self.frames.least(full, self.uses)), len(full)))
         while self._under_way and (self._under_way[0][0].done() or len(self._under_way) > self._depth):
@@ -231,8 +247,30 @@ class Sink(Closing):
         return self._file
 
     def _keep(self, frame: bytes, size: int) -> None:
-        self._open().write(frame)
+        if self.direct is None and (direct := self.go_direct(self._written.size)):
+            self._put_in(direct)
+        if self.direct:
+            self.direct.append(frame, size)
+        else:
+            self._open().write(frame)
         self._written.append(len(frame), size)
+
+    def _put_in(self, direct: DirectEntry) -> None:
+        """Move what was spooled into the bundle, where all that follows goes."""
+        if self._file and self._path:
+            self._file.close()
+            for frame, size in self.pieces():
+                direct.append(frame, size)
+            self._path.unlink()
+            self._file = self._path = None
+        self.direct = direct
+
+    def _take_out(self, direct: DirectEntry) -> None:
+        """Move what is in the bundle already into the spool, because its header says another size."""
+        self.direct = None
+        with self._open() as file:
+            for frame, _ in direct.frames():
+                file.write(frame)
 
     def _require_open(self) -> None:
         if not self.is_open:

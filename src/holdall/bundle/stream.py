@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
+from io import BufferedRandom
 from typing import Any
 
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import BLOCK, header, header_time, padding
+from holdall.bundle.bag import header, padding
 from holdall.bundle.durable import open_private, replace, sync_file
+from holdall.bundle.growing import DirectEntry, GrowingFile, Mark
 from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
-from holdall.bundle.layout import IndexEntry, Source
-from holdall.bundle.lookup import FrameFile
+from holdall.bundle.layout import Frames, IndexEntry, Source
 from holdall.bundle.names import safe_name
-from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
+from holdall.bundle.seekable import compress
 from holdall.bundle.sinks import MemoryBudget, Sink
 from holdall.bundle.stream_index import StreamIndex
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_open import open_regular
 
 # Bytes of small contents that wait in memory; more wait in files.
 _WAITING = 32 << 20
@@ -47,6 +46,19 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool  # an entry ends here, so the stream may be cut here
 
 
+class _Before(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream as it was before a direct entry at ``taken``, which is written from ``sink``."""
+
+    sink: Sink
+    taken: str
+    mark: Mark
+    shared: bytearray
+    uses: int
+    frames: Frames
+    path: str
+    position: int
+
+
 class Stream:
     """The tar as it grows. One thread at a time may add. Errors of background threads are raised by the next call."""
 
@@ -64,13 +76,14 @@ class Stream:
             self.journal = Journal(partial.journal, begin)
             opened.callback(self.journal.close)
             self.index = StreamIndex(self.journal)
-            self._file = opened.enter_context(os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b"))
-            self._recover()
+            file = opened.enter_context(os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b"))
+            self._recover(file)
             self._opened = opened.pop_all()
         cut = self.journal.cut
         self._uses, self._path = cut.uses, cut.path or layout.BAGIT
         self._frames = layout.frames_of(self._path)
-        self._position = self.frames.size + len(self._shared)
+        self._position = self._out.frames.size + len(self._shared)
+        self._before: _Before | None = None
         self._notes: list[Line] = []
         # The frame of another bundle that the entry added last is in.
         self._there: tuple[bytes, bytes] | None = None
@@ -80,7 +93,7 @@ class Stream:
         self._ready: list[Line] = []
         self._mark: Cut | None = None
         self._tail = b""
-        self._tails = {self.frames.size} if self._shared else set[int]()
+        self._tails = {self._out.frames.size} if self._shared else set[int]()
         self._ending = self._frozen = False
         self._submitted = self._appended = self._synced = 0
         self._appender = threading.Thread(target=self._append_all, name="holdall-append", daemon=True)
@@ -103,8 +116,13 @@ class Stream:
     def begin(self, sink: Sink, path: str, mtime: int, **known: Any) -> IndexEntry:
         """Write the header of an entry with the sink's bytes, which must be added next. ``known`` are its other fields.
 
-        Ends the shared frame first if both may not be in it together.
+        Ends the shared frame first if both may not be in it together. Of a direct entry the header is there already.
         """
+        if sink.direct:
+            if self._before is None or self._before.sink is not sink:
+                raise ValueError(f"{path} is not in the bundle any more")
+            return IndexEntry(path=path, offset=sink.direct.offset, size=sink.size, sha256=sink.sha256, **known)
+        self.cut_back()
         head = header(f"{self.bag}/{path}", sink.size, mtime)
         size = len(head) + (sink.size + len(padding(sink.size)) if sink.small else 0)
         frames = sink.frames
@@ -123,7 +141,12 @@ class Stream:
 
     def add(self, sink: Sink) -> None:
         """Write the bytes of the entry, into the shared frame of small entries or frames of their own."""
-        if sink.small:
+        if sink.direct:
+            self._before = None
+            self._put(_Piece(notes=self._notes, whole=True))
+            self._notes = []
+            self._position += sink.size + len(padding(sink.size))
+        elif sink.small:
             self._uses += sink.uses
             self._there = sink.there
             self.raw(sink.take())
@@ -135,6 +158,55 @@ class Stream:
             self._put(_Piece(sink=sink, notes=self._notes, whole=True))
             self._notes = []
             self._position += sink.size + len(padding(sink.size))
+
+    def is_ready(self, frames: Frames) -> bool:
+        """Whether a direct entry, cut into such ``frames``, may begin: all that was added is in the file. If it isn't,
+        it will be soon."""
+        self._check()
+        if self._before and not self._before.sink.is_aborted:
+            return False
+        self.cut_back()
+        if self._frames.name != frames.name:
+            self.cut()
+        self.checkpoint()
+        return self._appended == self._submitted
+
+    def begin_direct(self, sink: Sink, path: str, mtime: int, size: int) -> DirectEntry:
+        """Begin an entry of ``size`` bytes before it is whole, once the stream ``is_ready``. Whoever writes to ``sink``
+        writes its frames here; nothing else can be added until it is added or aborted."""
+        self._before = _Before(
+            sink=sink,
+            taken=path,
+            mark=self._out.mark(),
+            shared=self._shared,
+            uses=self._uses,
+            frames=self._frames,
+            path=self._path,
+            position=self._position,
+        )
+        self._shared = bytearray(self._shared)
+        if not (self._shared and self._frames.texts):
+            self._frames, self._path = sink.frames, path
+        self.raw(header(f"{self.bag}/{path}", size, mtime))
+        least = self._frames.least(self._shared, self._uses)
+        self._out.append(_compressed(self._shared, least, self._there), len(self._shared))
+        self._shared, self._uses = bytearray(), 0
+        return DirectEntry(self._out, path, self._position, size)
+
+    def cut_back(self) -> None:
+        """Remove a direct entry that was not added, as if it had never begun. ValueError if its sink is still open."""
+        if before := self._before:
+            if before.sink.is_open:
+                raise ValueError(f"{before.taken} is still being written")
+            self._before = None
+            try:
+                self._out.cut_back(before.mark)
+            except BaseException as error:
+                self._fail(error)  # nothing may be written behind what is left of it
+                raise
+            self._shared, self._uses, self._position = before.shared, before.uses, before.position
+            self._frames, self._path = before.frames, before.path
+            self.index.give_back(before.taken)
 
     def cut(self, *, whole: bool = True) -> None:
         """End the shared frame here, if anything is in it."""
@@ -155,13 +227,14 @@ class Stream:
 
     def checkpoint(self) -> None:
         """Make all whole entries durable and journal them soon. The frame that is being filled isn't ended."""
-        if self._notes:
+        if self._notes and not self._before:
             tail = bytes(self._shared)
             self._put(_Piece(tail=tail, uses=self._uses, path=self._path, notes=self._notes, whole=True))
             self._notes = []
 
     def flush(self) -> None:
         """Wait until everything is durable and journalled."""
+        self.cut_back()
         self.checkpoint()
         with self._durable:
             self._durable.wait_for(lambda: self._error or self._synced == self._submitted)
@@ -176,9 +249,12 @@ class Stream:
     def close(self, *, cut: bool = False) -> None:
         """Wait until everything is durable and journalled, stop the threads. ``cut`` ends the frame first."""
         try:
-            if cut and self._error is None:
-                self.cut()
+            if self._before:
+                self._before.sink.abort()
             if self._error is None:
+                self.cut_back()
+                if cut:
+                    self.cut()
                 self.checkpoint()
         finally:
             self._stop()
@@ -191,11 +267,9 @@ class Stream:
             self.cut()
             self._stop()
             self._check()
-            ending = encode_seal(self._hash.digest()) + encode_table(self.frames)
-            self._hash.update(ending)
-            self._file.write(ending)
-            sync_file(self._file)
-            return self._file.tell(), self._hash.hexdigest()
+            sealed = self._out.seal()
+            sync_file(self._out.file)
+            return sealed
         finally:
             self._stop()
             self._opened.close()
@@ -218,18 +292,16 @@ class Stream:
             self._durable.notify_all()
         self._syncer.join()
 
-    def _recover(self) -> None:
+    def _recover(self, file: BufferedRandom) -> None:
         """Frames and running hash of the kept part, read back from the file."""
         end = self.journal.cut.length
-        if self._file.seek(0, 2) < end:
+        if file.seek(0, 2) < end:
             raise Unrecoverable("the stream is shorter than its journal says")
-        self._file.truncate(end)
-        self.frames = walk(self._file, end)
-        if (self.frames.length, self.frames.size) != (end, self.journal.cut.size):
+        file.truncate(end)
+        self._out = GrowingFile(file, end)
+        if (self._out.frames.length, self._out.frames.size) != (end, self.journal.cut.size):
             raise Unrecoverable("the stream does not match its journal")
         self._shared += self._read_tail(self.journal.cut)
-        self._file.seek(0)
-        self._hash = hashlib.file_digest(self._file, "sha256")
 
     def _read_tail(self, cut: Cut) -> bytes:
         """The frame that an earlier run was filling."""
@@ -252,25 +324,20 @@ class Stream:
 
     def _append(self, piece: _Piece) -> None:
         if piece.frame:
-            self._write(piece.frame.result(), piece.size)
+            self._out.append(piece.frame.result(), piece.size)
         if piece.sink:
             for frame, size in piece.sink.pieces():
-                self._write(frame, size)
+                self._out.append(frame, size)
             piece.sink.discard()
         with self._durable:
             self._appended += 1
             # A resume can't go on behind half an entry.
             if piece.whole and not self._frozen:
                 self._ready += piece.notes
-                length, size = self.frames.length, self.frames.size
+                length, size = self._out.frames.length, self._out.frames.size
                 self._mark = Cut(length=length, size=size, tail=len(piece.tail), uses=piece.uses, path=piece.path)
                 self._tail = piece.tail
                 self._durable.notify_all()
-
-    def _write(self, frame: bytes | memoryview, size: int) -> None:
-        self._hash.update(frame)
-        self._file.write(frame)
-        self.frames.append(len(frame), size)
 
     def _sync_all(self) -> None:
         """Group commit: one fsync serves all entries that became whole while the last one ran."""
@@ -287,7 +354,7 @@ class Stream:
                 continue
             try:
                 # First the stream, then the lines: what the journal says is whole must be there after a crash.
-                sync_file(self._file)
+                sync_file(self._out.file)
                 if tail:
                     self._keep_tail(mark.size, tail)
                 positions = zip(notes, self.journal.commit(notes, mark), strict=True)
@@ -327,25 +394,3 @@ def _compressed(data: bytearray, least: int, there: tuple[bytes, bytes] | None) 
     if there and there[1] == data and len(there[0]) >= least:
         return there[0]
     return compress(data, least)
-
-
-class OldStream(Closing):
-    """A stream that was set aside, from which a new one copies what its ``journal`` says is whole. A context
-    manager."""
-
-    def __init__(self, partial: Partial) -> None:
-        self.journal = Journal(partial.old_journal, None)
-        self._file = open_regular(partial.old_stream)
-        self._frames = FrameFile(self._file, walk(self._file, self.journal.cut.length))
-
-    def close(self) -> None:
-        self._file.close()
-        self.journal.close()
-
-    def content(self, entry: IndexEntry) -> Iterator[memoryview]:
-        """The bytes of one entry, in pieces; FrameError where the stream is damaged."""
-        return self._frames.chunks(entry.offset, entry.size)
-
-    def time(self, entry: IndexEntry) -> int:
-        """The modification time in the entry's header."""
-        return header_time(self._frames.read(entry.offset - BLOCK, BLOCK))

@@ -91,6 +91,10 @@ class StreamIndex:
             return self._free(f"{layout.TEXTS}{self._name(Kind.STORE, store_id)}/", file_id, layout.RECORD)
         return f"{self._free(layout.CONTENTS, file_id, '')}/{safe_name(filename or _UNNAMED)}"
 
+    def give_back(self, path: str) -> None:
+        """The content at ``path`` isn't there after all."""
+        self._taken.give_back(path.rsplit("/", 1)[0])
+
     def _free(self, folder: str, id: str, suffix: str) -> str:
         name = safe_name(id, suffix=suffix)
         return self._taken.first_free(folder, name[: len(name) - len(suffix)], suffix=suffix)

@@ -1,8 +1,8 @@
 """Writes contents and records into one bundle, complete or absent.
 
-A content goes through a Sink, which hashes and compresses it outside the stream: one that fails never touches the
-stream. Whole entries are durable soon after and survive a crash in ``NAME.partial/``. Only ``finish`` gives the bundle
-its name.
+A content goes through a Sink, which hashes and compresses it outside the stream, or with ``begin_direct`` into its end,
+which is cut back if it fails. Whole entries are durable soon after and survive a crash in ``NAME.partial/``. Only
+``finish`` gives the bundle its name.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import NO_TIME, opening_files
+from holdall.bundle.copying import copy_entry
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
+from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, LedgerLine
+from holdall.bundle.old_stream import OldStream
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
-from holdall.bundle.stream import OldStream, Stream, Unrecoverable
+from holdall.bundle.stream import Stream, Unrecoverable
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
@@ -200,7 +203,11 @@ class BundleWriter:
         with self._lock, reporting(self.target):
             if self._stream.index.has_content(line.id):
                 raise ValueError(f"the content of {line.id} was added before")
-            path = self._stream.index.content_path(line.id, line.filename, store)
+            if sink.direct:
+                path = sink.direct.path
+            else:
+                self._stream.cut_back()  # first, because it may have the name
+                path = self._stream.index.content_path(line.id, line.filename, store)
             entry = self._stream.begin(
                 sink, path, created_at, id=line.id, filename=line.filename, fidelity=line.fidelity
             )
@@ -210,6 +217,36 @@ class BundleWriter:
             self._stream.index.add_content(stored)
             self._stream.add(sink)
             return stored
+
+    def open_next(self, line: LedgerLine, *, created_at: int, text: bool = False) -> Sink:
+        """As ``open_content``, for the content that is added next, of about the size in its ``line``: if that holds, it
+        is written once."""
+        sink = self.open_content(text=text)
+        if line.size and not text:
+            sink.go_direct = lambda _: self.begin_direct(
+                sink, line.id, line.filename, size=line.size or 0, created_at=created_at
+            )
+        return sink
+
+    def begin_direct(
+        self, sink: Sink, id: str, filename: str | None, *, size: int, created_at: int
+    ) -> DirectEntry | None:
+        """Where the frames of a content can be written as they come, said to have ``size`` bytes; None if not now.
+
+        For ``Sink.go_direct``, of the content that is to be added next: until it is added or aborted nothing else can
+        be. It goes through the spool after all if it has another size.
+        """
+        if not self._lock.acquire(blocking=False):  # whoever has it may wait for the sink
+            return None
+        try:
+            if self._over or size <= sink.frames.small or self._stream.index.has_content(id):
+                return None
+            if not self._stream.is_ready(sink.frames):
+                return None
+            path = self._stream.index.content_path(id, filename, None)
+            return self._stream.begin_direct(sink, path, created_at, size)
+        finally:
+            self._lock.release()
 
     def open_members(self, kind: Kind, id: str) -> LineSink:
         """A sink for the memberships of a store, or the versions of an agent or a skill, a line of JSON each; goes
@@ -327,14 +364,15 @@ class BundleWriter:
 
     def _carry(self, old: OldStream, line: Stored) -> None:
         """One content from the old stream into the new one."""
-        with self.open_content(text=line.store is not None) as sink:
-            for piece in old.content(line.entry):
-                sink.write(piece)
+        created_at = old.time(line.entry)
+        with self.open_next(line.ledger, created_at=created_at, text=line.store is not None) as sink:
+            if not copy_entry(old.frames, line.entry, sink):
+                raise FrameError(f"the bytes of {line.entry.path} are not those that were written (sha256)")
             sink.commit()
         self.add_content(
             sink,
             line.ledger,
-            created_at=old.time(line.entry),
+            created_at=created_at,
             record=line.record,
             store=line.store,
             overlap=line.overlap,

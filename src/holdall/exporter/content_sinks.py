@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import BinaryIO, cast
 
+from holdall.agent_views import VersionView
 from holdall.bundle.durable import reporting
+from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import UnexpectedAnswer
 from holdall.exporter.file_index import File
+from holdall.exporter.turns import Turn, never
 from holdall.join_parts import DEFAULT_OVERLAP
-from holdall.model import Fidelity, SourceId, epoch_seconds
-from holdall.remote.contents import Holder
+from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
+from holdall.remote.contents import Holder, ZipOf
 
 # A zip that is no longer stays in memory while it is checked.
 _IN_MEMORY = 1 << 20
 _BEGINNING = b"PK"
+# Characters of a skill's name in that of its zip; names are at most 64 long.
+_LONGEST_NAME = 200
 
 
 class _CheckedZip:
@@ -65,15 +71,26 @@ class ContentSinks:
     ``fault`` says afterwards what is wrong with the zip of a skill's version.
     """
 
-    def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder]) -> None:
-        self._writer, self._file = writer, file
+    def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder], *, turn: Turn = never) -> None:
+        self._writer, self._file, self._turn = writer, file, turn
         self._overlaps = {holder.store: holder.overlap for holder in holders}
         self._opened: list[tuple[Sink, SourceId | None]] = []
         self.fault = ""
 
     def content(self, fidelity: Fidelity) -> Sink:
-        size = self._file.size
-        return self._open(self._writer.open_content(size if size and size > 0 else None), None)
+        size = max(0, self._file.size or 0)
+        sink = self._open(self._writer.open_content(size or None), None)
+        sink.go_direct = partial(self._begin_direct, sink, size)
+        return sink
+
+    def _begin_direct(self, sink: Sink, size: int, spooled: int) -> DirectEntry | None:
+        """Write what is long to the bundle while it comes, once its turn has come: so it is written once."""
+        # Where more than half of it is spooled already, the rest isn't worth moving it.
+        if 2 * spooled > size or not self._turn():
+            return None
+        return self._writer.begin_direct(
+            sink, self._file.id, self._file.filename, size=size, created_at=self._created_at
+        )
 
     def zip(self) -> _CheckedZip:
         return _CheckedZip(self.content(Fidelity.ORIGINAL), self._found)
@@ -88,13 +105,25 @@ class ContentSinks:
         self._opened = [*(one for one in self._opened if one[0].is_open), (sink, store_id)]
         return sink
 
+    @property
+    def _created_at(self) -> int:
+        return epoch_seconds(self._file.view.created_at) if self._file.view else 0
+
     def add(self, line: LedgerLine) -> Stored:
         sink, store = next(one for one in self._opened if one[0].sha256)
         return self._writer.add_content(
             sink,
             line,
-            created_at=epoch_seconds(self._file.view.created_at) if self._file.view else 0,
+            created_at=self._created_at,
             record=self._file.record,
             store=store,
             overlap=self._overlaps.get(store, DEFAULT_OVERLAP) if store is not None else None,
         )
+
+
+def zip_of(skill: SourceId, name: str | None, version: VersionView, record: str) -> File:
+    """The zip of a skill's version, as a file."""
+    number = version.version or version.id
+    filename = f"{(version.name or name or skill)[:_LONGEST_NAME]}-{number[:_LONGEST_NAME]}.zip"
+    view = FileView(id=version.id, filename=filename, created_at=version.created_at)
+    return File(id=SourceId(version.id), view=view, record=record, zip=ZipOf(skill=skill, number=number))

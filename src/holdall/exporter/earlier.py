@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
+from holdall.bundle.copying import copy_content
 from holdall.bundle.digest import record_hash
 from holdall.bundle.entry_stream import wrong_hash
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
@@ -33,6 +34,7 @@ from holdall.bundle.layout import (
     Source,
 )
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.seekable import compress
 from holdall.bundle.sinks import Sink
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import KeyedValues
@@ -88,6 +90,7 @@ class Parent(Closing):
         self._has_texts = False
         # The one that was read last: those who share it follow one another.
         self._shared: _SharedFrame | None = None
+        self._alike: bool | None = None
         self.purposes: Counter[str] = Counter()
         """How many files it has of each purpose."""
 
@@ -178,9 +181,8 @@ class Parent(Closing):
         parent's bytes aren't those that were written."""
         entry = taken.entry
         try:
-            if entry.size > sink.frames.small and (frames := self._reader.own_frames(entry, sink.frames.own)):
-                if not sink.adopt(frames, entry):
-                    raise wrong_hash(self.path, entry.path)
+            if entry.size > sink.frames.small:
+                copy_content(self._reader, entry, sink)
                 sink.commit()
                 return
             with self._reader.guarding(entry.path):
@@ -208,9 +210,16 @@ class Parent(Closing):
             self._shared = found = _SharedFrame(number, *self._reader.frames.both(number))
         # A frame in memory for each content that is copied would be too many: only for as many bytes as were copied.
         found.copied += entry.size + MOST_BESIDE
-        if found.copied >= size:
+        if found.copied >= size and self._is_written_alike(found):
             sink.there = found.frame, found.data
         yield memoryview(found.data)[entry.offset - start :][: entry.size]
+
+    def _is_written_alike(self, found: _SharedFrame) -> bool:
+        """Whether this version compresses as the parent's did, by the first frame that is asked about: else a bundle
+        would be another with a parent than without."""
+        if self._alike is None:
+            self._alike = compress(found.data) == found.frame
+        return self._alike
 
     def _store_of(self, text: IndexEntry) -> SourceId:
         """The store that a text was read from; where that is not in the bundle, what its folder is called."""

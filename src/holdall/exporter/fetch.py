@@ -19,23 +19,21 @@ from holdall.bundle import layout
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.errors import DamagedBundle, HoldallError
-from holdall.exporter.content_sinks import ContentSinks
+from holdall.exporter.content_sinks import ContentSinks, zip_of
 from holdall.exporter.copy_run import ContentCopy, CopyRun
 from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, FileRecords, Waiting, search_stores
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.exporter.turns import Put, Queue, in_turn
+from holdall.exporter.turns import Put, Queue, Turn, in_turn, never
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.client import Account
-from holdall.remote.contents import ContentFetcher, FetchedContent, Holder, ZipOf
+from holdall.remote.contents import ContentFetcher, FetchedContent, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
-# Characters of a skill's name in that of its zip; names are at most 64 long.
-_LONGEST_NAME = 200
 
 T = TypeVar("T")
 
@@ -69,9 +67,9 @@ class Fetch:
             purposes = self._parent.purposes if self._parent else None
             async with aclosing(FileRecords(self._surveyor, self._index, purposes)) as records:
 
-                async def one(found: File) -> Put:
+                async def one(found: File, turn: Turn) -> Put:
                     file, line = (found, b"") if found.zip else await self._file(found.id, records)
-                    put = await self._first_look(file)
+                    put = await self._first_look(file, turn)
 
                     async def put_both() -> None:
                         files.write(line)
@@ -135,7 +133,7 @@ class Fetch:
                 lines.write(line + b"\n")
                 if kind is Kind.SKILL:
                     self._progress.expect(files=1)
-                    await queue.put(_zip_of(ident, name, version, record_hash(member, line)))
+                    await queue.put(zip_of(ident, name, version, record_hash(member, line)))
             lines.commit()
 
     async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
@@ -174,7 +172,7 @@ class Fetch:
         await self._each(feed, self._second_look)
 
     async def _each(
-        self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[Put | None]]
+        self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T, Turn], Awaitable[Put | None]]
     ) -> None:
         """``in_turn``, with what came so far made durable every second."""
         checkpoints = asyncio.create_task(self._checkpoints())
@@ -214,7 +212,7 @@ class Fetch:
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
         return File(id=file_id, view=view, record=hash, gone=gone), line
 
-    async def _first_look(self, file: File, *, listed: bool = False, fresh: bool = False) -> Put | None:
+    async def _first_look(self, file: File, turn: Turn, *, listed: bool = False, fresh: bool = False) -> Put | None:
         """Get one file's content: from an interrupted run, the parent unless it is to be ``fresh``, or the fetcher.
 
         Before all stores were ``listed``, a text comes from the first store that holds the file or not at all: what is
@@ -224,12 +222,12 @@ class Fetch:
         if self._keep(file, listed=listed):
             return None
         reused = None if fresh else self._unchanged(file)
-        instead = partial(self._first_look, file, listed=listed, fresh=True)
+        instead = partial(self._first_look, file, never, listed=listed, fresh=True)
         # The file's bytes are the best there is, so nothing is asked for.
         if (
             reused
             and reused.line.fidelity.is_bytes
-            and (put := await self._reuse(file, reused, instead, listed=listed))
+            and (put := await self._reuse(file, reused, turn, instead, listed=listed))
         ):
             return put
         holders = self._index.holders(file.id)[: None if listed else 1]
@@ -237,38 +235,38 @@ class Fetch:
             reused = None
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (reused and reused.line.fidelity is Fidelity.TEXT and not reused.line.truncated)
-        found = await self._fetch(file, holders, text=text)
+        found = await self._fetch(file, holders, turn, text=text)
         if isinstance(found, FetchedContent) and reused and not reused.line.fidelity.is_bytes:
-            if put := await self._reuse(file, reused, instead, listed=listed):
+            if put := await self._reuse(file, reused, turn, instead, listed=listed):
                 return put
             if not text:
-                found = await self._fetch(file, holders)
+                found = await self._fetch(file, holders, turn)
         if not isinstance(found, FetchedContent):
             return found
         return self._later(Waiting(file=file, holders=len(holders), content=found))
 
-    async def _second_look(self, waiting: Waiting) -> Put | None:
+    async def _second_look(self, waiting: Waiting, turn: Turn) -> Put | None:
         """Try a file again after all lists: a store listed later may have its text."""
         file = waiting.file
         if waiting.content is None:
-            return await self._first_look(file, listed=waiting.listed)
+            return await self._first_look(file, turn, listed=waiting.listed)
         if self._keep(file, listed=True):
             return None
-        reused, instead = self._unchanged(file), partial(self._last_look, file, waiting.content, waiting.holders)
+        reused, look = self._unchanged(file), partial(self._last_look, file, waiting.content, waiting.holders)
         if (
             reused
             and not reused.line.fidelity.is_bytes
-            and (put := await self._reuse(file, reused, instead, listed=True))
+            and (put := await self._reuse(file, reused, turn, partial(look, never), listed=True))
         ):
             return put
-        return await instead()
+        return await look(turn)
 
-    async def _last_look(self, file: File, found: FetchedContent, looked: int) -> Put | None:
+    async def _last_look(self, file: File, found: FetchedContent, looked: int, turn: Turn) -> Put | None:
         """Fetch a file that is neither in the parent nor in the ``looked`` first stores that hold it; or miss it, for
         the reason ``found``."""
         holders = self._index.holders(file.id)
         if len(holders) > looked:
-            again = await self._fetch(file, holders)
+            again = await self._fetch(file, holders, turn)
             if not isinstance(again, FetchedContent):
                 return again
             found = again
@@ -307,10 +305,16 @@ class Fetch:
         """How many tokens the parts of a file's text share in a store; ``default`` where it isn't known to hold it."""
         return next((one.overlap for one in self._holders(file.id) if one.store == store), default)
 
-    async def _fetch(self, file: File, holders: Sequence[Holder], *, text: bool = True) -> Put | FetchedContent:
+    def _sinks(self, file: File, holders: Sequence[Holder], turn: Turn) -> ContentSinks:
+        # What was put off goes before it, if anything has changed, and so does what waits to be copied.
+        return ContentSinks(self._writer, file, holders, turn=lambda: not (self._defer or self._copies) and turn())
+
+    async def _fetch(
+        self, file: File, holders: Sequence[Holder], turn: Turn, *, text: bool = True
+    ) -> Put | FetchedContent:
         """Fetch a file's content, its text from one of ``holders``. Returns the answer if nothing was fetched."""
         holders = [one for one in holders if one.store not in self._definitions.memberships]
-        sinks = ContentSinks(self._writer, file, holders)
+        sinks = self._sinks(file, holders, turn)
         content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text, zip=file.zip)
         if sinks.fault:
             content = replace(content, message=sinks.fault)
@@ -344,14 +348,20 @@ class Fetch:
         return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
     async def _reuse(
-        self, file: File, reused: ReusedContent, instead: Callable[[], Awaitable[Put | None]], *, listed: bool
+        self,
+        file: File,
+        reused: ReusedContent,
+        turn: Turn,
+        instead: Callable[[], Awaitable[Put | None]],
+        *,
+        listed: bool,
     ) -> Put | None:
         """Reuse the parent's content, now or later; None if it is damaged or no longer fits. If only later it turns out
         to be damaged, ``instead`` is asked."""
         assert self._parent is not None
         assert self._copies is not None
         if self._defer:
-            return partial(self._put_off, file, reused, listed)
+            return partial(self._put_off, file, reused, turn, listed)
         # Meanwhile a store may have been listed that says otherwise.
         if not self._is_cut_alike(file, reused):
             return None
@@ -359,7 +369,7 @@ class Fetch:
         holders = self._holders(file.id) if reused.store is not None else []
         if reused.entry.size <= layout.SHARED_FRAME:
             return partial(self._copies.add, ContentCopy(file, reused, holders, instead))
-        sinks = ContentSinks(self._writer, file, holders)
+        sinks = self._sinks(file, holders, turn)
         sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
             await asyncio.to_thread(self._parent.copy, reused, sink)
@@ -376,21 +386,13 @@ class Fetch:
 
         return put
 
-    async def _put_off(self, file: File, reused: ReusedContent, listed: bool) -> None:
+    async def _put_off(self, file: File, reused: ReusedContent, turn: Turn, listed: bool) -> None:
         """Reuse the content in ``take_deferred``, or now if something has changed meanwhile."""
         if self._defer:
             self._ledger.will_be_reused(file, reused.entry)
             self._index.wait(Waiting(file=file, listed=listed, stored=Stored(entry=reused.entry, ledger=reused.line)))
         else:
-            await _do(await self._first_look(file, listed=listed))
-
-
-def _zip_of(skill: SourceId, name: str | None, version: VersionView, record: str) -> File:
-    """The zip of a skill's version, as a file."""
-    number = version.version or version.id
-    filename = f"{(version.name or name or skill)[:_LONGEST_NAME]}-{number[:_LONGEST_NAME]}.zip"
-    view = FileView(id=version.id, filename=filename, created_at=version.created_at)
-    return File(id=SourceId(version.id), view=view, record=record, zip=ZipOf(skill=skill, number=number))
+            await _do(await self._first_look(file, turn, listed=listed))
 
 
 async def _do(put: Put | None) -> None:

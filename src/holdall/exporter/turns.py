@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 from typing import TypeAlias, TypeVar
 
@@ -15,6 +16,15 @@ Queue: TypeAlias = asyncio.Queue[T | None]
 
 Put = Callable[[], Awaitable[None]]
 """Puts into the bundle what was fetched."""
+
+Turn = Callable[[], bool]
+"""Whether it is its turn by now; from any thread."""
+
+
+def never() -> bool:
+    """The turn of what goes in beside others: it has none of its own."""
+    return False
+
 
 AHEAD = 4096
 """How many numbers may be worked on before the first of them is done: their results wait in memory and spool."""
@@ -38,6 +48,10 @@ class Turns:
         while number >= self._next + self._ahead:
             await self._moved.wait()
 
+    def has_come(self, number: int) -> bool:
+        """Whether all before ``number`` have had their turn."""
+        return number == self._next
+
     async def done(self, number: int, put: Put | None) -> None:
         """``number`` is done; ``put``, if given, is awaited in its turn, by whoever is here first."""
         self._waiting[number] = put
@@ -56,10 +70,10 @@ class Turns:
 
 
 async def in_turn(
-    feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[Put | None]], workers: int
+    feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T, Turn], Awaitable[Put | None]], workers: int
 ) -> None:
     """``work`` on all that ``feed`` puts into the queue, ``workers`` at once; what it returns is awaited in the queue's
-    order."""
+    order, and it may ask whether its turn has come."""
     # Bounded: a lister that is faster than the contents waits, and memory stays flat.
     queue: Queue[T] = asyncio.Queue(maxsize=64 * workers)
     turns, numbers = Turns(), count()
@@ -74,7 +88,7 @@ async def in_turn(
             # Nothing is awaited in between, so the numbers are in the queue's order.
             number = next(numbers)
             await turns.room(number)
-            await turns.done(number, await work(found))
+            await turns.done(number, await work(found, partial(turns.has_come, number)))
 
     with one_error():
         async with asyncio.TaskGroup() as group:

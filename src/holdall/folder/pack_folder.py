@@ -299,7 +299,7 @@ class _Pack(Closing):
             folder, route = line.path.split("/")[2], parse_route(line.route)
             store = route.store if route and route.store else self._ids.get(layout.STORES + folder, SourceId(folder))
         for convert in (iter, *CONVERSIONS):
-            with writer.open_content(text=store is not None) as sink:
+            with writer.open_next(line, created_at=item.created_at, text=store is not None) as sink:
                 try:
                     with self._folder.open(line.path) as file:
                         for piece in convert(iter(partial(file.read, _PIECE), b"")):

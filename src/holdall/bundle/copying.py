@@ -1,0 +1,32 @@
+"""Copies contents from one bundle, or an unfinished one, to another."""
+
+from __future__ import annotations
+
+from holdall.bundle.bag import padding
+from holdall.bundle.entry_stream import wrong_hash
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.lookup import FrameFile
+from holdall.bundle.reader import BundleReader
+from holdall.bundle.sinks import Sink
+
+
+def copy_entry(frames: FrameFile, entry: IndexEntry, sink: Sink) -> bool:
+    """Put all bytes of ``entry`` into ``sink``, compressed as they are if they would become the same frames again.
+
+    Returns whether they have its sha256. Raises FrameError, CannotWrite.
+    """
+    whole = entry.size + len(padding(entry.size))
+    if entry.size > sink.frames.small and (own := frames.own(entry.offset, whole, sink.frames.own)):
+        return sink.adopt(own, entry)
+    for piece in frames.chunks(entry.offset, entry.size):
+        sink.write(piece)
+    return sink.has(entry)
+
+
+def copy_content(bundle: BundleReader, entry: IndexEntry, sink: Sink) -> None:
+    """Put a content of ``bundle`` into ``sink``, as ``copy_entry`` does. DamagedBundle where its bytes aren't those
+    that were written; then the sink is to be aborted."""
+    with bundle.guarding(entry.path):
+        is_proved = copy_entry(bundle.frames, entry, sink)
+    if not is_proved:
+        raise wrong_hash(bundle.path, entry.path)
