@@ -116,10 +116,10 @@ class Objects:
 
     async def read(self, account: Account) -> None:
         """Reads the destination's list and keeps what may be a copy. Raises what the account raises."""
+        # One pass over a list that may have 10,000 objects, with a rule for each way of being a copy. The rest goes.
         if not self._records:
             return
         self._table = table(Form.ASSISTANTS, account.endpoint.base_url)
-        # One pass over a list that may have 10,000 objects, with a rule for each way of being a copy. The rest goes.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
         is_unmarked = self._kind in UNMARKED

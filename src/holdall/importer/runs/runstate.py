@@ -206,6 +206,7 @@ class RunState:
                 self.written.setdefault(path, set()).add(sha256)
 
     def _done(self, intent: runlines.Intent, line: runlines.Done) -> None:
+        # One case for each type of intent; before them, what is so of all.
         source = intent.source
         self.answered.add(("create" if isinstance(intent, runlines.Copy) else intent.action, intent.kind))
         if isinstance(intent, runlines.Create | runlines.Update) and intent.supplied:
@@ -215,7 +216,6 @@ class RunState:
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
             # The agent is as its newest version is.
             self._leave(agent_of(line.target) if intent.kind is Kind.AGENT_VERSION else line.target, line.image)
-        # One case for each type of intent; before them, what is so of all.
         match intent:
             case runlines.Create() | runlines.Copy():
                 self._created(intent, line)
