@@ -220,6 +220,7 @@ class Fetch:
         Before all stores were ``listed``, a text comes from the first store that holds the file or not at all: what is
         left to the second look must not depend on which others were known by then.
         """
+        # One function, because the order is the rule: bytes of the parent, bytes fetched, a text of the parent, a text.
         if self._keep(file, listed=listed):
             return None
         reused = None if fresh else self._unchanged(file)

@@ -91,9 +91,7 @@ class _Gathering:
         start = self._start
         await self._list()
         chosen = await self._choose()
-        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in ASSISTANT_KINDS}
-        if start.all_versions:
-            picked[Kind.FOUNDRY_AGENT] = [await self._of_all_versions(view) for view in picked[Kind.FOUNDRY_AGENT]]
+        picked = await self._pick(chosen)
         views = [view for kind in ASSISTANT_KINDS for view in picked[kind]]
         if self._surveyor is None:
             _refuse_without_key(start, views)
@@ -120,12 +118,26 @@ class _Gathering:
             file_records={record.id: record for record in self._from_dump.get(Kind.FILE, ())},
         )
 
+    async def _pick(self, chosen: list[Root]) -> dict[Kind, list[Any]]:
+        """The views of the chosen definitions of the ``ASSISTANT_KINDS``."""
+        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in ASSISTANT_KINDS}
+        if self._start.all_versions:
+            picked[Kind.FOUNDRY_AGENT] = [await self._of_all_versions(view) for view in picked[Kind.FOUNDRY_AGENT]]
+        return picked
+
     async def _choose(self) -> list[Root]:
         default = [root for kind in DEFINITIONS if kind is not Kind.STORE for root in self._roots(kind)]
         if self._start.takes_unused:
             default += await self._unused()
         others = [*self._roots(Kind.STORE), *map(_file_root, self._files)]
         return choose(default, self._start.selection, others=others, where="the project")
+
+    async def _pick(self, chosen: list[Root]) -> dict[Kind, list[Any]]:
+        """The views of the chosen definitions and of those that they call, by kind."""
+        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in ASSISTANT_KINDS}
+        if self._start.all_versions:
+            picked[Kind.FOUNDRY_AGENT] = [await self._of_all_versions(view) for view in picked[Kind.FOUNDRY_AGENT]]
+        return picked
 
     async def _list(self) -> None:
         """Read all of each kind of which some may be chosen."""

@@ -237,12 +237,7 @@ class _Export:
     async def fill(self, writer: BundleWriter, parent: Parent | None, capture: Capture) -> ExportReport:
         """Write everything. If nothing has changed since the parent and no bundle is wanted then, the parent's contents
         are not read, and the report is about the parent."""
-        # A parent that was asked for something else is no measure of what has changed.
-        compared = (
-            self._options.skip_if_unchanged
-            and parent is not None
-            and (parent.info.selection, parent.info.options) == (capture.selection, capture.options)
-        )
+        compared = self._is_compared(parent, capture)
         losses = Losses(_policy(self._options, parent))
         for loss in _losses_of(self._start.dump):
             losses.add(loss)
@@ -277,6 +272,13 @@ class _Export:
         if unchanged and parent:
             return replace(_about(report, parent), unchanged_since=parent.info.ended)
         return report
+
+    def _is_compared(self, parent: Parent | None, capture: Capture) -> bool:
+        """Whether no bundle is wanted if nothing has changed since the parent, and the parent can tell."""
+        if parent is None or not self._options.skip_if_unchanged:
+            return False
+        # A parent that was asked for something else is no measure of what has changed.
+        return (parent.info.selection, parent.info.options) == (capture.selection, capture.options)
 
     def _put_records(self, ledger: LedgerWriter) -> dict[tuple[Kind, str], str]:
         """The definitions and stores into the writer, and out of memory: contents take long. Returns their hashes."""

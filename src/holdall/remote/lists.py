@@ -252,9 +252,9 @@ class Listing:
             async for page in self._other_end():
                 yield page
 
-    # One loop: each way that a server can end a list depends on what all pages before it said.
     async def _forward(self) -> AsyncIterator[list[bytes]]:
         """The pages from the oldest item on, as far as the server gives something new."""
+        # One loop: each way that a server can end a list depends on what all pages before it said.
         query: dict[str, Any] = {"order": "asc"}
         is_second = False
         while True:
