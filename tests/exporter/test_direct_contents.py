@@ -19,6 +19,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.exporter.test_order import frames
 from tests.project import KEY, Hand
+from tests.waiting import STANDSTILL
 
 SIZES = [300_000, 90_000, 2_000, 150_000, 70_000, 300, 120_000]
 
@@ -144,7 +145,7 @@ def test_others_are_fetched_while_the_first_one_hangs(
     def hang(self: Sink, data: bytes) -> None:
         write(self, data)
         if self.direct and not hung:
-            hung.append([whole.acquire(timeout=20) for _ in SIZES[1:]])
+            hung.append([whole.acquire(timeout=STANDSTILL) for _ in SIZES[1:]])
 
     monkeypatch.setattr(Sink, "_end", ended)
     monkeypatch.setattr(Sink, "write", hang)
