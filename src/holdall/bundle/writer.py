@@ -20,14 +20,13 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import NO_TIME, opening_files
-from holdall.bundle.copying import copy_entry
+from holdall.bundle.copying import OldStream, copy_entry
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, LedgerLine
-from holdall.bundle.old_stream import OldStream
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import Stream, Unrecoverable
