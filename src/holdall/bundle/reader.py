@@ -51,10 +51,12 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PathHash(msgspec.Struct, frozen=True, kw_only=True):
-    """What the manifest says of an entry, out of its line in the index."""
+    """What the manifest says of an entry, out of its line in the index, and what is limited of all entries."""
 
     path: str
     sha256: str
+    size: int
+    records: int | None = None
 
 
 class Formatted(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,19 +105,13 @@ class BundleReader(Closing):
 
     def entries(self, folder: str = "data/") -> Iterator[IndexEntry]:
         """The payload's entries below ``folder``, by ascending path."""
-        size = lines = 0
+        room = _Room(self.frames.frames.size, self._most_lines)
         with self.guarding(layout.INDEX):
             for line in self._index.starting_at(folder.encode()):
                 entry = payload_line(line)
                 if not entry.path.startswith(folder):
                     return
-                # Entries may lie over each other: a small file could promise more of them than any disk holds.
-                size += entry.size
-                lines += 2 + (entry.records or 0)
-                if size > self.frames.frames.size:
-                    raise ValueError("its entries are larger than the bundle")
-                if lines > self._most_lines:
-                    raise ValueError(f"more than {self._most_lines} lines, the limit for a bundle of this size")
+                room.take(entry)
                 yield entry
 
     def find(self, path: str) -> IndexEntry | None:
@@ -237,11 +233,14 @@ class BundleReader(Closing):
     # -- inside --------------------------------------------------------------------------------------
 
     def path_hashes(self) -> Iterator[PathHash]:
-        """Path and sha256 of each line of the index, which has been read with all of its limits, or will be."""
+        """Path and sha256 of each line of the index; the other fields are looked at by ``entries``."""
+        room = _Room(self.frames.frames.size, self._most_lines)
         with self.guarding(layout.INDEX):
             for line in self._index:
                 require_plain(line)
-                yield _path_hash.decode(line)
+                found = _path_hash.decode(line)
+                room.take(found)
+                yield found
 
     def part_lines(self, part: Part) -> Iterator[bytes]:
         """The raw lines of index or manifest, without newlines; FrameError if unreadable."""
@@ -329,6 +328,23 @@ class BundleReader(Closing):
                     f"it declares {lines} lines, more than {self._most_lines}, the limit for a bundle of this size"
                 )
             return bag, info, raw
+
+
+class _Room:
+    """What all entries of a bundle may have together: bytes and lines."""
+
+    def __init__(self, size: int, most_lines: int) -> None:
+        self._size, self._lines, self._most_lines = size, most_lines, most_lines
+
+    def take(self, entry: IndexEntry | PathHash) -> None:
+        """Raises ValueError where there is no room for it."""
+        # Entries may lie over each other: a small file could promise more of them than any disk holds.
+        self._size -= entry.size
+        self._lines -= 2 + (entry.records or 0)
+        if self._size < 0:
+            raise ValueError("its entries are larger than the bundle")
+        if self._lines < 0:
+            raise ValueError(f"more than {self._most_lines} lines, the limit for a bundle of this size")
 
 
 class _Guarding:
