@@ -59,7 +59,7 @@ FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT, FREE_RECORDS = 512 << 20, 100_00
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
 _NAMES = ("filename", "name", "model")
-# Where a record refers to others: by fields of its own, and somewhere in these.
+# The fields in which a record refers to others: directly, or at any depth.
 _SINGLE, _PLACES = ("file_ids", "vector_store_id"), ("tools", "tool_resources", "files", "skills")
 _REFERRING = frozenset({*_SINGLE, *_PLACES, "versions", "definition"})
 _IDS = ("id", "file_id", "vector_store_id", "skill_id")

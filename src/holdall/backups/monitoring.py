@@ -1,4 +1,4 @@
-"""What a backup's machine is told of a run: the Prometheus textfile of all sources, and the on-failure command.
+"""Reports a backup run to its machine: a Prometheus textfile for all sources, and the on-failure command.
 
 The textfile is made anew of the remembered states whenever a source ended, so runs of some of the sources, also at the
 same time, leave the values of all. The command is run for each source whose exit code isn't 0, without a shell.

@@ -85,8 +85,8 @@ class Sink(Closing):
         self._lock = threading.Lock()
         self.is_open = True
         """Neither committed nor aborted."""
-        self.there: tuple[bytes, bytes] | None = None
-        """Of a small content that another bundle has, its frame there: compressed, and what is in it."""
+        self.known_frame: tuple[bytes, bytes] | None = None
+        """Of a small content that another bundle has, its frame in that one: compressed, and what is in it."""
 
     @property
     def is_aborted(self) -> bool:

@@ -86,7 +86,7 @@ class Stream:
         self._before: _Before | None = None
         self._notes: list[Line] = []
         # The frame of another bundle that the entry added last is in.
-        self._there: tuple[bytes, bytes] | None = None
+        self._known_frame: tuple[bytes, bytes] | None = None
         self._error: BaseException | None = None
         self._pieces: queue.Queue[_Piece | None] = queue.Queue(depth)
         self._durable = threading.Condition()
@@ -148,7 +148,7 @@ class Stream:
             self._position += sink.size + len(padding(sink.size))
         elif sink.small:
             self._uses += sink.uses
-            self._there = sink.there
+            self._known_frame = sink.known_frame
             self.raw(sink.take())
             self.raw(padding(sink.size))
             if self._frames.ends_with(len(self._shared), sink.size, sink.sha256):
@@ -189,7 +189,7 @@ class Stream:
             self._frames, self._path = sink.frames, path
         self.raw(header(f"{self.bag}/{path}", size, mtime))
         least = self._frames.least(self._shared, self._uses)
-        self._out.append(_compressed(self._shared, least, self._there), len(self._shared))
+        self._out.append(_compressed(self._shared, least, self._known_frame), len(self._shared))
         self._shared, self._uses = bytearray(), 0
         return DirectEntry(self._out, path, self._position, size)
 
@@ -212,8 +212,8 @@ class Stream:
         """End the shared frame here, if anything is in it."""
         if self._shared:
             least = self._frames.least(self._shared, self._uses)
-            frame = self._pool.submit(_compressed, self._shared, least, self._there)
-            self._there = None
+            frame = self._pool.submit(_compressed, self._shared, least, self._known_frame)
+            self._known_frame = None
             notes = self._notes if whole else []
             self._put(_Piece(frame=frame, size=len(self._shared), notes=notes, whole=whole))
             self._shared, self._uses = bytearray(), 0
@@ -388,9 +388,8 @@ class Stream:
             self._durable.notify_all()
 
 
-def _compressed(data: bytearray, least: int, there: tuple[bytes, bytes] | None) -> bytes:
-    """A frame with ``data``: the one that is ``there`` if it holds just that, which is seen in a hundredth of the
-    time."""
-    if there and there[1] == data and len(there[0]) >= least:
-        return there[0]
+def _compressed(data: bytearray, least: int, known: tuple[bytes, bytes] | None) -> bytes:
+    """A frame with ``data``: the ``known`` one if it holds just that. To compare takes a hundredth of the time."""
+    if known and known[1] == data and len(known[0]) >= least:
+        return known[0]
     return compress(data, least)

@@ -46,7 +46,7 @@ def unit_line(unit: Unit, prefix: str) -> str:
 
 
 class _Tally:
-    """The steps of one unit, counted by sign and noun, with what is said of them.
+    """The steps of one unit, counted by sign and noun, and what its line says besides.
 
     ``size`` is in bytes, of the files to upload; ``updated`` are the fields that change, by noun; ``called`` the names
     of agents that are not those of the bundle; ``served`` is what becomes of the version that an agent serves.

@@ -195,8 +195,8 @@ class Parent(Closing):
             sink.abort()
 
     def _pieces(self, entry: IndexEntry, sink: Sink) -> Iterator[memoryview]:
-        """The bytes of an entry. If by now all of the frame that it shares may have been copied, ``sink`` learns of it:
-        where just that comes into the bundle, it need not be compressed again."""
+        """The bytes of an entry. Once the whole shared frame may have been copied, ``sink`` gets it, so that the same
+        contents need not be compressed again."""
         table = self._reader.frames.frames
         number = table.find(entry.offset)
         _, _, start, size = table[number] if entry.size and number < len(table) else (0, 0, 0, 0)
@@ -209,7 +209,7 @@ class Parent(Closing):
         # A frame in memory for each content that is copied would be too many: only for as many bytes as were copied.
         found.copied += entry.size + MOST_BESIDE
         if found.copied >= size and self._reader.frames.is_ours(found.frame, found.data):
-            sink.there = found.frame, found.data
+            sink.known_frame = found.frame, found.data
         yield memoryview(found.data)[entry.offset - start :][: entry.size]
 
     def _store_of(self, text: IndexEntry) -> SourceId:

@@ -18,7 +18,7 @@ Put = Callable[[], Awaitable[None]]
 """Puts into the bundle what was fetched."""
 
 Turn = Callable[[], bool]
-"""Whether it is its turn by now; from any thread."""
+"""Whether its turn has come. Any thread may ask."""
 
 
 def never() -> bool:
