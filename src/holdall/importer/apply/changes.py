@@ -22,7 +22,7 @@ from holdall.errors import REQUEST_ERRORS, DestinationDiffers, NotFound, Request
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
-from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
+from holdall.importer.plan.difference import Difference, differences, final, fingerprints, same, top_fields
 from holdall.importer.plan.steps import (
     CreateDefinition,
     DetachFile,
@@ -229,19 +229,20 @@ class ServerKeys:
         """The record as it is sent: without what is, or may be, the server's."""
         shared = self._shared.get(record.kind, ())
         own = shared if record.kind not in self._known else [key for key in shared if key in self._state.added]
-        return without_record_keys(record, own)
+        return without_record_keys(record, own) if own else record
 
-    async def settle(self, record: Record, target: TargetId, name: str | None, sent: Mapping[str, Any]) -> str:
+    async def settle(self, record: Record, target: TargetId, name: str | None, request: Callable[[], Request]) -> str:
         """With the first object of its kind find out which keys are the server's, and set those that are its owner's.
+        ``request`` gives what was sent.
 
         Returns why these aren't set, if they aren't. Raises what the account raises for anything but a refusal.
         """
         kind, shared = record.kind, self._shared.get(record.kind, ())
-        if kind in self._known or not any(key in keys_of(record) for key in shared):
+        if kind in self._known or not shared or not keys_of(record).intersection(shared):
             return ""
         # Once the copy was updated, its keys no longer tell who put them there.
         if not self._state.unknown(Update, kind, record.id) and (kind, None, record.id) not in self._state.updated:
-            await self._changes.losses(kind, record.id, target, name, sent)
+            await self._changes.losses(kind, record.id, target, name, final(request()))
         self._known.add(kind)
         if own := [key for key in shared if key in self._state.added]:
             self._progress.note(

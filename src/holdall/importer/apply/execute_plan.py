@@ -269,8 +269,7 @@ class PlanExecution:
             fields = {"network" if name == "blocked_domains" else name.partition(".")[0] for name in step.supplied}
             body = {field: made[field] for field in sorted(fields)}
             await self._writes.update(step.kind, step.id, step.target, body, supplied=step.supplied)
-        for loss in refused_losses(step, wanted, left_out, "not updated"):
-            self.tally.lose(loss)
+        self._lose_refused(step, wanted, left_out, "not updated")
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
@@ -292,8 +291,7 @@ class PlanExecution:
                 if not spare:
                     raise
                 left_out.update(spare)
-        for loss in refused_losses(step, wanted, left_out, "not updated"):
-            self.tally.lose(loss)
+        self._lose_refused(step, wanted, left_out, "not updated")
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
@@ -333,21 +331,24 @@ class PlanExecution:
                 left_out.update(spare)
         # What an earlier attempt left out whose answer was lost counts too.
         left_out = set(self._state.without.get(intent.source, ()))
-        for loss in refused_losses(step, request().body, left_out, "left out"):
-            self.tally.lose(loss)
-        await self._set_metadata(step, target)
-        await self._look(step, target, final(request()), left_out)
+        if left_out:
+            self._lose_refused(step, request().body, left_out, "left out")
+        made = await self._set_metadata(step, target)
+        await self._look(step, target, final(made), left_out)
         return target
 
-    async def _set_metadata(self, step: steps.CreateDefinition, target: TargetId) -> None:
-        """Set what of the metadata only a second request can set."""
+    async def _set_metadata(self, step: steps.CreateDefinition, target: TargetId) -> dialect.Request:
+        """Set what of the metadata only a second request can set. Returns the request as it is now that the server's
+        own keys are known."""
         unset = "created, but its metadata could not be set"
         async with self._despite_errors(step, Why.REFUSED, unset, "metadata"):
             record = self._records[step.kind][step.id]
-            if refused := await self._server_keys.settle(record, target, step.name, final(self._request(step))):
+            if refused := await self._server_keys.settle(record, target, step.name, partial(self._request, step)):
                 self._lose(step, Why.REFUSED, refused, "metadata")
+        made = self._request(step)
         async with self._despite_errors(step, Why.REFUSED, unset, "metadata"):
-            await self._changes.complete(step.kind, step.id, target, self._request(step))
+            await self._changes.complete(step.kind, step.id, target, made)
+        return made
 
     async def _earlier_versions(self, step: steps.CreateFoundryAgent, fresh: list[TargetId]) -> None:
         def request(record: Record, model: str | None, op: str) -> dialect.Request:
@@ -366,6 +367,10 @@ class PlanExecution:
 
     def _lose(self, step: _Definition, why: Why, text: str, field: str | None = None) -> None:
         self.tally.lose(Loss(why=why, kind=step.kind, id=step.id, name=step.name, field=field, text=text))
+
+    def _lose_refused(self, step: _Definition, wanted: Mapping[str, Any], fields: Collection[str], what: str) -> None:
+        for loss in refused_losses(step, wanted, fields, what):
+            self.tally.lose(loss)
 
     async def _look(
         self,

@@ -266,7 +266,7 @@ class Stores:
         with self._failing(step.id, step.name):
             intent = Create(op="", kind=Kind.STORE, source=step.id, name=request.create.get("name"))
             target = await self._writes.create(intent, lambda op: dialect.store(sent, operation=op).create, [])
-            if refused := await self._server_keys.settle(record, target, step.name, final(request)):
+            if refused := await self._server_keys.settle(record, target, step.name, lambda: request):
                 why = Why.REFUSED
                 self._tally.lose(
                     Loss(why=why, kind=Kind.STORE, id=step.id, name=step.name, field="metadata", text=refused)
