@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdall.dialects.assistants import Request
 from holdall.dialects.loss import Why
+from holdall.dialects.registry import definition
 from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Unreachable
+from holdall.importer.apply import execute_plan
 from holdall.importer.apply.context import SETTLE
 from holdall.importer.apply.vectorstores import STALLED
 from holdall.importer.runs.runreport import Status
-from holdall.model import Fidelity, Kind
+from holdall.model import Fidelity, Kind, Record
 from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, Time, run
@@ -424,3 +428,19 @@ def test_an_output_folder_that_can_not_be_written_is_found_out_first(box: Runnin
     with pytest.raises(CannotWrite):
         run(simple(), box, tmp_path / "out")
     assert box.writes() == 0
+
+
+def test_a_request_is_made_three_times_at_most(box: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile definition may take a second each time: before it is sent, as it is sent, and to compare it."""
+    made: Counter[str] = Counter()
+
+    def counted(record: Record, **arguments: Any) -> Request:
+        made[record.id] += 1
+        return definition(record, **arguments)
+
+    monkeypatch.setattr(execute_plan, "definition", counted)
+    shelf = Shelf()
+    for number in range(3):
+        shelf.assistant(f"a{number}")
+    run(shelf, box, tmp_path)
+    assert set(made.values()) == {3}, made
