@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.digest import record_hash
 from holdall.bundle.texts import document
+from holdall.bundle.totals import record_hash
 from holdall.credentials import Scan
 from holdall.dependencies import Dependencies
 from holdall.dialects import assistants

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import msgspec
 import pytest
 
-from holdall.bundle import appendlog, durable, writer
+from holdall.bundle import durable, writer
 from holdall.errors import CannotWrite
 from holdall.exporter.file_index import FileIndex
 from holdall.model import SourceId
@@ -86,7 +86,7 @@ class Disk:
 
     def __init__(self, patch: pytest.MonkeyPatch, writes: int) -> None:
         self.writes = writes
-        patch.setattr(appendlog, "write_all", self.put)
+        patch.setattr(durable, "write_all", self.put)
         patch.setattr(durable, "sync_file", self.durable)
 
     def put(self, file: FileIO, data: bytes) -> None:
@@ -189,7 +189,7 @@ def test_an_output_folder_that_is_deleted_in_the_middle(
                 shutil.rmtree(out, ignore_errors=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(appendlog, "write_all", put)
+        patch.setattr(durable, "write_all", put)
         done = holdall("import", str(packed.bundle), OPENAI_DST_API_KEY=key)
     is_one_error(done, hint="another folder")
     assert count < 12  # and not on to its end, with a journal that nobody can read

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import holdall
 from holdall.bundle import durable
-from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import AppendLog
 from holdall.cli import streams
 from holdall.errors import AlreadyExists, AuthenticationFailed, CannotWrite, OutputLocked, UsageFault
 from holdall.importer.runs.runfolder import locked

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.names import Taken
+from holdall.bundle.layout import Taken
 from holdall.errors import CannotWrite
 from holdall.spilling import SpillingDict
 from holdall.temporary import NumberTable

@@ -21,7 +21,6 @@ from holdall.bundle.copying import copy_content
 from holdall.bundle.layout import Digests, FidelityCount, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
-from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import capture_of, declared_verdict
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
@@ -33,6 +32,7 @@ from holdall.parsedtext import Pages
 from holdall.progress import Progress
 from holdall.safe_open import Closing, open_regular
 from holdall.skill_zip import RefusedZip, read_skill_zip
+from holdall.spilling import Sorter
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.word_match import WordMatcher

@@ -16,12 +16,12 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.durable import reading
+from holdall.bundle.frames import choose_frames
 from holdall.bundle.fullscan import FullScan, Inventory, check_tail
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
-from holdall.bundle.sequential import choose_frames
 from holdall.bundle.totals import declared_verdict
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle

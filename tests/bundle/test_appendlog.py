@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pytest
 
-from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import AppendLog
 from holdall.errors import CannotWrite
 
 

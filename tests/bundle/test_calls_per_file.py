@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from holdall.bundle import validation
-from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import AppendLog
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from holdall.verification import verify

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from holdall.bundle import copying, layout, lookup, sinks, stream
+from holdall.bundle import copying, frames, layout, sinks, stream
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import compress
 from holdall.bundle.writer import BundleWriter
@@ -42,7 +42,7 @@ def compressed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(len(data))
         return compress(data, least)
 
-    monkeypatch.setattr(lookup, "compress", counting)
+    monkeypatch.setattr(frames, "compress", counting)
     return found
 
 

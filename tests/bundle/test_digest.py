@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
+from holdall.bundle.totals import content_line, definition_line, digest_of, record_hash
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
 from tests.sweep import examples

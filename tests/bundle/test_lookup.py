@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle import lookup
-from holdall.bundle.lookup import FrameFile, SealHash, SortedLines, split_lines
+from holdall.bundle import frames
+from holdall.bundle.frames import FrameFile, SealHash, SortedLines, split_lines
 from holdall.bundle.seekable import FrameError, FrameTable, compress, decompress
 from tests.sweep import examples
 
@@ -101,7 +101,7 @@ def held(contents: list[bytes]) -> tuple[bytearray, FrameFile, SealHash, list[by
 @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12), st.integers(0, 200), st.data())
 def test_of_a_held_file_only_the_same_frames_are_read(contents: list[bytes], span: int, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lookup, "_SPAN", span)
+        patch.setattr(frames, "_SPAN", span)
         raw, file, seal, _ = held(contents)
     assert [file.frame(number) for number in range(len(contents))] == contents
     place = data.draw(st.integers(0, len(raw) - 1))
@@ -122,10 +122,10 @@ def test_of_a_held_file_only_the_same_frames_are_read(contents: list[bytes], spa
 
 def test_what_proves_a_file_of_tiny_frames_is_small() -> None:
     _, file, seal, _ = held([b"%05d" % number for number in range(20_000)])
-    assert len(seal._states) <= 2 * file.frames.length // lookup._SPAN + 1
+    assert len(seal._states) <= 2 * file.frames.length // frames._SPAN + 1
     assert SealHash(file.frames, keep=False)._span > file.frames.length
     huge = FrameTable([(1 << 24, 1 << 24)] * (1 << 12))
-    assert huge.length // SealHash(huge, keep=True)._span <= lookup._MOST_STATES
+    assert huge.length // SealHash(huge, keep=True)._span <= frames._MOST_STATES
 
 
 def test_frames_of_the_usual_size_are_proved_one_by_one() -> None:

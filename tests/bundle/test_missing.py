@@ -12,9 +12,9 @@ import pytest
 
 from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import open_bundle
-from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
+from holdall.spilling import ValueSorter
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line, pack
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle import lookup, sequential
+from holdall.bundle import frames
 from holdall.bundle.seekable import decompress
 from holdall.model import SourceId
 from holdall.verification import verified
@@ -77,8 +77,8 @@ def test_seal_and_content_are_hashed_once_and_what_is_read_later_once_more(
         return decompress(frame, size)
 
     monkeypatch.setattr(hashlib, "sha256", hashed)
-    monkeypatch.setattr(sequential, "decompress", counting)
-    monkeypatch.setitem(lookup.FrameFile.__init__.__kwdefaults__, "decode", counting)
+    monkeypatch.setattr(frames, "decompress", counting)
+    monkeypatch.setitem(frames.FrameFile.__init__.__kwdefaults__, "decode", counting)
     slack = SIZE // 20
     with verified(large) as (verdict, reader):
         assert verdict.whole
@@ -108,8 +108,8 @@ def test_the_seal_is_hashed_beside_the_contents(large: Path, monkeypatch: pytest
 
         return call
 
-    monkeypatch.setattr(lookup.SealHash, "add", watched("seal", lookup.SealHash.add))
-    monkeypatch.setattr(sequential, "decompress", watched("decoder", decompress))
+    monkeypatch.setattr(frames.SealHash, "add", watched("seal", frames.SealHash.add))
+    monkeypatch.setattr(frames, "decompress", watched("decoder", decompress))
     with verified(large) as (verdict, _):
         assert verdict.whole
     assert len(threads["seal"]) == 1

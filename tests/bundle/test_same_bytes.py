@@ -10,8 +10,8 @@ import pytest
 import zstandard
 
 from holdall.bundle import layout
+from holdall.bundle.frames import pieces
 from holdall.bundle.seekable import read_table
-from holdall.bundle.sequential import pieces
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from holdall.verification import verify

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle import seekable
-from holdall.bundle.lookup import FrameFile
+from holdall.bundle.frames import FrameFile
 from holdall.bundle.seekable import (
     MAX_FRAME,
     SEAL_SIZE,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle import sorting
-from holdall.bundle.sorting import Sorter, ValueSorter
+from holdall import spilling
+from holdall.spilling import Sorter, ValueSorter
 from tests.sweep import examples
 
 PAIRS = st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=200)), max_size=80)
@@ -18,7 +18,7 @@ def test_sorted_as_in_memory_and_equal_keys_keep_their_order(
     pairs: list[tuple[bytes, bytes]], run: int, block: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sorting, "_BLOCK_BYTES", block)
+        patch.setattr(spilling, "_BLOCK_BYTES", block)
         sorter = Sorter(run_bytes=run)
         for key, value in pairs:
             sorter.add(key, value)

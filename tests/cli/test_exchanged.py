@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle.lookup import FrameFile
+from holdall.bundle.frames import FrameFile
 from holdall.errors import DamagedBundle
 from holdall.sandbox.server import Running
 from holdall.verification import References, verified

@@ -16,8 +16,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.agent_views import FoundryAgentView
-from holdall.bundle.layout import LEDGER, RECORD, IndexEntry
-from holdall.bundle.names import from_disk
+from holdall.bundle.layout import LEDGER, RECORD, IndexEntry, from_disk
 from holdall.bundle.reader import BundleReader
 from holdall.capped import Capped
 from holdall.errors import DamagedBundle, UsageFault

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, Source
-from holdall.bundle.names import is_safe
+from holdall.bundle.layout import Capture, Source, is_safe
 from holdall.untrusted import MAX_SIZE
 
 BLOCK = 512

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdall.bundle.bag import BLOCK, header_time, padding
-from holdall.bundle.entry_stream import wrong_hash
+from holdall.bundle.frames import FrameFile
 from holdall.bundle.journal import Journal, Partial
 from holdall.bundle.layout import IndexEntry
-from holdall.bundle.lookup import FrameFile
-from holdall.bundle.reader import BundleReader
+from holdall.bundle.reader import BundleReader, wrong_hash
 from holdall.bundle.seekable import walk
 from holdall.bundle.sinks import Sink
 from holdall.safe_open import Closing, open_regular

@@ -10,7 +10,6 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, NO_TIME, closing_info, header, manifest_line, padding
-from holdall.bundle.digest import record_hash
 from holdall.bundle.fullscan import Inventory
 from holdall.bundle.journal import Entry, Ledger, Stored
 from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, Part
@@ -19,10 +18,10 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
-from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
-from holdall.bundle.totals import BundleTotals
+from holdall.bundle.totals import BundleTotals, record_hash
 from holdall.errors import BundleError, CannotWrite
+from holdall.spilling import Sorter
 from holdall.untrusted import read_as
 
 _encode = msgspec.json.Encoder().encode

@@ -17,16 +17,14 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
-from holdall.bundle.layout import IndexEntry, Part
-from holdall.bundle.lookup import SealHash
-from holdall.bundle.names import fold, is_safe
+from holdall.bundle.frames import BrokenTar, Member, Piece, SealHash, members, pieces
+from holdall.bundle.layout import IndexEntry, Part, fold, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
 from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_seal, encode_table
-from holdall.bundle.sequential import BrokenTar, Member, Piece, members, pieces
-from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
 from holdall.progress import Progress
+from holdall.spilling import Sorter, ValueSorter
 from holdall.untrusted import MAX_JSON, most_text
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.appendlog import AppendLog
-from holdall.bundle.durable import PRIVATE, replace
+from holdall.bundle.durable import PRIVATE, AppendLog, replace
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.errors import BundleInUse
 from holdall.safe_open import FileLock, open_regular

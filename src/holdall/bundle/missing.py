@@ -16,13 +16,13 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.sorting import ValueSorter
 from holdall.capped import Capped
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.kinds import read
 from holdall.model import Fidelity, Kind
 from holdall.safe_open import Closing
+from holdall.spilling import ValueSorter
 
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
 _WEIGHT = {Fidelity.UNAVAILABLE: 0, Fidelity.TEXT: 2}

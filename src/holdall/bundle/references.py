@@ -13,13 +13,10 @@ import msgspec
 
 from holdall.agent_views import VersionView
 from holdall.bundle import layout
-from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import IndexEntry, LedgerLine
+from holdall.bundle.layout import IndexEntry, LedgerLine, is_name_of
 from holdall.bundle.loss_lines import GONE, HELD, LossLine, loss_faults, loss_line, told
-from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.sorting import Sorter, ValueSorter
-from holdall.bundle.totals import BundleTotals, declared_verdict, minimum_of, verdict_of
+from holdall.bundle.totals import BundleTotals, declared_verdict, minimum_of, record_hash, verdict_of
 from holdall.bundle.validation import (
     ledger_line,
     ledger_line_faults,
@@ -29,6 +26,7 @@ from holdall.bundle.validation import (
 from holdall.capped import Capped
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read, with_article
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
+from holdall.spilling import Sorter, ValueSorter
 from holdall.verdict import Reason, Verdict
 
 _LONGEST = 4000

@@ -16,16 +16,14 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.durable import reading
-from holdall.bundle.layout import IndexEntry
-from holdall.bundle.lookup import FrameFile, split_lines
-from holdall.bundle.names import Taken
+from holdall.bundle.frames import BrokenTar, FrameFile, Member, choose_frames, members, pieces, split_lines
+from holdall.bundle.layout import IndexEntry, Taken
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.seekable import FrameError, decompress, decompress_damaged, require_expansion
-from holdall.bundle.sequential import BrokenTar, Member, choose_frames, members, pieces
-from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.validation import salvaged_line
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.safe_open import Closing, open_regular
+from holdall.spilling import ValueSorter
 from holdall.untrusted import most_lines
 
 _PIECE = 256 << 10

@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
+from holdall.bundle.frames import OwnFrames
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.layout import Frames, IndexEntry
-from holdall.bundle.lookup import OwnFrames
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
 from holdall.safe_open import Closing, open_regular

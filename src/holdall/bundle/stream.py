@@ -17,8 +17,7 @@ from holdall.bundle.bag import header, padding
 from holdall.bundle.durable import open_private, replace, sync_file
 from holdall.bundle.growing import DirectEntry, GrowingFile, Mark
 from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
-from holdall.bundle.layout import Frames, IndexEntry, Source
-from holdall.bundle.names import safe_name
+from holdall.bundle.layout import Frames, IndexEntry, Source, safe_name
 from holdall.bundle.seekable import compress
 from holdall.bundle.sinks import MemoryBudget, Sink
 from holdall.bundle.stream_index import StreamIndex

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from holdall.bundle import layout
 from holdall.bundle.journal import Entry, Journal, Stored
-from holdall.bundle.names import Taken, safe_name
+from holdall.bundle.layout import Taken, safe_name
 from holdall.kinds import KINDS
 from holdall.model import Kind
 from holdall.spilling import SpillingDict

@@ -15,8 +15,7 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import parse_bag_info, repeated_fields
-from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine
-from holdall.bundle.names import is_safe
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, is_safe
 from holdall.kinds import KINDS
 from holdall.model import Fidelity
 from holdall.untrusted import read_unique, require_filename, require_id, require_plain

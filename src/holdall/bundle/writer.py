@@ -21,7 +21,6 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import NO_TIME, opening_files
 from holdall.bundle.copying import OldStream, copy_entry
-from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.growing import DirectEntry
@@ -30,6 +29,7 @@ from holdall.bundle.layout import Capture, LedgerLine
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import Stream, Unrecoverable
+from holdall.bundle.totals import record_hash
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from holdall.agent_views import VersionView
-from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import CONTENTS, INDEX, RECORD, TEXTS, IndexEntry
 from holdall.bundle.reader import BundleReader
+from holdall.bundle.totals import record_hash
 from holdall.errors import DamagedBundle
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId

@@ -20,8 +20,6 @@ from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.copying import copy_content
-from holdall.bundle.digest import record_hash
-from holdall.bundle.entry_stream import wrong_hash
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import (
     CONTENT_FRAME,
@@ -33,8 +31,9 @@ from holdall.bundle.layout import (
     LedgerLine,
     Source,
 )
-from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.reader import BundleReader, open_bundle, wrong_hash
 from holdall.bundle.sinks import Sink
+from holdall.bundle.totals import record_hash
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import KeyedValues
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from holdall.agent_views import VersionView
 from holdall.bundle import layout
-from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
+from holdall.bundle.totals import record_hash
 from holdall.errors import DamagedBundle, HoldallError
 from holdall.exporter.content_sinks import ContentSinks, zip_of
 from holdall.exporter.copy_run import ContentCopy, CopyRun

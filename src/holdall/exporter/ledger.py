@@ -13,11 +13,9 @@ from itertools import chain
 import msgspec
 from msgspec.structs import asdict, replace
 
-from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
-from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import BundleTotals
+from holdall.bundle.totals import BundleTotals, record_hash
 from holdall.bundle.writer import BundleWriter
 from holdall.capped import KEPT
 from holdall.exporter import report, withheld
@@ -30,6 +28,7 @@ from holdall.redaction import MARK
 from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions, Missing
+from holdall.spilling import Sorter
 from holdall.verdict import Reason, Verdict
 
 _encode = msgspec.json.Encoder().encode

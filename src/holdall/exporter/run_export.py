@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Source
-from holdall.bundle.totals import BundleTotals, minimum_of
+from holdall.bundle.totals import BundleTotals, minimum_of, record_hash
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.errors import UsageFault
 from holdall.exporter.earlier import Parent, open_parent

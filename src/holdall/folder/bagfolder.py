@@ -18,7 +18,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import parse_manifest_line
 from holdall.bundle.durable import open_private, reading, replace, reporting, sync_file
-from holdall.bundle.names import from_disk, is_safe, on_disk
+from holdall.bundle.layout import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite
 from holdall.folder.written_records import RecordStyle
 from holdall.kinds import ASSISTANT_KINDS, KINDS

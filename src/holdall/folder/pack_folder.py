@@ -25,7 +25,6 @@ from holdall.bundle.loss_lines import loss_line
 from holdall.bundle.reader import Formatted, require_format
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
-from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import capture_of
 from holdall.bundle.validation import ledger_line, parse_route
 from holdall.bundle.writer import BundleWriter, Finished
@@ -38,6 +37,7 @@ from holdall.kinds import noun
 from holdall.model import FileView, Kind, Record, SourceId, epoch_seconds
 from holdall.progress import Progress, Silent
 from holdall.safe_open import Closing, open_regular
+from holdall.spilling import Sorter
 from holdall.untrusted import MAX_JSON, require_plain, require_record
 from holdall.version import __version__
 

@@ -22,7 +22,6 @@ from holdall.bundle.bag import BAGIT_TXT, closing_info, manifest_line
 from holdall.bundle.durable import reading, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.totals import capture_of
 from holdall.capped import Capped
 from holdall.errors import AlreadyExists, BundleInUse, NewerFormat, pasteable
@@ -42,6 +41,7 @@ from holdall.folder.edits import other_line_ends
 from holdall.folder.written_records import MOST_BYTES, RecordFiles, written
 from holdall.progress import Progress, Silent
 from holdall.safe_open import Closing, FileLock
+from holdall.spilling import Sorter, ValueSorter
 from holdall.untrusted import MAX_JSON
 
 _LOCK = ".holdall-lock"

@@ -17,11 +17,11 @@ import msgspec
 
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.sorting import ValueSorter
 from holdall.capped import Capped
 from holdall.dialects.prompt_agents import flat
 from holdall.kinds import read
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId
+from holdall.spilling import ValueSorter
 from holdall.untrusted import read_json
 
 # Characters of a value that has a place of its own.

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.names import fold, is_safe
+from holdall.bundle.layout import fold, is_safe
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Targets
 from holdall.importer.plan.definitions import FOLDER, candidates, compose, paths

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView
-from holdall.bundle.names import safe_name
+from holdall.bundle.layout import safe_name
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import OPERATION

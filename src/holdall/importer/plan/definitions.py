@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView, TemplateView
-from holdall.bundle.names import MAX_NAME, Taken, numbered, safe_name
+from holdall.bundle.layout import MAX_NAME, Taken, numbered, safe_name
 from holdall.dialects import prompt_agents
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import PROMPT, VERSIONS, impossible

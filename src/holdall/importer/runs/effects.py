@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import AppendLog
 from holdall.errors import CannotRead
 from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written, timestamp

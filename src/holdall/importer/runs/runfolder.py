@@ -11,8 +11,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.bundle.appendlog import AppendLog
-from holdall.bundle.durable import cannot_write, sync_file, sync_folder, write_whole
+from holdall.bundle.durable import AppendLog, cannot_write, sync_file, sync_folder, write_whole
 from holdall.bundle.reader import BundleReader
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError, ImportFailed, OutputLocked

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import AppendLog
 from holdall.errors import CannotRead, CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_open import open_regular

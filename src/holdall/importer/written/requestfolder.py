@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.durable import cannot_write, write_whole
-from holdall.bundle.names import from_disk, is_safe, on_disk
+from holdall.bundle.layout import from_disk, is_safe, on_disk
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Targets
 from holdall.errors import CannotRead, CannotWrite, ImportFailed
