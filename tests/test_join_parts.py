@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdall.join_parts import PartsJoiner, PartsReading, _fits, joined, overlap_of
-from holdall.parsedtext import comparable_size, is_text_name
+from holdall.model import comparable_size, is_text_name
 from tests.growth import assert_linear
 from tests.sweep import examples, sweep
 

@@ -23,9 +23,9 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.totals import capture_of, declared_verdict
 from holdall.bundle.writer import BundleWriter, Finished
-from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
+from holdall.legible import Capped
 from holdall.model import Fidelity, FileView, Kind, SourceId, epoch_seconds
 from holdall.originals import Chosen, Original, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from holdall.capped import Capped
 from holdall.errors import UsageFault
 from holdall.kinds import noun
+from holdall.legible import Capped
 from holdall.model import Kind, Record
 from holdall.untrusted import read_json
 

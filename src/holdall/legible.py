@@ -1,5 +1,6 @@
 """Text for people: what servers and bundles say, so that nothing in it moves a cursor, hides or turns round; numbers in
-words; lines broken between words to the width of a terminal, and columns of a table. Pure.
+words; lines broken between words to the width of a terminal, and columns of a table; lists of findings, of which the
+first are kept and the rest are counted. Pure.
 """
 
 from __future__ import annotations
@@ -7,7 +8,8 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -135,3 +137,34 @@ def table(rows: Sequence[Sequence[str]], gap: int = 2, width: int | None = None)
         row = [shortened(first, widths[0]), *others]
         padded = (f"{cell}{' ' * (width - columns(cell) + gap)}" for cell, width in zip(row, widths, strict=True))
         yield "".join(padded).rstrip()
+
+
+T = TypeVar("T")
+
+KEPT = 1000
+"""Findings of one kind that are kept to be reported."""
+
+
+class Capped(list[T]):
+    """A list that takes up to ``KEPT`` by ``append`` and ``+=``; ``total`` counts all that it was given.
+
+    >>> found = Capped()
+    >>> found += range(1005)
+    >>> len(found), found.total
+    (1000, 1005)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def append(self, item: T, /) -> None:
+        self.total += 1
+        if len(self) < KEPT:
+            super().append(item)
+
+    def __iadd__(self, items: Iterable[T], /) -> Capped[T]:  # type: ignore[override,misc]
+        # list's own would not call append.
+        for item in items:
+            self.append(item)
+        return self

@@ -23,8 +23,8 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.bundle.totals import declared_verdict
-from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
+from holdall.legible import KEPT, Capped
 from holdall.progress import Progress, Silent
 from holdall.safe_open import open_regular
 from holdall.verdict import COMPLETE, Verdict

@@ -18,10 +18,10 @@ import msgspec
 from holdall.agent_views import FoundryAgentView
 from holdall.bundle.layout import LEDGER, RECORD, IndexEntry, from_disk
 from holdall.bundle.reader import BundleReader
-from holdall.capped import Capped
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.folder.bagfolder import BagFolder, markdown_of
 from holdall.kinds import DEFINITIONS, KINDS
+from holdall.legible import Capped
 from holdall.model import Kind, Record, SourceId, View
 from holdall.untrusted import MAX_JSON, normalized, require_record
 

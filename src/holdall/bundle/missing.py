@@ -16,10 +16,10 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
-from holdall.capped import Capped
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.kinds import read
+from holdall.legible import Capped
 from holdall.model import Fidelity, Kind
 from holdall.safe_open import Closing
 from holdall.spilling import ValueSorter

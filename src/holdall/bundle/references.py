@@ -23,8 +23,8 @@ from holdall.bundle.validation import (
     parse_route,
     parse_version_route,
 )
-from holdall.capped import Capped
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read, with_article
+from holdall.legible import Capped
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
 from holdall.spilling import Sorter, ValueSorter
 from holdall.verdict import Reason, Verdict

@@ -12,8 +12,8 @@ from holdall.bundle.layout import TEXTS, IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.errors import DamagedBundle
 from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner, overlap_of
-from holdall.model import MembershipView
-from holdall.parsedtext import Pages, comparable_size
+from holdall.model import MembershipView, comparable_size
+from holdall.parsedtext import Pages
 from holdall.untrusted import most_text
 
 

@@ -24,7 +24,7 @@ from holdall.legible import columns, shortened, table
 if TYPE_CHECKING:
     from holdall.backups.listing import ListedBundle
     from holdall.backups.search_bundle import BundleSearch, Match
-    from holdall.capped import Capped
+    from holdall.legible import Capped
 
 
 _HEAD = ["TAKEN (UTC)", "SOURCE", "ASST", "STORES", "FILES", "SIZE", "VERDICT", "VERIFIED"]

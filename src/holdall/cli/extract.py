@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 import msgspec
 
-from holdall.capped import Capped
 from holdall.cli import options
 from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
+from holdall.legible import Capped
 
 if TYPE_CHECKING:
     from holdall.bundle.texts import Joined

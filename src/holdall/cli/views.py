@@ -24,12 +24,12 @@ from holdall.model import Kind
 
 if TYPE_CHECKING:
     from holdall.bundle.missing import MissingFromBundle, Wanted
-    from holdall.capped import Capped
     from holdall.credentials import Suspect
     from holdall.dependencies import Dependency, User
     from holdall.dialects.loss import Loss
     from holdall.folder.edits import HandEdits
     from holdall.folder.pack_folder import Packed
+    from holdall.legible import Capped
     from holdall.model import Kind
     from holdall.verdict import Verdict
 

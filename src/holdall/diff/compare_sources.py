@@ -22,8 +22,7 @@ from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, S
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files
 from holdall.diff.text_lines import LineBudget, line_diff
 from holdall.kinds import ASSISTANT_KINDS, KINDS
-from holdall.model import Fidelity, Kind, Record, SourceId
-from holdall.parsedtext import copy_names
+from holdall.model import Fidelity, Kind, Record, SourceId, copy_names
 
 __all__ = ["Copies", "FieldChange", "How", "ObjectChange", "Owner", "SourceDiff", "compare_sources"]
 

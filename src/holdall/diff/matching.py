@@ -19,8 +19,7 @@ from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of
 from holdall.graph import with_callees
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
-from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, epoch_seconds
-from holdall.parsedtext import copy_names
+from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, copy_names, epoch_seconds
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 # What identifies an object, and what says when it was made.

@@ -17,11 +17,11 @@ from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.totals import BundleTotals, record_hash
 from holdall.bundle.writer import BundleWriter
-from holdall.capped import KEPT
 from holdall.exporter import report, withheld
 from holdall.exporter.file_index import File, FileIndex
 from holdall.exporter.unread import unread_references
 from holdall.graph import users_of
+from holdall.legible import KEPT
 from holdall.model import Fidelity, Kind, SourceId
 from holdall.progress import Progress
 from holdall.redaction import MARK

@@ -28,12 +28,12 @@ from holdall.bundle.sinks import LineSink
 from holdall.bundle.totals import capture_of
 from holdall.bundle.validation import ledger_line, parse_route
 from holdall.bundle.writer import BundleWriter, Finished
-from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle
 from holdall.folder.bagfolder import RECORDS, UNFINISHED, BagFolder, StyledRecord
 from holdall.folder.edits import CONVERSIONS, Flaw, FolderFiles, HandEdits
 from holdall.folder.written_records import MOST_BYTES, RecordStyle, joined
 from holdall.kinds import noun
+from holdall.legible import Capped
 from holdall.model import FileView, Kind, Record, SourceId, epoch_seconds
 from holdall.progress import Progress, Silent
 from holdall.safe_open import Closing, open_regular

@@ -23,7 +23,6 @@ from holdall.bundle.durable import reading, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import capture_of
-from holdall.capped import Capped
 from holdall.errors import AlreadyExists, BundleInUse, NewerFormat, pasteable
 from holdall.folder.bagfolder import (
     ATTRIBUTES,
@@ -39,6 +38,7 @@ from holdall.folder.bagfolder import (
 )
 from holdall.folder.edits import other_line_ends
 from holdall.folder.written_records import MOST_BYTES, RecordFiles, written
+from holdall.legible import Capped
 from holdall.progress import Progress, Silent
 from holdall.safe_open import Closing, FileLock
 from holdall.spilling import Sorter, ValueSorter

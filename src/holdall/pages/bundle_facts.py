@@ -17,9 +17,9 @@ import msgspec
 
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
-from holdall.capped import Capped
 from holdall.dialects.prompt_agents import flat
 from holdall.kinds import read
+from holdall.legible import Capped
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId
 from holdall.spilling import ValueSorter
 from holdall.untrusted import read_json

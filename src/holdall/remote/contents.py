@@ -16,8 +16,8 @@ import msgspec
 
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
 from holdall.join_parts import DEFAULT_OVERLAP, PartsJoiner
-from holdall.model import Fidelity, FileView, SourceId
-from holdall.parsedtext import Parts, comparable_size
+from holdall.model import Fidelity, FileView, SourceId, comparable_size
+from holdall.parsedtext import Parts
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer

@@ -25,10 +25,9 @@ from typing import Any
 
 import httpx2
 
-from holdall.endpoint import is_loopback
+from holdall.endpoint import is_loopback, proxy_for
 from holdall.errors import UsageFault
 from holdall.remote.connection_stack import ConnectionStack
-from holdall.remote.proxies import proxy_for
 from holdall.untrusted import MAX_JSON
 
 MAX_ERROR = 64 << 10

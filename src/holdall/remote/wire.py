@@ -24,7 +24,7 @@ import httpx2
 import msgspec
 import openai
 
-from holdall.endpoint import Endpoint
+from holdall.endpoint import Endpoint, proxy_for
 from holdall.errors import (
     NotFound,
     RemoteError,
@@ -41,7 +41,6 @@ from holdall.remote.account_errors import AccountErrors
 from holdall.remote.answers import Answer, Download, Rest, route
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
-from holdall.remote.proxies import proxy_for
 from holdall.remote.surfaces import Routes, Surface, address
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transport import MAX_PAGE, is_web_page

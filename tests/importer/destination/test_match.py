@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
+from holdall.graph import Selection
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import summarize
@@ -22,7 +23,6 @@ from holdall.model import Fidelity, Kind, SourceId
 from holdall.remote.client import Account, endpoint
 from holdall.remote.probing import probe
 from holdall.sandbox.server import Running
-from holdall.selection import Selection
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand

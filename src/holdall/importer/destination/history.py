@@ -13,6 +13,7 @@ from holdall.dialects.marks import CLONED_FROM, UNMARKED
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
+from holdall.graph import Selection
 from holdall.importer.plan.choices import ModelMap, connection_map, model_map, supplied_by_id
 from holdall.importer.plan.definitions import ABOUT, FOLDER
 from holdall.importer.runs.runfolder import mappings, past_runs
@@ -24,7 +25,6 @@ from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun
 from holdall.model import Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
-from holdall.selection import Selection
 
 
 class History:

@@ -23,8 +23,17 @@ from holdall.dialects.tables import Form
 from holdall.graph import with_callees_by_id
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
-from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
-from holdall.parsedtext import copy_names
+from holdall.model import (
+    Fidelity,
+    FileView,
+    Kind,
+    MembershipView,
+    Record,
+    SourceId,
+    TargetId,
+    copy_names,
+    epoch_seconds,
+)
 from holdall.skill_zip import RefusedZip, SkillZip, read_skill_zip
 
 # Bytes that the zips of a bundle may unpack to, and as many times its own size.

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple, Self
 
 from holdall.bundle.totals import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
-from holdall.graph import users_of
+from holdall.graph import Selection, users_of
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import By, Difference
 from holdall.importer.plan.plan_document import Plan
 from holdall.importer.plan.steps import LONE_FILES, Adopt
 from holdall.kinds import ASSISTANT_KINDS
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
-from holdall.selection import Selection
 from holdall.verdict import Count, Reason, Verdict
 
 _OF_KIND = {

@@ -27,6 +27,7 @@ from holdall.dialects.responses import RESPONSES
 from holdall.dialects.tables import Form, Table, Targets
 from holdall.dialects.templates import FILES as TEMPLATE_FILES
 from holdall.errors import pasteable
+from holdall.graph import Root
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import NOTHING, By, Existing, FoundFile, top_fields
@@ -35,7 +36,6 @@ from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, LeaveOut, Step, W
 from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
 from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
-from holdall.selection import Root
 
 FOLDER = "responses"
 """Where they lie, in OUTPUT_DIR."""

@@ -16,7 +16,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Form
 from holdall.dialects.templates import is_builtin
-from holdall.graph import callees_first, users_of
+from holdall.graph import Root, Selection, callees_first, choose, users_of
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import AGENTS, BundleSummary, Content, in_form
 from holdall.importer.plan.choices import Choices, OnConflict
@@ -36,7 +36,6 @@ from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
 from holdall.importer.plan.steps import Step
 from holdall.kinds import ASSISTANT_KINDS, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId
-from holdall.selection import Root, Selection, choose
 
 _PLAIN = Choices()
 

@@ -24,8 +24,7 @@ from holdall.bundle.texts import document
 from holdall.errors import REQUEST_ERRORS
 from holdall.importer.plan.bundle_summary import Content
 from holdall.join_parts import joined
-from holdall.model import Fidelity, TargetId
-from holdall.parsedtext import is_text_name
+from holdall.model import Fidelity, TargetId, is_text_name
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed
 from holdall.untrusted import normalized

@@ -12,6 +12,7 @@ from holdall.dialects.tables import Form
 from holdall.dialects.templates import is_builtin
 from holdall.endpoint import Endpoint
 from holdall.errors import Interrupted
+from holdall.graph import Selection
 from holdall.importer.destination.destination import choose
 from holdall.importer.destination.history import History, IdMapping, by_mapping, by_marks
 from holdall.importer.destination.match import find_existing
@@ -25,7 +26,6 @@ from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import absence, require_any_endpoint
-from holdall.selection import Selection
 
 __all__ = ["CompareOptions", "Proof", "RehearseOptions", "compare_copy", "rehearse_import"]
 
