@@ -11,7 +11,7 @@ import httpcore2
 import httpx2
 import pytest
 
-from holdall.remote.connection_stack import ConnectionStack
+from holdall.remote.transport import ConnectionStack
 
 BODY = b"x" * 20_000
 REQUESTS = 8

@@ -15,9 +15,9 @@ import pytest
 from holdall.errors import AnswerTooLong, ConnectionLost, RequestRefused, ServerFailed
 from holdall.progress import Progress, Silent
 from holdall.remote import transfer as module
-from holdall.remote.answers import Download, Rest
 from holdall.remote.limits import FAILURE_PATIENCE, FIRST_PATIENCE, Limits
 from holdall.remote.transfer import Unsized, transfer
+from holdall.remote.wire import Download, Rest
 
 BODY = random.Random(7).randbytes(700_000)
 OTHER = random.Random(8).randbytes(700_000)

@@ -26,11 +26,10 @@ from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import Redactor, redactor
 from holdall.remote import refusals
-from holdall.remote.answers import Answer, Download, Rest, route
 from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt, Listing, Page, read_page
 from holdall.remote.surfaces import Surface
-from holdall.remote.wire import Wire
+from holdall.remote.wire import Answer, Download, Rest, Wire, route
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 

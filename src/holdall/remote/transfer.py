@@ -12,8 +12,8 @@ import msgspec
 
 from holdall.errors import AnswerTooLong, ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
 from holdall.progress import Progress
-from holdall.remote.answers import Download, Rest
 from holdall.remote.limits import Limits, Tries
+from holdall.remote.wire import Download, Rest
 
 MAX_CONTENT = 512 << 20
 """Bytes of a content of which no size is declared: the longest that the API takes."""

@@ -35,8 +35,8 @@ from holdall.importer.runs.runlines import Create, Shown, Update
 from holdall.kinds import noun
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.answers import route
 from holdall.remote.client import path, viewed
+from holdall.remote.wire import route
 
 
 class Changes:
