@@ -15,8 +15,8 @@ from holdall.bundle.totals import record_hash
 from holdall.credentials import Scan
 from holdall.dependencies import Dependencies
 from holdall.dialects import assistants
-from holdall.dialects.reading import read_fields
 from holdall.dialects.registry import definition
+from holdall.dialects.tables import read_fields
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdall.dialects.assistants import NOTHING, marked_request
-from holdall.dialects.reading import Reading
 from holdall.dialects.tables import (
     EFFORT,
     METADATA,
@@ -20,6 +19,7 @@ from holdall.dialects.tables import (
     Free,
     Members,
     Number,
+    Reading,
     Request,
     Rule,
     Table,

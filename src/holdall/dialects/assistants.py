@@ -13,8 +13,6 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import marked, unmarked
-from holdall.dialects.reading import Reading
 from holdall.dialects.tables import (
     ABSENT,
     DEFAULTS,
@@ -28,13 +26,16 @@ from holdall.dialects.tables import (
     Members,
     Number,
     Pairs,
+    Reading,
     Request,
     Rule,
     Table,
     Targets,
     Text,
     fields,
+    marked,
     refused,
+    unmarked,
 )
 from holdall.dialects.tool_rules import Format, Function, Tools
 from holdall.graph import with_callees

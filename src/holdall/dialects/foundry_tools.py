@@ -15,7 +15,6 @@ from holdall.dialects.agents import AGENT_TOOLS
 from holdall.dialects.assistants import NOTHING, TOOLS, file_search
 from holdall.dialects.foundry_bindings import connected, is_bound
 from holdall.dialects.loss import Why
-from holdall.dialects.reading import Reading
 from holdall.dialects.tables import (
     ABSENT,
     Choice,
@@ -24,6 +23,7 @@ from holdall.dialects.tables import (
     Free,
     Members,
     Number,
+    Reading,
     Rule,
     Tagged,
     Text,

@@ -22,20 +22,22 @@ from holdall.dialects.canonical import UNSET, canonical_form
 from holdall.dialects.foundry_bindings import by_name, carried, connection_ids, connection_name, templates
 from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES, place_mcp
 from holdall.dialects.loss import Why
-from holdall.dialects.marks import NAME, marked_once
-from holdall.dialects.reading import Reading, read_fields
 from holdall.dialects.responses import lose_unused, placed, settings
 from holdall.dialects.tables import (
     ABSENT,
     DEFAULTS,
     METADATA,
+    NAME,
     Form,
+    Reading,
     Request,
     Rule,
     Table,
     Targets,
     Text,
     fields,
+    marked_once,
+    read_fields,
     refused,
 )
 from holdall.errors import DamagedBundle

@@ -17,9 +17,19 @@ import msgspec
 
 from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, mapped, refusing
 from holdall.dialects.loss import Why
-from holdall.dialects.marks import CLONED_FROM, unmarked
-from holdall.dialects.reading import Reading
-from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets, Text, fields
+from holdall.dialects.tables import (
+    CLONED_FROM,
+    DEFAULTS,
+    USES,
+    Form,
+    Reading,
+    Request,
+    Table,
+    Targets,
+    Text,
+    fields,
+    unmarked,
+)
 from holdall.dialects.tool_rules import Function
 from holdall.model import Record
 

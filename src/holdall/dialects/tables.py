@@ -1,5 +1,5 @@
 """What a destination's table of limits is made of: a rule for each field of a record, one class for each kind of value;
-and values that several destinations share. Pure.
+values that several destinations share; and the metadata keys that mark a copy. Pure.
 
 A destination is a module here: a ``Table``, and a function that makes the request. Both the plan's losses and the
 requests come from it, so foreseeable refusals are found in advance. ``registry`` lists the destinations.
@@ -8,23 +8,222 @@ A rule says what an API accepts and repairs the rest: a value is rewritten if th
 left out. Every change of meaning is a loss. In the API's own objects null means the same as leaving out, and some
 servers refuse it, so it is left out. Nulls stay in the owner's objects and in a record's own fields, which an update
 may have to empty.
+
+Of the marks, ``cloned_from`` is the source id. ``holdall_op`` names one attempt to create, so that an attempt whose
+answer was lost can be looked up at the destination. An object holds at most 16 keys; if the source uses them all, two
+are replaced at creation and restored right after. Where there is no second call, what doesn't fit is left out.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
+from functools import partial
+from itertools import islice
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import MARKS, METADATA_KEYS
-from holdall.dialects.reading import Reading, is_number
-from holdall.model import Record, SourceId, TargetId
-from holdall.untrusted import require_plain
+from holdall.errors import DamagedBundle
+from holdall.lenient import split_json, without_half_characters
+from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.untrusted import read_json, require_plain
+
+CLONED_FROM = "cloned_from"
+OPERATION = "holdall_op"
+NAME = "holdall_name"
+MARKS = frozenset({CLONED_FROM, OPERATION, NAME})
+
+UNMARKED = frozenset({Kind.FILE, Kind.SKILL, Kind.SKILL_VERSION, Kind.TEMPLATE})
+"""The kinds whose objects have no metadata, and so no marks."""
+
+METADATA_KEYS = 16
+"""As many keys as the metadata of an object may have."""
+
+_LONGEST = 512
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata to create with; ``final`` is what to set it to right after, or None where it can stay."""
+
+    create: dict[str, Any]
+    final: dict[str, Any] | None = None
+
+
+def unmarked(metadata: object) -> dict[str, Any]:
+    """The owner's own keys: ``metadata`` without our marks. Anything that isn't an object counts as empty."""
+    return {k: v for k, v in metadata.items() if k not in MARKS} if isinstance(metadata, Mapping) else {}
+
+
+def marked(
+    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str
+) -> tuple[Marked, list[Loss]]:
+    """The source's metadata (within the key limit) with our marks; and the losses."""
+    own = unmarked(metadata)
+    said = partial(Loss, kind=kind, id=source, name=name)
+    losses = _replaced(metadata, said)
+    marks = {CLONED_FROM: str(source), OPERATION: operation}
+    room = METADATA_KEYS - len(marks)
+    if len(own) <= room:
+        return Marked(create={**own, **marks}), losses
+    # Any two may give way: they are back with the next call.
+    kept = dict(list(own.items())[:room])
+    final = dict(own)
+    left_out = [OPERATION]
+    # Where one of the two fits, it is the origin: the attempt is of interest only until its answer is known.
+    if len(own) < METADATA_KEYS:
+        final[CLONED_FROM] = str(source)
+    else:
+        left_out.insert(0, CLONED_FROM)
+    verb = "is" if len(left_out) == 1 else "are"
+    text = f"full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed after creation"
+    losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
+    return Marked(create={**kept, **marks}, final=final), losses
+
+
+def marked_once(
+    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str, real: str | None = None
+) -> tuple[dict[str, Any], list[Loss]]:
+    """The same for an object that no later call can change: marks that don't fit are left out. ``real`` is the name of
+    one that is called otherwise at the destination."""
+    own = unmarked(metadata)
+    said = partial(Loss, kind=kind, id=source, name=name)
+    losses = _replaced(metadata, said)
+    marks = {CLONED_FROM: str(source), OPERATION: operation, **({NAME: real[:_LONGEST]} if real else {})}
+    fitting = list(marks)[: max(0, METADATA_KEYS - len(own))]
+    if left_out := [key for key in marks if key not in fitting]:
+        text = f"full ({len(own)} keys), so {' and '.join(left_out)} can't be added"
+        losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
+    return {**own, **{key: marks[key] for key in fitting}}, losses
+
+
+def _replaced(metadata: object, said: Callable[..., Loss]) -> list[Loss]:
+    """The loss of a source that is itself a copy."""
+    inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
+    if inherited is None:
+        return []
+    text = f"was {inherited}; set to the id in the bundle"
+    return [said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text)]
+
+
+T = TypeVar("T")
+
+# Dots in the name of a field that stand between objects, at the most; keys may have any number.
+_DEEPEST = 64
+# So many fields are named one by one; of more, the first and their number.
+_FEW = 20
+
+
+def read_fields(record: Record) -> dict[str, Any]:
+    """The record as JSON values. Raises DamagedBundle."""
+    try:
+        return msgspec.convert(read_json(record.raw), dict[str, Any])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise DamagedBundle(f"can't read {record.kind} {record.id} in the bundle: {error}") from None
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a JSON number; Python counts booleans among them."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+class Reading:
+    """One record being translated: its losses, and in ``left_out`` the lost values."""
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        prefix: str = "",
+        model: str | None = None,
+        connections: Mapping[str, str] | None = None,
+    ) -> None:
+        """``prefix`` is put before the name, ``model`` replaces the record's; ``connections`` as in ``Targets``."""
+        self.record = record
+        self.connections = connections
+        self.fields = read_fields(record)
+        if model is not None:
+            self.fields["model"] = model
+        name = self.fields.get("name")
+        self.name = name if isinstance(name, str) else None
+        if self.name is not None:
+            self.fields["name"] = prefix + self.name
+        self.left_out: dict[str, Any] = {}
+        self._losses: dict[int, Loss] = {}
+        self._noted = self._looked_at = 0
+        self._parts: dict[str, list[int]] = {}
+        if without_half_characters(record.raw) is not record.raw:
+            self._lose_halves()
+
+    @property
+    def losses(self) -> list[Loss]:
+        return [*self._losses.values()]
+
+    def fit(self, field: str, value: object, kind: type[T], text: str) -> T | None:
+        """``value`` if it is of ``kind``, None for null. Another kind is lost; ``text`` says what it should be."""
+        if value is None or isinstance(value, kind):
+            return value
+        self.lose(Why.UNFIT_VALUE, field, value, f"left out: {text}")
+        return None
+
+    def lose(self, why: Why, field: str, value: object, text: str) -> None:
+        """Record that ``field`` isn't sent as it was; ``value`` is the source's. Replaces the losses of its parts."""
+        for number in self._parts_of(field):
+            if (part := self._losses.pop(number, None)) is not None:
+                self.left_out.pop(str(part.field), None)
+        self._note(why, field, value, text)
+
+    def _note(self, why: Why, field: str, value: object, text: str) -> None:
+        self.left_out[field] = value
+        record = self.record
+        loss = Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text)
+        self._losses[self._noted] = loss
+        self._noted += 1
+
+    def lose_each(self, why: Why, fields: Mapping[str, object], text: str) -> None:
+        """Record that ``fields`` aren't sent, for one reason: ``_FEW`` of many are losses of their own."""
+        for field, value in islice(fields.items(), _FEW):
+            self._note(why, field, value, text)
+        if len(fields) > _FEW:
+            text = f"{text}; same for {len(fields) - _FEW} more"
+            last = self._noted - 1
+            self._losses[last] = msgspec.structs.replace(self._losses[last], text=text)
+            self.left_out.update(fields)
+
+    def _lose_halves(self) -> None:
+        """Replace unpaired surrogates, which some tools write as escapes and no encoding can hold."""
+        pieces, _ = split_json(self.record.raw.strip())
+        for field, value in zip(pieces[::2], pieces[1::2], strict=False):
+            if without_half_characters(value) is not value:
+                self.lose(
+                    Why.VALUE_CHANGED,
+                    str(read_json(field)),
+                    read_json(value),
+                    "unpaired surrogate replaced by U+FFFD",
+                )
+
+    def _parts_of(self, field: str) -> list[int]:
+        """The losses of parts of ``field``; saves each loss a search through all earlier ones."""
+        for number in range(self._looked_at, self._noted):
+            *outer, _ = str(self._losses[number].field).split(".", _DEEPEST)
+            for count in range(1, len(outer) + 1):
+                self._parts.setdefault(".".join(outer[:count]), []).append(number)
+        self._looked_at = self._noted
+        return self._parts.pop(field, [])
+
+    def lose_unknown(self, fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
+        """All of ``fields`` that are neither ``known`` nor empty are lost; ``where`` is what they are inside of, with a
+        dot."""
+        for field, value in fields.items():
+            if field not in known and value not in (None, [], {}):
+                self._note(Why.UNKNOWN_FIELD, where + field, value, "left out: not in the destination's API")
+
 
 ABSENT: Any = object()
 """What stands for a value that isn't sent."""

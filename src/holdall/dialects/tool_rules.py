@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from holdall.dialects.loss import Why
-from holdall.dialects.reading import Reading
 from holdall.dialects.tables import (
     ABSENT,
     NOT_AN_OBJECT,
@@ -20,6 +19,7 @@ from holdall.dialects.tables import (
     Flag,
     Free,
     Members,
+    Reading,
     Rule,
     Text,
     completed,

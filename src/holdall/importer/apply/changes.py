@@ -16,8 +16,8 @@ from holdall.agent_views import FoundryAgentView
 from holdall.dialects.assistants import Request, own_metadata
 from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import MARKS, METADATA_KEYS, OPERATION, unmarked
 from holdall.dialects.registry import dispensable, shown
+from holdall.dialects.tables import MARKS, METADATA_KEYS, OPERATION, unmarked
 from holdall.errors import REQUEST_ERRORS, DestinationDiffers, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes

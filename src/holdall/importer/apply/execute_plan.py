@@ -18,9 +18,8 @@ from msgspec.structs import replace
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import OPERATION
 from holdall.dialects.registry import definition, dispensable
-from holdall.dialects.tables import Targets
+from holdall.dialects.tables import OPERATION, Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields, refused_losses
 from holdall.importer.apply.context import Context, RunTally, explained

@@ -12,8 +12,7 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 
-from holdall.dialects.marks import UNMARKED
-from holdall.dialects.tables import Form
+from holdall.dialects.tables import UNMARKED, Form
 from holdall.errors import ImportUnderWay, NotFound, RemoteError
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.destination.objects import Objects

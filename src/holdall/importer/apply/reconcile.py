@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.registry import shown
+from holdall.dialects.tables import OPERATION, UNMARKED
 from holdall.errors import NotFound, RemoteError, UnexpectedAnswer
 from holdall.importer.apply.context import PATIENCE, Context
 from holdall.importer.destination.files_and_skills import digest_there, version_numbers

@@ -18,8 +18,7 @@ from holdall.agent_views import FoundryAgentView
 from holdall.bundle.layout import safe_name
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import OPERATION
-from holdall.dialects.tables import Request
+from holdall.dialects.tables import OPERATION, Request
 from holdall.errors import DamagedBundle, RequestRefused
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import shown
+from holdall.dialects.tables import OPERATION, UNMARKED
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler, identity, outcome, require_first, withheld

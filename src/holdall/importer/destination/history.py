@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.marks import CLONED_FROM, UNMARKED
-from holdall.dialects.tables import Form
+from holdall.dialects.tables import CLONED_FROM, UNMARKED, Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
 from holdall.graph import Selection

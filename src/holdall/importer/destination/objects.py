@@ -16,9 +16,8 @@ import msgspec
 
 from holdall.agent_views import FoundryAgentView
 from holdall.dialects import assistants as dialect
-from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, unmarked
 from holdall.dialects.registry import copy_name, shown, table
-from holdall.dialects.tables import Form
+from holdall.dialects.tables import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, Form, unmarked
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.history import History
 from holdall.importer.plan.bundle_summary import Content

@@ -19,7 +19,7 @@ import msgspec
 
 from holdall.agent_views import FoundryAgentView
 from holdall.bundle.durable import cannot_write, replace, sync_file
-from holdall.dialects.marks import CLONED_FROM, OPERATION, UNMARKED
+from holdall.dialects.tables import CLONED_FROM, OPERATION, UNMARKED
 from holdall.errors import REQUEST_ERRORS, CannotRead, NotFound, RequestRefused
 from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import ASSISTANT_KINDS, KINDS

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from holdall.agent_views import AgentVersion, AgentVersions, FoundryAgentView
-from holdall.dialects.marks import OPERATION, UNMARKED
 from holdall.dialects.registry import shown
+from holdall.dialects.tables import OPERATION, UNMARKED
 from holdall.dialects.templates import skill_references
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.files_and_skills import version_numbers
