@@ -11,9 +11,8 @@ from typing import Any, TextIO
 import msgspec
 import pytest
 
-from holdall.cli.console import Console
+from holdall.cli.console import Console, Meter
 from holdall.cli.main import run
-from holdall.cli.progress_meter import Meter
 
 __all__ = ["Done", "Screen", "Terminal"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdall.cli.block import again, onward
 from holdall.cli.console import Console
+from holdall.cli.views import again, onward
 from holdall.legible import columns, shortened, wrapped
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdall.pages.bundle_facts import announced_shutdown
+from holdall.pages.bundlepage import announced_shutdown
 
 
 @pytest.mark.parametrize(

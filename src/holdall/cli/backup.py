@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted
+from holdall.cli.views import Block, Group
 from holdall.errors import CannotRead, UsageFault, pasteable
 from holdall.safe_open import read_regular
 from holdall.variables import KEY_VARIABLES

@@ -14,9 +14,8 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, flat, human_size, on_signal
-from holdall.cli.views import verdict_as_json
+from holdall.cli.views import Block, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_LOOK, BundleError, NoSuchEntry, UsageFault, pasteable
 from holdall.kinds import noun
 from holdall.legible import columns, shortened, table

@@ -10,9 +10,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import parameters
-from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, counted
-from holdall.cli.views import loss_groups, loss_lines, verdict_as_json
+from holdall.cli.views import Block, Group, loss_groups, loss_lines, verdict_as_json
 from holdall.dialects.tables import Form
 from holdall.errors import pasteable
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy

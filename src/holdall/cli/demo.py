@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from holdall.cli import options, subprocesses
-from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome
+from holdall.cli.views import Block
 from holdall.errors import AlreadyExists, CannotWrite, Interrupted
 
 if TYPE_CHECKING:

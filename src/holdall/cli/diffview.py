@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.cli.block import Block, again
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.views import Block, again
 from holdall.diff.compare_sources import FieldChange, How, ObjectChange, SourceDiff
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.kinds import KINDS, noun

@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.views import Block, Group
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.legible import shortened, table
 

@@ -19,8 +19,8 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters, views
-from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.views import NAMED, Block, Group
 from holdall.errors import CannotRead, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind

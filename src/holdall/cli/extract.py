@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.views import NAMED, SHOWN, Block, Group
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 from holdall.legible import Capped
 

@@ -13,9 +13,10 @@ import msgspec
 
 from holdall.agent_views import VersionView
 from holdall.cli import options
-from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
 from holdall.cli.views import (
+    Block,
+    Group,
     aside_groups,
     by_fidelity,
     holdings,

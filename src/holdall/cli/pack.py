@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.views import Block
 from holdall.errors import EXIT_DONE, UsageFault, pasteable
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from holdall.cli import options, parameters
-from holdall.cli.block import again, onward
 from holdall.cli.console import Console, Outcome
+from holdall.cli.views import again, onward
 
 
 @click.command("plan", cls=options.Command)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from holdall.cli import views
-from holdall.cli.block import Block, Group, again
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.views import Block, Group, again
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings
 from holdall.doctor.holdings import Look, counted_in
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted

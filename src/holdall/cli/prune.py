@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdall.cli import options
-from holdall.cli.block import Block, again
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.views import Block, again
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.legible import table
 

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.block import NAMED, SHOWN, Block, Group
 from holdall.cli.console import Console, Outcome, counted
+from holdall.cli.views import NAMED, SHOWN, Block, Group
 from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite, pasteable
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.block import onward
 from holdall.cli.console import Console, Outcome, flat
+from holdall.cli.views import onward
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 from holdall.legible import shortened, table
 

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from holdall.cli.block import NAMED
 from holdall.cli.console import counted, flat, human_size
-from holdall.cli.views import show_first
+from holdall.cli.views import NAMED, show_first
 from holdall.dialects.loss import Loss
 from holdall.importer.verbs.plan_import import Difference, Unit, steps
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun

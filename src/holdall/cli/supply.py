@@ -10,9 +10,18 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.block import NAMED, Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import aside_groups, missing_as_json, missing_groups, missing_lines, show_first, verdict_as_json
+from holdall.cli.views import (
+    NAMED,
+    Block,
+    Group,
+    aside_groups,
+    missing_as_json,
+    missing_groups,
+    missing_lines,
+    show_first,
+    verdict_as_json,
+)
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:

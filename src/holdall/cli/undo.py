@@ -12,9 +12,9 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.block import NAMED, Block, Group, again
 from holdall.cli.console import Console, Outcome, counted, flat
 from holdall.cli.stepview import KEEP, REMOVE, UPDATE
+from holdall.cli.views import NAMED, Block, Group, again
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 from holdall.kinds import noun
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from holdall.cli import options
-from holdall.cli.block import Block
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.views import Block
 from holdall.errors import EXIT_DONE, UsageFault, pasteable
 
 

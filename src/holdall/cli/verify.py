@@ -13,9 +13,8 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.block import Block, Group
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import edits_as_json, packed_folder, verdict_as_json
+from holdall.cli.views import Block, Group, edits_as_json, packed_folder, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK, DamagedBundle, Mistakes, UsageFault, pasteable
 from holdall.model import Fidelity
 from holdall.verdict import COMPLETE, Reason, Verdict

@@ -1,9 +1,9 @@
-"""Requests to one account, each sent once, and their answers. The only importer of the OpenAI SDK, whose errors leave here as ours.
+"""Requests to one account, each sent once, and their answers. The only importer of the OpenAI SDK.
 
 The SDK makes the requests for records, and its HTTP client sends all requests. Those with a content, of which there may
 be a million, are made here: the SDK takes as long to make one as it takes to send it. Answers are taken as bytes: the
-SDK's models would drop fields that they don't know. The SDK's retries are off; ``remote.limits`` decides, because a
-blindly repeated POST can create a thing twice. Everything here is sent once.
+SDK's models would drop fields that they don't know. Its errors leave here as ours. Its retries are off:
+``remote.limits`` decides, because a blindly repeated POST can create a thing twice. Everything here is sent once.
 """
 
 from __future__ import annotations
