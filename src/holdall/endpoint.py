@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
@@ -314,6 +313,8 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy for requests to ``url``. Raises UsageFault, which doesn't show it, for one that can't be used."""
+    from urllib.request import getproxies  # behind it, as it loads an HTTP client of its own
+
     parts, found = urlsplit(url), getproxies()
     host, value = parts.hostname or "", found.get(parts.scheme) or found.get("all")
     if not value or is_loopback(host) or _is_exempt(host, parts.port, found.get("no", "")):
@@ -323,6 +324,8 @@ def proxy_for(url: str) -> Proxy | None:
 
 def _is_exempt(host: str, port: int | None, listed: str) -> bool:
     """Whether NO_PROXY, or what the system has in its place, lists the host, its domain, or its network."""
+    from urllib.request import proxy_bypass
+
     bare = f"[{host}]" if ":" in host else host
     if proxy_bypass(f"{bare}:{port}" if port else bare):
         return True

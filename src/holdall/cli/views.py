@@ -1,6 +1,6 @@
-"""What several commands print, and put into ``--json``: the verdict, losses, what a bundle lacks, what was edited by hand
-in a folder that is given as a bundle; and the block of last lines: counts, losses by reason, where to read more, and
-what to type next.
+"""What several commands print, and put into ``--json``: the verdict, losses, what a bundle lacks, what was edited by
+hand in a folder that is given as a bundle; and the block of last lines: counts, losses by reason, where to read more,
+and what to type next.
 
 The block is short on purpose, so that the verdict is seen: at most a dozen lines where nothing is wrong. Every single
 item is in the report and the ``--json`` document, and is printed above it with ``--verbose``. What to type next is made
