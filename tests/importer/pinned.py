@@ -21,11 +21,20 @@ import msgspec
 
 from holdall.bundle.reader import open_bundle
 from holdall.errors import NotFound
-from holdall.importer.destination.history import by_mapping, history
+from holdall.importer.destination.destination import by_mapping, history
 from holdall.importer.plan.definitions import ABOUT
-from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.effects import LOG, UndoLog, is_undone
-from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, PastRun, RunFolder, made_in, past_runs, unfinished
+from holdall.importer.runs.runfolder import (
+    BEFORE,
+    JOURNAL,
+    REPORT,
+    Baseline,
+    PastRun,
+    RunFolder,
+    made_in,
+    past_runs,
+    unfinished,
+)
 from holdall.importer.runs.runreport import MAPPING
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.undo.observed import observe

@@ -15,7 +15,7 @@ import pytest
 
 from holdall.bundle.reader import open_bundle
 from holdall.errors import UsageFault
-from holdall.importer.destination.history import history
+from holdall.importer.destination.destination import history
 from holdall.importer.runs.effects import LOG, is_undone
 from holdall.importer.verbs.undo_import import withdraw
 from tests.cli.terminal import Done, Terminal

@@ -15,8 +15,7 @@ import pytest
 from holdall.bundle.reader import open_bundle
 from holdall.cli.console import Console
 from holdall.cli.main import run
-from holdall.importer.runs.runpages import run_page
-from holdall.importer.runs.runreport import Party, Result, Status
+from holdall.importer.runs.runreport import Party, Result, Status, run_page
 from holdall.model import Kind, SourceId, TargetId
 from holdall.pages.bundlepage import bundle_page
 from holdall.verdict import Reason, Verdict

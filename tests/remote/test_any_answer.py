@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from holdall.endpoint import endpoint
 from holdall.errors import RemoteError, UnexpectedAnswer
 from holdall.importer.destination.objects import Objects
-from holdall.importer.runs.baseline import listed, stamps
+from holdall.importer.runs.runfolder import listed, stamps
 from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
 from holdall.remote import probing, refusals, tokens

@@ -10,9 +10,8 @@ import pytest
 
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import NotFound
-from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import SETTLE, Pace
-from holdall.importer.apply.writes import Writes
+from holdall.importer.apply.writes import Changes, Writes
 from holdall.importer.plan.difference import differences
 from holdall.importer.runs.runlines import Line, Shown
 from holdall.model import Kind, SourceId, TargetId

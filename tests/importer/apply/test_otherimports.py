@@ -12,8 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdall.dialects.tables import Form
-from holdall.importer.runs.runpages import markdown
-from holdall.importer.runs.runreport import Report, keeping, mapping
+from holdall.importer.runs.runreport import Report, keeping, mapping, markdown
 from holdall.model import Kind
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.apply.context import RunTally
-from holdall.importer.plan.plan_document import Unit
-from holdall.importer.plan.steps import CreateAssistant
+from holdall.importer.plan.steps import CreateAssistant, Unit
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runreport import Status
 from holdall.model import Kind, SourceId, TargetId

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
 from holdall.graph import Selection
-from holdall.importer.destination.history import History, history
+from holdall.importer.destination.destination import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from holdall.graph import Selection
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
-from holdall.importer.plan.plan_document import FREE_BYTES, Estimate, estimate
 from holdall.importer.plan.planner import plan
+from holdall.importer.plan.steps import FREE_BYTES, Estimate, estimate
 from holdall.model import Fidelity, Kind, Record, SourceId
 
 

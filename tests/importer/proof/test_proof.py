@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from holdall.bundle.reader import BundleReader
-from holdall.importer.destination.history import by_mapping
+from holdall.importer.destination.destination import by_mapping
 from holdall.importer.proof.compare_text import TextMatch
 from holdall.importer.runs.effects import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy

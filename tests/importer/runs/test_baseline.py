@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import AuthenticationFailed, CannotWrite, NotFound, RequestRefused
-from holdall.importer.runs.baseline import Baseline, Stamp
+from holdall.importer.runs.runfolder import Baseline, Stamp
 from holdall.model import Kind, TargetId
 from holdall.remote.client import Account
 

@@ -9,8 +9,7 @@ import msgspec
 from holdall.bundle.reader import open_bundle
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
-from holdall.importer.runs.runpages import run_page
-from holdall.importer.runs.runreport import Orphan
+from holdall.importer.runs.runreport import Orphan, run_page
 from holdall.model import Kind, SourceId, TargetId
 from tests.bundle.packing import File, pack
 from tests.importer.runs.test_runreport import LOSS, REPORT

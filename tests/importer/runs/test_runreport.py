@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.runs.runpages import markdown
-from holdall.importer.runs.runreport import Party, Report, ReportDestination, Result, Status, mapping
+from holdall.importer.runs.runreport import Party, Report, ReportDestination, Result, Status, mapping, markdown
 from holdall.model import Kind, SourceId, TargetId
 
 LOSS = Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId("f1"), name="a.pdf", text="left out: gone")

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from holdall.errors import NotFound, Unreachable
-from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.effects import is_undone
-from holdall.importer.runs.runfolder import BEFORE, JOURNAL
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, Baseline
 from holdall.importer.runs.runlines import RunJournal
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.undo.observed import observe

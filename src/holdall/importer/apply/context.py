@@ -10,7 +10,7 @@ import msgspec
 from holdall.dialects.loss import Loss
 from holdall.errors import AuthenticationFailed, Interrupted, PermissionDenied, QuotaExhausted, RemoteError, Unreachable
 from holdall.importer.plan import steps
-from holdall.importer.plan.plan_document import Unit
+from holdall.importer.plan.steps import Unit
 from holdall.importer.runs.runfolder import AuditLine, RunFolder
 from holdall.importer.runs.runreport import Result, Status
 from holdall.kinds import DEFINITIONS

@@ -21,20 +21,18 @@ from holdall.dialects.loss import Loss, Why
 from holdall.dialects.registry import definition, dispensable
 from holdall.dialects.tables import OPERATION, Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
-from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields, refused_losses
 from holdall.importer.apply.context import Context, RunTally, explained
-from holdall.importer.apply.otherimports import leftovers
-from holdall.importer.apply.reconcile import Reconciler
+from holdall.importer.apply.reconcile import Reconciler, leftovers
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.vectorstores import Indexing, Stores
 from holdall.importer.apply.versions import EarlierVersions, SkillCopies
-from holdall.importer.apply.writes import Writes
+from holdall.importer.apply.writes import Changes, ServerKeys, Writes, refused_fields, refused_losses
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import is_own_project, table_of
 from holdall.importer.plan.difference import final, template_looks
-from holdall.importer.plan.plan_document import Plan, Unit
 from holdall.importer.plan.skill_steps import referred
+from holdall.importer.plan.steps import Plan, Unit
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import agent_of, version_number
 from holdall.importer.runs.runlines import Create

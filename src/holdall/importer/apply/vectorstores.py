@@ -23,10 +23,9 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed, Unsearchable
-from holdall.importer.apply.changes import Changes, ServerKeys, keys_added
 from holdall.importer.apply.context import FRESH, PATIENCE, Context, RunTally, explained
 from holdall.importer.apply.uploads import Uploads, file_loss, renamed
-from holdall.importer.apply.writes import Writes
+from holdall.importer.apply.writes import Changes, ServerKeys, Writes, keys_added
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference, final, fingerprint, same
 from holdall.importer.plan.steps import AttachFiles, CreateStore, UpdateMembership, UpdateStore

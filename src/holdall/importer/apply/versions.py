@@ -20,15 +20,14 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import OPERATION, Request
 from holdall.errors import DamagedBundle, RequestRefused
-from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
-from holdall.importer.apply.writes import Writes
+from holdall.importer.apply.writes import Changes, Writes
 from holdall.importer.destination.files_and_skills import version_numbers
 from holdall.importer.plan.bundle_summary import BundleSummary, SkillVersion, as_latest
 from holdall.importer.plan.difference import fingerprints
 from holdall.importer.plan.steps import CreateFoundryAgent, CreateSkill, UpdateSkill
-from holdall.importer.runs.baseline import place
 from holdall.importer.runs.effects import version_number, version_target
+from holdall.importer.runs.runfolder import place
 from holdall.importer.runs.runlines import Create, Shown
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId

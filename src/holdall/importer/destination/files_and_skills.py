@@ -15,12 +15,12 @@ import msgspec
 
 from holdall.agent_views import SkillView, VersionView
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, RequestRefused
-from holdall.importer.destination.history import History
+from holdall.importer.destination.destination import History
 from holdall.importer.plan.bundle_summary import Content, SkillVersion
 from holdall.importer.plan.difference import By, FoundSkill, Several, VersionThere, fingerprint
 from holdall.importer.plan.skill_steps import compare_skill, skill_name
-from holdall.importer.runs.baseline import listed
 from holdall.importer.runs.effects import version_target
+from holdall.importer.runs.runfolder import listed
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, path, viewed
 from holdall.skill_zip import RefusedZip, digest

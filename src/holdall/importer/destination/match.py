@@ -21,8 +21,8 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Form, Targets
 from holdall.dialects.templates import unseen
+from holdall.importer.destination.destination import History
 from holdall.importer.destination.files_and_skills import FilesSeen, SkillsThere, find_skills, fits, is_same_file, sized
-from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project
@@ -38,8 +38,7 @@ from holdall.importer.plan.difference import (
     same,
     top_fields,
 )
-from holdall.importer.plan.plan_document import Plan
-from holdall.importer.plan.steps import CreateSkill, CreateStore, UploadFile
+from holdall.importer.plan.steps import CreateSkill, CreateStore, Plan, UploadFile
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read
 from holdall.model import DefinitionView, Fidelity, FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed

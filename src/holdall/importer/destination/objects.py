@@ -19,7 +19,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import copy_name, shown, table
 from holdall.dialects.tables import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, Form, unmarked
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.destination.history import History
+from holdall.importer.destination.destination import History
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import (
     PRESENT,

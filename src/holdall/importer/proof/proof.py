@@ -23,19 +23,18 @@ from holdall.dialects.responses import containers
 from holdall.dialects.tables import Form, Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.graph import users_of
-from holdall.importer.destination.history import IdMapping
+from holdall.importer.destination.destination import IdMapping
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, is_own_project, table_of
-from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final
-from holdall.importer.plan.plan_document import Plan
-from holdall.importer.plan.planner import plan
+from holdall.importer.plan.planner import Completeness, plan
 from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.steps import (
     CreateDefinition,
     CreateSkill,
     CreateStore,
     CreateTemplate,
+    Plan,
     UploadFile,
     WriteRequest,
     references_of,

@@ -1,21 +1,31 @@
-"""The result of an import, and ``mapping.json`` from source ids to ids of the copy."""
+"""The result of an import: ``mapping.json`` from source ids to ids of the copy; and to read, ``report.md``, as any
+viewer of Markdown shows it, and the page ``report.html``."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotRead, HoldallError
+from holdall.importer.plan.bundle_summary import AGENTS
+from holdall.importer.plan.difference import Difference
 from holdall.importer.runs.runlines import JOURNAL, first_line
 from holdall.kinds import DEFINITIONS, KINDS, noun
+from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
+from holdall.pages.bundlepage import Copies, bundle_sections
+from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
 from holdall.safe_open import read_regular
 
 MAPPING = "mapping.json"
@@ -251,3 +261,381 @@ def read_mapping(path: Path) -> RunMapping | None:
         return None
     except OSError as error:
         raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
+
+
+AUDIT = "audit.jsonl"
+
+# What the report lists at most, so that a code host still shows it: reasons of one result and of all, results of a
+# section, those of them that are not folded, and characters of a name or a reason.
+_REASONS_OF_ONE = 20
+_REASONS = 1000
+_RESULTS = 1000
+_OPEN = 50
+_LONG = 500
+
+# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
+# a file's name that no viewer takes for a host's.
+_HARMLESS = re.compile(
+    r"""(?!www\.)(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+%]|[.:;!?&](?![^)])
+    |\.(?=[0-9]|[a-z]{3})(?!(?:biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop)(?![a-z])))*+""",
+    re.X | re.I,
+)
+# How a list, a heading or a rule may begin.
+_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
+
+# Which results stand in each section of the report.
+_SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
+
+# What a page lists at most: of one sort of rows, losses of one object and of all, and characters of a value.
+_ROWS = 2000
+_LOSSES = 100
+_NAMES = 5000
+_VALUE = 2000
+
+_WORDS = {
+    Status.SUCCESS: ("good", "copied"),
+    Status.PARTIAL: ("text", "partial"),
+    Status.FAILED: ("unavailable", "failed"),
+    Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
+}
+# Where what is there was not made by this run.
+_HOW = {
+    "adopted": "already there",
+    "updated": "updated",
+    "new version": "new version",
+    "left": "skipped",
+    "written": "written",
+}
+
+
+def markdown(report: Report) -> str:
+    """The report for people: what came to what, in the sections that the guide has, and why something did not.
+
+    A code host shows it whole: of many results most are folded and the rest counted, and so are their reasons.
+    """
+    shown = [kind for kind in report.by_kind if report.of(kind)] or [Kind.ASSISTANT]
+    total = ", ".join(counted(len(report.of(kind)), KINDS[kind].noun) for kind in shown)
+    whole, partial, failed = ([one for one in report.results if one.status in states] for states in _SECTIONS)
+    reasons = _Reasons()
+    lines = [
+        "# Clone Report",
+        "",
+        *_lines_about(report),
+        "",
+        "## Summary",
+        f"- Total: {total}",
+        f"- Success: {len(whole)}",
+        f"- Partial: {len(partial)}",
+        f"- Failed: {len(failed)}",
+        *_orphans(report.orphans),
+        *_duplicates(report),
+        "",
+        "## Successful Clones",
+        *_items(whole, reasons),
+    ]
+    if partial:
+        lines += ["", "## Partial Clones", *_items(partial, reasons)]
+    lines += ["", "## Failed Clones", *_items(failed, reasons)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines_about(report: Report) -> Iterator[str]:
+    there, source = report.destination, report.source
+    rows: dict[str, list[str | None]] = {
+        "Verdict": [report.verdict or "NOT FINISHED"],
+        "Stopped": [report.stopped.message if report.stopped else None],
+        "When": [f"{report.started} to {report.ended}"],
+        "Bundle": [report.bundle.get("name")],
+        "Source": [report.source_url, source.org_id, source.project_id, report.label],
+        "Destination": [there.base_url, there.org_id, there.project_id],
+        "Run": [report.run, report.tool],
+    }
+    for title, parts in rows.items():
+        if said := ", ".join(_inline(part) for part in parts if part):
+            yield f"- {title}: {said}"
+
+
+class _Reasons:
+    """The reasons of results, one a line, as long as the report has room for them."""
+
+    def __init__(self) -> None:
+        self._left = _REASONS
+
+    def of(self, result: Result, but: str | None = None) -> list[str]:
+        """The reasons, major ones first, without ``but``."""
+        losses = _weightiest(result)
+        said = [_loss(loss, result) for loss in losses] or (
+            [_inline(result.error) or result.status.value] if result.error else []
+        )
+        said = [one for one in said if one != but]
+        lines = _listed(said, AUDIT, min(_REASONS_OF_ONE, self._left))
+        self._left -= min(len(said), _REASONS_OF_ONE, self._left)
+        return lines
+
+
+def _weightiest(result: Result) -> list[Loss]:
+    """Its losses, major ones first."""
+    return sorted(result.losses, key=lambda loss: not loss.why.weighs)
+
+
+def _loss(loss: Loss, of: Result) -> str:
+    """In words; below its own assistant without the name."""
+    return _inline(f"{loss.field}: {loss.text}" if loss.id == of.source and loss.field else str(loss))
+
+
+def _items(results: list[Result], reasons: _Reasons) -> list[str]:
+    if not results:
+        return ["None"]
+    items = [_item(one, reasons) for one in results[:_RESULTS]]
+    lines = [line for item in items[:_OPEN] for line in item]
+    if folded := items[_OPEN:]:
+        # A viewer takes Markdown inside of HTML for Markdown only with empty lines around it.
+        lines += ["", f"<details><summary>{len(folded)} more</summary>", ""]
+        lines += [line for item in folded for line in item]
+        lines += ["", "</details>"]
+    if len(results) > _RESULTS:
+        lines += ["", f"And {len(results) - _RESULTS} more; all are in {MAPPING}"]
+    return lines
+
+
+def _item(result: Result, reasons: _Reasons) -> list[str]:
+    if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
+        why = _inline(result.error or result.status.value)
+        return [f"- {_inline(result.source)}: {why}", *reasons.of(result, but=why)]
+    there = f" → {_inline(result.target)}" if result.target else ""
+    how = f": {_HOW[result.how]}" if result.how in _HOW and result.how != "written" else ""
+    return [f"- {_inline(result.source)}{there} ({_named(result)}){how}", *reasons.of(result)]
+
+
+def _listed(lines: list[str], rest: str, most: int = _REASONS_OF_ONE) -> list[str]:
+    """Up to ``most`` lines, indented; then how many more there are, all of them in the file ``rest``."""
+    shown = [f"  - {line}" for line in lines[:most]]
+    if len(lines) > most:
+        shown.append(f"  - and {len(lines) - most} more; all are in {rest}")
+    return shown
+
+
+def _orphans(orphans: list[Orphan]) -> list[str]:
+    if not orphans:
+        return []
+    lines = []
+    for orphan in orphans:
+        size = f", {orphan.size} bytes" if orphan.size is not None else ""
+        where = _inline(orphan.id) if orphan.id else "not found yet"
+        where += ", from before this run" if orphan.earlier else ", the answer to its creation was lost"
+        lines.append(f"{noun(orphan.kind)} {_inline(orphan.name or '(no name)')}{size}: {where}")
+    return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
+
+
+def _duplicates(report: Report) -> list[str]:
+    if not report.duplicates:
+        return []
+    why = f"another import created the same objects at the same time; {keeping(report)}"
+    lines = [_inline(str(one)) for one in report.duplicates]
+    return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
+
+
+def _named(result: Result) -> str:
+    return "no name" if result.name is None else _inline(result.name)
+
+
+def _inline(text: str) -> str:
+    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
+
+    Words that can mean nothing stay; the others are code spans, for a backslash keeps neither an address from becoming
+    a link nor an ``@`` from becoming a mention.
+    """
+    kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    kept = kept if len(kept) <= _LONG else f"{kept[:_LONG]}…"
+    return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
+
+
+def _word(word: str, *, first: bool) -> str:
+    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
+        return word
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"
+
+
+def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
+    """The page, piece by piece; ``changes`` are the values that the run has replaced at the destination.
+
+    With the ``bundle`` each assistant and store has a card. Raises DamagedBundle.
+    """
+    yield from page(f"Import of {report.bundle.get('name') or 'a bundle'} · holdall", _body(report, changes, bundle))
+
+
+def _body(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> Iterator[str]:
+    yield from _head(report)
+    lost = _lost(report)
+    worst = sorted(report.results, key=lambda one: one.status is Status.SUCCESS)
+    title = counted(len(worst), "result")
+    if bundle is not None:
+        # What is whole has a card.
+        worst = [one for one in worst if one.status is not Status.SUCCESS]
+        title = f"Incomplete: {len(worst)} of {title}"
+    if worst:
+        yield f"<section><h2>{title}</h2>\n<ul class=rows>\n"
+        yield from (_result(one, lost[one.source]) for one in worst[:_ROWS])
+        yield f"</ul>\n{_more(len(worst))}</section>\n"
+    yield from _changes(changes)
+    if bundle is not None:
+        yield from bundle_sections(bundle, _copies(report, lost, bundle))
+    yield from _ids(report)
+    yield from _doubles(report)
+
+
+def _head(report: Report) -> Iterator[str]:
+    verdict = report.verdict or "NOT FINISHED"
+    yield f"<header><p class=eyebrow>Import of {name(report.bundle.get('name') or 'a bundle')}</p>\n"
+    yield headline(verdict, good=bool(report.complete))
+    states = {status: sum(one.status is status for one in report.results) for status in Status}
+    said = (
+        f'<li><b class="{_WORDS[each][0]}">{count} {_WORDS[each][1]}</b></li>'
+        for each, count in states.items()
+        if count
+    )
+    yield f"<ul class=legend>{''.join(said)}</ul>\n"
+    if report.stopped is not None:
+        yield f"<p>Stopped: {message(report.stopped.message)}</p>\n"
+    there = report.destination
+    yield facts(
+        [
+            ("From", _party(report.source_url, report.source.org_id, report.source.project_id, report.label)),
+            ("Into", _party(there.base_url, there.org_id, there.project_id)),
+            ("Mode", text(report.form.value)),
+            ("When", f"{name(report.started)} to {name(report.ended)}"),
+            ("Run", f"{code(report.run)} {name(report.tool)}"),
+        ]
+    )
+    yield "</header>\n"
+
+
+def _party(*parts: str | None) -> str:
+    return "<br>".join(name(part) for part in parts if part) or "not known"
+
+
+def _copies(report: Report, losses: Mapping[SourceId, list[str]], bundle: BundleReader) -> Copies:
+    """For the card of each object: its new id, and what became of it. What was lost of a partial one stands above."""
+    found: dict[tuple[Kind, SourceId], str] = {
+        (Kind.STORE, old): f"<p class=copy>{_arrow(new)}</p>\n" for old, new in report.stores.items()
+    }
+    # What has become an agent of Foundry has the card of what it is in the bundle.
+    became = AGENTS if report.of(Kind.FOUNDRY_AGENT) else ()
+    kinds = {record.id: kind for kind in became for record in bundle.definitions(kind)}
+    for placed, results in report.by_kind.items():
+        for one in results:
+            kind = kinds.get(one.source, placed) if placed is Kind.FOUNDRY_AGENT else placed
+            lost = losses[one.source] if one.status is Status.SUCCESS else []
+            notes = "".join(f"<p class=note>{said}</p>\n" for said in lost)
+            found[kind, one.source] = f"<p class=copy>{_arrow(one.target)} {_status(one)}</p>\n{notes}"
+    return found
+
+
+def _status(one: Result) -> str:
+    colour, word = _WORDS[one.status]
+    if one.status is Status.SUCCESS:
+        word = _HOW.get(one.how, word)
+    return f'<b class="{colour}">{word}</b>'
+
+
+def _lost(report: Report) -> dict[SourceId, list[str]]:
+    """For each result the lines of what was lost; all together have as many names as the page has room for."""
+    left, found = _NAMES, {}
+    for one in sorted(report.results, key=lambda one: one.status is Status.SUCCESS):
+        most = min(_LOSSES, left)
+        left -= min(len(one.losses), most)
+        found[one.source] = _losses(one, most)
+    return found
+
+
+def _losses(one: Result, most: int) -> list[str]:
+    """A line for each reason with the names of what it happened to, those that weigh first."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for loss in _weightiest(one)[:most]:
+        reason = f"{loss.field}: {loss.text}" if loss.field else loss.text
+        names = found.setdefault((loss.id == one.source, reason), [])
+        names.append(name(loss.name or loss.id))
+    lines = [message(why) + ("" if own else f": {', '.join(names)}") for (own, why), names in found.items()]
+    if len(one.losses) > most:
+        lines.append(f"and {len(one.losses) - most} more in audit.jsonl")
+    return lines
+
+
+def _result(one: Result, lost: Sequence[str]) -> str:
+    ids = f"{code(one.source)}{_arrow(one.target)}"
+    # The error of a partial one says its losses again.
+    why = [message(one.error)] if one.error and not lost else []
+    notes = "".join(f"<small>{said}</small>" for said in (*why, *lost))
+    return f"<li><span>{name(one.name or '(no name)')} {ids}</span>{_status(one)}<i></i>{notes}</li>\n"
+
+
+def _arrow(target: str | None) -> str:
+    return f"<code>→ {name(target)}</code>" if target else ""
+
+
+def _changes(changes: Sequence[Difference]) -> Iterator[str]:
+    if not changes:
+        return
+    yield f"<section><h2>Changed at the destination: {counted(len(changes), 'value')}</h2>\n"
+    for one in changes[:_ROWS]:
+        where = f" in {code(one.inside)}" if one.inside else ""
+        yield f"<article><h3>{name(one.name or one.source)}</h3>\n"
+        yield f"<p class=id>{noun(one.kind)} {code(one.source)}{where}</p>\n"
+        yield facts([("Field", code(one.field)), ("Before", _value(one.destination)), ("After", _value(one.bundle))])
+        yield "</article>\n"
+    yield f"{_more(len(changes), 'plan.json')}</section>\n"
+
+
+def _value(value: object) -> str:
+    said = value if isinstance(value, str) else "nothing" if value is None else msgspec.json.encode(value).decode()
+    return text(said if len(said) <= _VALUE else f"{said[:_VALUE]}…")
+
+
+def _ids(report: Report) -> Iterator[str]:
+    """From each old id to the new one."""
+    assistants = {one.source: one.target for one in report.assistants if one.target is not None}
+    others = {
+        f"{noun(kind)}s".capitalize(): {one.source: one.target for one in report.of(kind) if one.target is not None}
+        for kind in ROWS
+    } | {"Skills": report.skills}
+    maps: dict[str, Mapping[SourceId, TargetId]] = {
+        "Assistants": assistants,
+        **others,
+        "Vector stores": report.stores,
+        "Files": report.files,
+        "Files, copies as text": report.copies,
+    }
+    if not any(maps.values()):
+        return
+    yield "<section><h2>Old and new ids</h2>\n"
+    yield "<p><code>holdall remap</code> rewrites them in your code and settings.</p>\n"
+    for title, ids in maps.items():
+        if ids:
+            rows = "".join(f"<li>{code(old)}{_arrow(new)}</li>\n" for old, new in islice(ids.items(), _ROWS))
+            yield fold(f"{title} <small>{len(ids)}</small>", f"<ul class=ids>\n{rows}</ul>{_more(len(ids))}")
+    yield "</section>\n"
+
+
+def _doubles(report: Report) -> Iterator[str]:
+    if report.orphans:
+        yield f"<section><h2>Possible orphans: {len(report.orphans)}</h2>\n"
+        yield "<p>Nothing uses them.</p>\n<ul class=plain>\n"
+        for orphan in report.orphans[:_ROWS]:
+            where = code(orphan.id) if orphan.id else "not found yet"
+            why = "from before this run" if orphan.earlier else "no answer to its creation"
+            yield f"<li>{noun(orphan.kind)} {name(orphan.name or '(no name)')} {where}<small>{why}</small></li>\n"
+        yield f"</ul>\n{_more(len(report.orphans))}</section>\n"
+    if report.duplicates:
+        yield f"<section><h2>Duplicates: {len(report.duplicates)}</h2>\n"
+        yield (
+            f"<p>Another import created the same objects at the same time; {text(keeping(report))}</p>\n<ul "
+            f"class=plain>\n"
+        )
+        yield from (f"<li>{message(one)}</li>\n" for one in report.duplicates[:_ROWS])
+        yield f"</ul>\n{_more(len(report.duplicates))}</section>\n"
+
+
+def _more(total: int, rest: str = MAPPING) -> str:
+    return f"<p class=note>… and {total - _ROWS} more in <code>{rest}</code></p>\n" if total > _ROWS else ""

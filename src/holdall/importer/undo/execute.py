@@ -25,9 +25,8 @@ from holdall.errors import (
     RemoteError,
     Unreachable,
 )
-from holdall.importer.runs.baseline import place
 from holdall.importer.runs.effects import Act, UndoAction, UndoLog
-from holdall.importer.runs.runfolder import JOURNAL
+from holdall.importer.runs.runfolder import JOURNAL, place
 from holdall.importer.runs.runlines import Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.undo.undoplan import UndoPlan

@@ -13,8 +13,7 @@ from holdall.dialects.templates import is_builtin
 from holdall.endpoint import Endpoint
 from holdall.errors import Interrupted
 from holdall.graph import Selection
-from holdall.importer.destination.destination import choose
-from holdall.importer.destination.history import History, IdMapping, by_mapping, by_marks
+from holdall.importer.destination.destination import History, IdMapping, by_mapping, by_marks, choose
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize
 from holdall.importer.plan.choices import Asked, Choices, table_of

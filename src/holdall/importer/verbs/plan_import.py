@@ -15,8 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import MaxLoss, Why
 from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat, UsageFault
-from holdall.importer.destination.destination import Destination, choose, connection_notes, probe
-from holdall.importer.destination.history import History, history
+from holdall.importer.destination.destination import Destination, History, choose, connection_notes, history, probe
 from holdall.importer.destination.match import find_existing
 from holdall.importer.destination.objects import taken_names
 from holdall.importer.plan import steps
@@ -34,28 +33,25 @@ from holdall.importer.plan.choices import (
     unmapped_error,
     unused_rules,
 )
-from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.definitions import FOLDER
 from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Several
-from holdall.importer.plan.plan_document import (
+from holdall.importer.plan.planner import Completeness, plan
+from holdall.importer.plan.steps import (
+    CreateDefinition,
+    CreateStore,
     Estimate,
     Plan,
     PlanDocument,
     PlanTotals,
     Unit,
+    UpdateDefinition,
+    UpdateFoundryAgent,
+    WriteRequest,
     estimate,
     named,
     read_plan,
     require_same,
     write_plan,
-)
-from holdall.importer.plan.planner import plan
-from holdall.importer.plan.steps import (
-    CreateDefinition,
-    CreateStore,
-    UpdateDefinition,
-    UpdateFoundryAgent,
-    WriteRequest,
 )
 from holdall.importer.plan.template_supply import SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.runlines import timestamp

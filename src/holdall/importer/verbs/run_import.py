@@ -18,11 +18,11 @@ from holdall.dialects.loss import Loss
 from holdall.errors import Interrupted
 from holdall.importer.apply.context import SETTLE, Context, Pace
 from holdall.importer.apply.execute_plan import PlanExecution
-from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
+from holdall.importer.apply.reconcile import attempt_name, begin, duplicates
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize, without_keys
-from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.plan_document import Plan, require_bundle
+from holdall.importer.plan.planner import Completeness
+from holdall.importer.plan.steps import Plan, require_bundle
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import Made
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished

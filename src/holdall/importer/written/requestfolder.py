@@ -21,8 +21,7 @@ from holdall.errors import CannotRead, CannotWrite, ImportFailed
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.definitions import FOLDER, Pair, candidates, compose, sha256_of
 from holdall.importer.plan.difference import Existing, FoundRequest
-from holdall.importer.plan.plan_document import Plan, Unit
-from holdall.importer.plan.steps import LeaveOut, WriteRequest
+from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
