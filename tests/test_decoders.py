@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdall.answers import first_value, read_members, readable, split_json, without_half_characters
 from holdall.bundle.texts import document
 from holdall.bundle.totals import record_hash
 from holdall.credentials import Scan
@@ -21,7 +22,6 @@ from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
 from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
-from holdall.lenient import first_value, read_members, readable, split_json, without_half_characters
 from holdall.model import (
     AgentView,
     AssistantView,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.redaction import Redactor, redactor
+from holdall.answers import Redactor, redactor
 
 KEY = "sk-proj-Abc123Def456+Ghi789_Jkl/012Mno345Pqr"
 JWT = ".".join(urlsafe_b64encode(text.encode()).decode() for text in ('{"alg":"RS256"}', '{"aud":"here"}', "z" * 40))

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.lenient import without_half_characters
+from holdall.answers import without_half_characters
 from holdall.untrusted import MAX_PART, MAX_PARTS, require_plain, text_weight, without_strings
 
 MAX_PAGE = 32 << 20

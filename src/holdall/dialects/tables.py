@@ -27,9 +27,9 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
+from holdall.answers import split_json, without_half_characters
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
-from holdall.lenient import split_json, without_half_characters
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.untrusted import read_json, require_plain
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from holdall.answers import readable
 from holdall.bundle.layout import Capture, Source
 from holdall.bundle.totals import BundleTotals, minimum_of, record_hash
 from holdall.bundle.writer import BundleWriter, Finished
@@ -39,7 +40,6 @@ from holdall.exporter.report import (
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS, Platform
-from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress
 from holdall.remote.client import Account

@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from holdall.lenient import without_half_characters
+from holdall.answers import without_half_characters
 from holdall.untrusted import MAX_JSON, STRING, count_values, depth_of, require_plain
 
 _INDENT = 2

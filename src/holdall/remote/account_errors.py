@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from holdall.answers import redacted
 from holdall.errors import (
     AnswerTooLong,
     AuthenticationFailed,
@@ -33,13 +34,11 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from holdall.redaction import MARK, redactor
 from holdall.remote import hints, refusals
 from holdall.remote.hints import RequestTarget
 from holdall.remote.transport import BadRedirect, TooLong, is_web_page
 from holdall.untrusted import read_json
 
-_KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
 _LONGEST_DETAIL = 300
 _LONGEST_TITLE = 80
@@ -48,11 +47,6 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def redacted(text: str, *keys: str) -> str:
-    """``text`` without anything that looks like a key or token, and without ``keys`` themselves in any encoding."""
-    return _KEYLIKE.sub(MARK, redactor(keys).text(text))
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from holdall.answers import Redactor, read_members, readable, redactor
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import (
     REQUEST_ERRORS,
@@ -21,10 +22,8 @@ from holdall.errors import (
     UnexpectedAnswer,
 )
 from holdall.kinds import Platform, is_named
-from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
-from holdall.redaction import Redactor, redactor
 from holdall.remote import refusals
 from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt, Listing, Page, read_page

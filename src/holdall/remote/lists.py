@@ -14,9 +14,8 @@ from typing import Any
 
 import msgspec
 
+from holdall.answers import MARK, read_members, split_json, trimmed
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
-from holdall.lenient import read_members, split_json, trimmed
-from holdall.redaction import MARK
 from holdall.remote.transport import MAX_PAGE
 from holdall.spilling import SpillingDict
 from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain

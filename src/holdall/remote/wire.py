@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO
 
@@ -27,6 +27,7 @@ import httpx2
 import msgspec
 import openai
 
+from holdall.answers import MARK, first_value, readable, redacted, redactor, without_half_characters
 from holdall.endpoint import Endpoint, proxy_for
 from holdall.errors import (
     NotFound,
@@ -37,8 +38,6 @@ from holdall.errors import (
     exhausted,
 )
 from holdall.kinds import KINDS
-from holdall.lenient import first_value, readable, without_half_characters
-from holdall.redaction import MARK, redactor
 from holdall.remote import tokens, transport
 from holdall.remote.account_errors import AccountErrors
 from holdall.remote.hints import RequestTarget
@@ -200,8 +199,6 @@ class Wire:
         self._timeout, self._upload_timeout = _timeout(answer=SILENCE), _timeout(answer=_THINKING * SILENCE)
         self._whole = _WHOLE * SILENCE
         self.proxy = proxy_for(endpoint.base_url)
-        target = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
-        self._errors = AccountErrors(target, lambda: self.secrets)
         self._headers = {"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"}
         with _no_ambient_settings():
             try:
@@ -453,14 +450,22 @@ class Wire:
         self.project = self._header(headers, "openai-project") or self.project
 
     def _other_origin(self, response: httpx2.Response) -> str:
-        return self._errors.clean(transport.other_origin(response))
+        return self._clean(transport.other_origin(response))
 
     def _header(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return self._errors.clean(value)[:_LONGEST_HEADER] if value else value
+        return self._clean(value)[:_LONGEST_HEADER] if value else value
+
+    def _clean(self, text: str) -> str:
+        return redacted(text, *self.secrets)
 
     # -- errors ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _errors(self) -> AccountErrors:
+        proxy = self.proxy.host if self.proxy else ""
+        return AccountErrors(RequestTarget(side=self.side, endpoint=self.endpoint, proxy=proxy), lambda: self.secrets)
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
         """The error for a 2xx answer whose body can't be read."""

@@ -1,14 +1,14 @@
-"""Removes keys from a server's answers, in whatever encoding. Pure: text in, text out.
+"""What servers answer, made fit to be kept: keys taken out, in whatever encoding; and JSON made valid that has
+text around it, unpaired surrogates, or one unreadable record. Pure: text in, text out.
 
 A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these in
 capitals or small letters, with white space or line ends in between, and written with the escapes of JSON, HTML or URLs.
-Parts of a key are found too, if long enough to be useful; shorter ones occur in ordinary text.
+Parts of a key are found too, if long enough to be useful; shorter ones occur in ordinary text. In JSON only strings are
+searched, each alone, so its shape is kept: otherwise a key of digits could match numbers, and one with a comma several
+fields.
 
-In JSON only strings are searched, each alone, so its shape is kept: otherwise a key of digits could match numbers, and
-one with a comma several fields.
-
-Linear in the text. A comparison of eight bytes at every fourth place rules out nearly all texts; only the rest is
-searched byte by byte.
+All of it takes linear time, without recursion, within the limits of ``untrusted``. A comparison of eight bytes at every
+fourth place rules out nearly all texts; only the rest is searched for keys byte by byte.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ import re
 from array import array
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from holdall.untrusted import MAX_VALUES, STRING, NotJson, read_json, require_plain
 
 MARK = "[key]"
 """What stands in a key's place."""
@@ -31,6 +37,9 @@ _PART = 12
 """Letters of a part of a key that is of use."""
 _WORDS = 20
 """The same for a part that has neither digit nor capital: it may be words of ordinary text."""
+
+# What looks like a key or a token, whoever owns it.
+_KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 
 _STEP = 4
 _GRAM = 8
@@ -237,3 +246,111 @@ def _base64(plain: bytes) -> Iterator[bytes]:
 def redactor(keys: tuple[str, ...]) -> Redactor:
     """The Redactor of these keys."""
     return Redactor(keys)
+
+
+def redacted(text: str, *keys: str) -> str:
+    """``text`` without anything that looks like a key or token, and without ``keys`` themselves in any encoding."""
+    return _KEYLIKE.sub(MARK, redactor(keys).text(text))
+
+
+# A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
+# themselves.
+_HALVES = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+_MARKS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
+
+
+def readable(raw: bytes) -> bytes:
+    """Lenient JSON as JSON that every decoder reads; returns the same bytes if they are that already.
+
+    >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
+    '{"a":"\ufffd","b":"NaN"}'
+    """
+    with suppress(ValueError):
+        require_plain(raw)
+        msgspec.json.decode(raw)
+        return raw
+    return msgspec.json.encode(read_json(raw, lenient=True))
+
+
+def without_half_characters(raw: bytes) -> bytes:
+    """JSON with each unpaired surrogate escape replaced by that of U+FFFD, of equal length; a copy only if there is
+    one.
+
+    Programs that cut text between two UTF-16 units write them; JSON's grammar allows them.
+
+    >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
+    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
+    """
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    made: bytearray | None = None
+    for found in _HALVES.finditer(raw):
+        start, end = found.span(1)
+        if start >= 0:
+            made = made or bytearray(raw)
+            made[start:end] = b"\\ufffd"
+    return bytes(made) if made else raw
+
+
+def split_json(raw: bytes) -> tuple[list[bytes], int]:
+    """The pieces between brackets, commas and colons of the list or object at the start of ``raw``, and its end. A
+    piece may be anything whose strings and brackets close.
+
+    Linear time, no recursion: this isolates an unreadable record. ValueError if it isn't a list or object, doesn't
+    close, or has more than ``MAX_VALUES`` pieces.
+
+    >>> split_json(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
+    ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
+    """
+    if not raw.startswith((b"[", b"{")):
+        raise NotJson("it is neither a list nor an object")
+    pieces: list[bytes] = []
+    start, depth = 1, 0
+    for found in _MARKS.finditer(raw):
+        mark = raw[found.start()]
+        if mark in (0x5B, 0x7B):  # [ {
+            depth += 1
+        elif mark in (0x5D, 0x7D):  # ] }
+            depth -= 1
+        if depth == 0 or (depth == 1 and mark in (0x2C, 0x3A)):  # , :
+            if len(pieces) == MAX_VALUES:
+                raise ValueError(f"more than {MAX_VALUES} values")
+            pieces.append(raw[start : found.start()].strip())
+            start = found.end()
+        if depth == 0:
+            return (pieces if len(pieces) > 1 or pieces[0] else []), start
+    raise NotJson("it is truncated")
+
+
+def trimmed(raw: bytes) -> bytes:
+    """A body without byte order mark and surrounding white space (which some servers send to keep a connection)."""
+    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def first_value(raw: bytes) -> bytes:
+    """A body's JSON, ``trimmed``, without what follows its object or list.
+
+    >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
+    b'{"a": 1}'
+    """
+    raw = trimmed(raw)
+    with suppress(ValueError, RecursionError):
+        msgspec.json.decode(raw, type=msgspec.Raw)
+        return raw
+    with suppress(ValueError):
+        return raw[: split_json(raw)[1]]
+    return raw
+
+
+def read_members(raw: bytes) -> dict[str, Any]:
+    """The members of an object, each read leniently; unreadable ones are left out. ValueError if it isn't an object."""
+    pieces, _ = split_json(raw.lstrip())
+    if not raw.lstrip().startswith(b"{"):
+        raise NotJson("it is not an object")
+    found: dict[str, Any] = {}
+    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
+        with suppress(ValueError):
+            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
+    return found
