@@ -21,7 +21,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import BundleInUse, CannotWrite
-from holdall.safe_open import FileLock
+from holdall.safe_files import FileLock
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from holdall.temporary import _Connection

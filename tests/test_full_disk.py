@@ -16,7 +16,8 @@ from typing import BinaryIO
 import msgspec
 import pytest
 
-from holdall.bundle import durable, writer
+from holdall import safe_files
+from holdall.bundle import writer
 from holdall.errors import CannotWrite
 from holdall.exporter.file_index import FileIndex
 from holdall.model import SourceId
@@ -86,8 +87,8 @@ class Disk:
 
     def __init__(self, patch: pytest.MonkeyPatch, writes: int) -> None:
         self.writes = writes
-        patch.setattr(durable, "write_all", self.put)
-        patch.setattr(durable, "sync_file", self.durable)
+        patch.setattr(safe_files, "write_all", self.put)
+        patch.setattr(safe_files, "sync_file", self.durable)
 
     def put(self, file: FileIO, data: bytes) -> None:
         self.writes -= 1
@@ -178,7 +179,7 @@ def test_an_output_folder_that_is_deleted_in_the_middle(
     packed: Packed, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key, out, count = "sk-deleted-0001", tmp_path / "out", 0
-    real = durable.write_all
+    real = safe_files.write_all
 
     def put(file: FileIO, data: bytes) -> None:
         nonlocal count
@@ -189,7 +190,7 @@ def test_an_output_folder_that_is_deleted_in_the_middle(
                 shutil.rmtree(out, ignore_errors=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_all", put)
+        patch.setattr(safe_files, "write_all", put)
         done = holdall("import", str(packed.bundle), OPENAI_DST_API_KEY=key)
     is_one_error(done, hint="another folder")
     assert count < 12  # and not on to its end, with a journal that nobody can read

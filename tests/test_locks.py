@@ -10,7 +10,7 @@ import pytest
 
 from holdall.errors import CannotWrite, OutputLocked
 from holdall.importer.runs.runfolder import locked
-from holdall.safe_open import FileLock
+from holdall.safe_files import FileLock
 
 BUSY = OutputLocked("busy")
 
@@ -18,7 +18,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from holdall.errors import OutputLocked
-from holdall.safe_open import FileLock
+from holdall.safe_files import FileLock
 lock = FileLock(Path(sys.argv[1]), busy=OutputLocked("busy"))
 print("held", flush=True)
 sys.stdin.read()

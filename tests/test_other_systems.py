@@ -17,14 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holdall
-from holdall.bundle import durable
-from holdall.bundle.durable import AppendLog
+from holdall import safe_files
 from holdall.cli import streams
 from holdall.errors import AlreadyExists, AuthenticationFailed, CannotWrite, OutputLocked, UsageFault
 from holdall.importer.runs.runfolder import locked
 from holdall.quoting import windows_words
 from holdall.remote import tokens
-from holdall.safe_open import FileLock
+from holdall.safe_files import AppendLog, FileLock
 from holdall.settings import Lookup, source_settings
 from tests.sweep import sweep
 
@@ -123,7 +122,7 @@ def test_a_file_is_replaced_once_its_reader_lets_go(
     source.write_text("new")
     target.write_text("old")
     monkeypatch.setattr(os, "replace", Held(times, os.replace))
-    durable.replace(source, target, wait=waits.append)
+    safe_files.replace(source, target, wait=waits.append)
     assert target.read_text() == "new"
     assert len(waits) == times
     assert sum(waits) < 1.5
@@ -135,9 +134,9 @@ def test_a_file_that_stays_open_elsewhere_is_an_error(
     monkeypatch.setattr(os, "replace", Held(100, os.replace))
     waits: list[float] = []
     with pytest.raises(PermissionError):
-        durable.replace(tmp_path / "new", tmp_path / "old", wait=waits.append)
+        safe_files.replace(tmp_path / "new", tmp_path / "old", wait=waits.append)
     assert sum(waits) < 1.5
-    assert "close it in other programs" in durable.cannot_write(tmp_path, PermissionError(errno.EACCES, "x")).hint
+    assert "close it in other programs" in safe_files.cannot_write(tmp_path, PermissionError(errno.EACCES, "x")).hint
 
 
 @posix
@@ -145,7 +144,7 @@ def test_elsewhere_a_refused_replace_is_an_error_at_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "replace", Held(1, os.replace))
     waits: list[float] = []
     with pytest.raises(PermissionError):
-        durable.replace(tmp_path / "new", tmp_path / "old", wait=waits.append)
+        safe_files.replace(tmp_path / "new", tmp_path / "old", wait=waits.append)
     assert waits == []
 
 
@@ -160,11 +159,11 @@ def test_a_bundle_gets_its_name_on_windows(windows: None, tmp_path: Path, monkey
         Path(old).unlink()
 
     monkeypatch.setattr(os, "rename", Held(2, rename))
-    durable.rename_durably(source, target, force=False)
+    safe_files.rename_durably(source, target, force=False)
     assert target.read_text() == "new"
     source.write_text("newer")
     with pytest.raises(AlreadyExists):
-        durable.rename_durably(source, target, force=False)
+        safe_files.rename_durably(source, target, force=False)
 
 
 # Durable
@@ -196,7 +195,7 @@ def test_on_macos_everything_durable_goes_beyond_the_drives_cache(
     monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
     monkeypatch.setattr(fcntl, "fcntl", control)
     monkeypatch.setattr(os, "fsync", synced.append)
-    durable.write_whole(tmp_path / "plan.json", b"x")
+    safe_files.write_whole(tmp_path / "plan.json", b"x")
     assert asked == [51, 51], "the file, then its name in the folder"
     log = AppendLog(tmp_path / "journal.jsonl")
     log.append(b"line\n")
@@ -208,7 +207,7 @@ def test_on_macos_everything_durable_goes_beyond_the_drives_cache(
         raise OSError(errno.ENOTSUP, "not supported")
 
     monkeypatch.setattr(fcntl, "fcntl", unknown)
-    durable.write_whole(tmp_path / "plan.json", b"y")
+    safe_files.write_whole(tmp_path / "plan.json", b"y")
     assert len(synced) == 2, "a disk that doesn't know it gets the usual fsync"
 
 
@@ -220,7 +219,7 @@ def test_a_lock_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.M
     def refused(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("holdall.safe_open._lock", refused)
+    monkeypatch.setattr("holdall.safe_files._lock", refused)
     with pytest.raises(OutputLocked, match="another import is using"), locked(tmp_path):
         pass
 
@@ -232,7 +231,7 @@ def test_a_disk_without_locks_is_not_another_process(
     def refused(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("holdall.safe_open._lock", refused)
+    monkeypatch.setattr("holdall.safe_files._lock", refused)
     with pytest.raises(CannotWrite) as caught, locked(tmp_path):
         pass
     assert os.strerror(number) in caught.value.message
@@ -246,7 +245,7 @@ def test_windows_locks_one_byte_and_does_not_wait(
 ) -> None:
     calls: list[tuple[int, int]] = []
     msvcrt = SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: calls.append((mode, size)))
-    monkeypatch.setattr("holdall.safe_open.msvcrt", msvcrt, raising=False)
+    monkeypatch.setattr("holdall.safe_files.msvcrt", msvcrt, raising=False)
     FileLock(tmp_path / "lock", busy=OutputLocked("busy")).release()
     assert calls == [(2, 1)]
 

@@ -30,7 +30,7 @@ from holdall.model import Fidelity, FileView, Kind, SourceId, epoch_seconds
 from holdall.originals import Chosen, Original, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, open_regular
 from holdall.skill_zip import RefusedZip, read_skill_zip
 from holdall.spilling import Sorter
 from holdall.verdict import COMPLETE, Verdict

@@ -253,11 +253,6 @@ def redacted(text: str, *keys: str) -> str:
     return _KEYLIKE.sub(MARK, redactor(keys).text(text))
 
 
-# A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
-# themselves.
-_HALVES = re.compile(
-    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
-)
 _MARKS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
 
 
@@ -272,26 +267,6 @@ def readable(raw: bytes) -> bytes:
         msgspec.json.decode(raw)
         return raw
     return msgspec.json.encode(read_json(raw, lenient=True))
-
-
-def without_half_characters(raw: bytes) -> bytes:
-    """JSON with each unpaired surrogate escape replaced by that of U+FFFD, of equal length; a copy only if there is
-    one.
-
-    Programs that cut text between two UTF-16 units write them; JSON's grammar allows them.
-
-    >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
-    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
-    """
-    if b"\\ud" not in raw and b"\\uD" not in raw:
-        return raw
-    made: bytearray | None = None
-    for found in _HALVES.finditer(raw):
-        start, end = found.span(1)
-        if start >= 0:
-            made = made or bytearray(raw)
-            made[start:end] = b"\\ufffd"
-    return bytes(made) if made else raw
 
 
 def split_json(raw: bytes) -> tuple[list[bytes], int]:

@@ -19,14 +19,13 @@ from typing import IO
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import cannot_write, open_private, replace, reporting
 from holdall.bundle.layout import IndexEntry, Taken, on_disk, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.texts import Joined, PlainTexts
 from holdall.errors import AlreadyExists, DamagedBundle, NoSuchEntry, pasteable
 from holdall.progress import Progress, Silent
-from holdall.safe_open import open_regular
+from holdall.safe_files import cannot_write, open_private, open_regular, replace, reporting
 from holdall.spilling import ValueSorter
 
 _WILD = frozenset("*?[")

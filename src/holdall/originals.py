@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from holdall.errors import UsageFault
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, open_regular
 from holdall.untrusted import normalized
 from holdall.word_match import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, WordMatcher, read_matcher
 

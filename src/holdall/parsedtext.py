@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.answers import without_half_characters
-from holdall.untrusted import MAX_PART, MAX_PARTS, require_plain, text_weight, without_strings
+from holdall.untrusted import MAX_PART, MAX_PARTS, require_plain, text_weight, without_half_characters, without_strings
 
 MAX_PAGE = 32 << 20
 """Bytes of one page."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 
-from holdall.safe_open import Closing
+from holdall.safe_files import Closing
 
 if TYPE_CHECKING:
     from holdall.temporary import NumberTable

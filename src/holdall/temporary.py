@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from holdall.errors import CannotWrite
-from holdall.safe_open import Closing
+from holdall.safe_files import Closing
 
 # Once a statement has found the disk full, without a journal the others find the file malformed.
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT)

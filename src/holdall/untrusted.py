@@ -360,3 +360,30 @@ def without_strings(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
         elif long := STRING.match(raw, at):
             end = long.end()
         at = end
+
+
+# A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
+# themselves.
+_HALVES = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+
+
+def without_half_characters(raw: bytes) -> bytes:
+    """JSON with each unpaired surrogate escape replaced by that of U+FFFD, of equal length; a copy only if there is
+    one.
+
+    Programs that cut text between two UTF-16 units write them; JSON's grammar allows them.
+
+    >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
+    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
+    """
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    made: bytearray | None = None
+    for found in _HALVES.finditer(raw):
+        start, end = found.span(1)
+        if start >= 0:
+            made = made or bytearray(raw)
+            made[start:end] = b"\\ufffd"
+    return bytes(made) if made else raw

@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import reading
 from holdall.bundle.frames import choose_frames
 from holdall.bundle.fullscan import FullScan, Inventory, check_tail
 from holdall.bundle.layout import HoldallInfo
@@ -26,7 +25,7 @@ from holdall.bundle.totals import declared_verdict
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
 from holdall.legible import KEPT, Capped
 from holdall.progress import Progress, Silent
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular, reading
 from holdall.verdict import COMPLETE, Verdict
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular
 from holdall.untrusted import normalized
 
 # How a file of the right name and size was checked, for the ledger.

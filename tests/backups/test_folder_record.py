@@ -15,7 +15,7 @@ import pytest
 from holdall.backups import listing
 from holdall.backups.folder_record import NAME, note_verification, stamp_at
 from holdall.backups.listing import BundleState, ListedBundle, summaries
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular
 from tests.bundle.packing import File, pack
 
 VERIFIED = 1_800_000_000
@@ -144,7 +144,7 @@ def test_a_record_that_cannot_be_written_is_no_error(folder: Path, monkeypatch: 
     def refused(*words: object, **more: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("holdall.bundle.durable.os.fdopen", refused)
+    monkeypatch.setattr("holdall.safe_files.os.fdopen", refused)
     assert {one.state.value for one in summaries([folder])} == {"whole"}
     assert sorted(path.name for path in folder.iterdir()) == ["a.tar.zst", "b.tar.zst"]
 

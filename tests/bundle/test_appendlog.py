@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import pytest
 
-from holdall.bundle.durable import AppendLog
 from holdall.errors import CannotWrite
+from holdall.safe_files import AppendLog
 
 
 @pytest.mark.parametrize("torn", [b"", b"tw", b"x" * 70_000, b"\0" * 65_536])

@@ -10,10 +10,10 @@ from types import FrameType
 
 import pytest
 
-from holdall.bundle import validation
-from holdall.bundle.durable import AppendLog
+from holdall.bundle import bag
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
+from holdall.safe_files import AppendLog
 from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
@@ -88,13 +88,13 @@ def test_a_group_of_lines_is_one_write_into_the_journal(tmp_path: Path, monkeypa
 
 def test_lines_that_are_as_we_write_them_are_not_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[bytes] = []
-    read = validation.read_unique
+    read = bag.read_unique
 
     def seen(raw: bytes, *, values: int) -> dict[str, object]:
         taken.append(raw)
         return read(raw, values=values)
 
-    monkeypatch.setattr(validation, "read_unique", seen)
+    monkeypatch.setattr(bag, "read_unique", seen)
     target = tmp_path / "b.tar.zst"
     with BundleWriter(target, CAPTURE, started=STARTED) as writer:
         fill(writer, FEW)

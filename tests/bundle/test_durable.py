@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import pytest
 
-from holdall.bundle import durable
-from holdall.bundle.durable import cannot_write, write_all, write_pieces, write_whole
+from holdall import safe_files
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle
+from holdall.safe_files import cannot_write, write_all, write_pieces, write_whole
 
 
 def full(*args: object) -> None:
@@ -32,7 +32,7 @@ def test_what_was_there_stays_until_the_new_is_whole(
     target = tmp_path / "plan.json"
     write_whole(target, b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(f"holdall.bundle.durable.{name}", failing)
+        patch.setattr(f"holdall.safe_files.{name}", failing)
         with pytest.raises(CannotWrite, match=r"can't write .*plan\.json: No space") as caught:
             write_whole(target, b"the new one", hint="another folder")
     assert "free disk space, then run the same command again" in caught.value.hint
@@ -59,7 +59,7 @@ def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
         with pytest.raises(CannotWrite, match="not a regular file"):
             write_whole(target, b"x")
         with pytest.raises(OSError, match="not a regular file"):
-            durable.rename_durably(bundle, target, force=True)
+            safe_files.rename_durably(bundle, target, force=True)
     assert pipe.is_fifo()
     assert link.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "link", "pipe"]
@@ -78,7 +78,7 @@ def test_what_a_disk_takes_in_part_is_written_on(tmp_path: Path) -> None:
     with Little(tmp_path / "a", "w") as file:
         write_all(file, b"0123456789")
     assert (tmp_path / "a").read_bytes() == b"0123456789"
-    assert durable.write_all is write_all
+    assert safe_files.write_all is write_all
 
 
 def test_pieces_are_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdall.bundle import durable
+from holdall import safe_files
 from holdall.bundle.journal import (
     JOURNAL,
     Begin,
@@ -193,7 +193,7 @@ def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(
 
     journal = Journal(tmp_path / "journal.jsonl", Begin(format=JOURNAL, name="b", started=STARTED, capture=CAPTURE))
     taken = (tmp_path / "journal.jsonl").read_bytes()
-    monkeypatch.setattr(durable, "write_all", full)
+    monkeypatch.setattr(safe_files, "write_all", full)
     with pytest.raises(CannotWrite, match="No space left"):
         journal.commit([], Cut(length=1, size=1))
     journal.close()

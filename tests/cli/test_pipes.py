@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from holdall.originals import Original, copy_original
-from holdall.safe_open import open_regular, read_regular, regular
+from holdall.safe_files import open_regular, read_regular, regular
 from holdall.sandbox.server import Running
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal

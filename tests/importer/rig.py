@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from holdall.bundle.durable import sync_file
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
 from holdall.importer.apply.context import Context, Pace
@@ -21,6 +20,7 @@ from holdall.importer.verbs.run_import import ImportOptions, Machine, Report, ru
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits
+from holdall.safe_files import sync_file
 from holdall.sandbox.server import Running
 from tests.importer.shelf import Shelf
 

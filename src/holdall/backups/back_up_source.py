@@ -23,7 +23,6 @@ from holdall.backups.pruning import Fate, JudgedBundle, PruneOptions, prune
 from holdall.backups.retention import RetentionPolicy
 from holdall.backups.shrinkage import shrinkages
 from holdall.backups.source_state import SourceFolder, SourceReport, described, load_state, shrunken
-from holdall.bundle.durable import cannot_write, reading, rename_durably
 from holdall.bundle.layout import SUFFIX, Capture, source_identity
 from holdall.bundle.layout import Source as BundleSource
 from holdall.bundle.reader import BundleReader, open_bundle
@@ -49,7 +48,7 @@ from holdall.model import Fidelity
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.refusals import missing_scopes
-from holdall.safe_open import read_regular
+from holdall.safe_files import cannot_write, read_regular, reading, rename_durably
 from holdall.verdict import Verdict
 from holdall.verification import verified, verify
 

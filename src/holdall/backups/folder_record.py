@@ -13,11 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.durable import write_pieces
 from holdall.bundle.layout import SUFFIX, Digests, FidelityCount, HoldallInfo, Instant, Size, Source
 from holdall.bundle.totals import declared_verdict
 from holdall.errors import CannotWrite
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular, write_pieces
 from holdall.untrusted import require_plain
 
 NAME = ".holdall-list.json"

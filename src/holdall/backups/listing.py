@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from holdall.backups.folder_record import Facts, FolderRecord, stamp_of
-from holdall.bundle.durable import reading
 from holdall.bundle.layout import (
     BAGIT,
     INFO,
@@ -31,6 +30,7 @@ from holdall.bundle.seekable import FrameError
 from holdall.bundle.totals import verdict_of
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.folder.bagfolder import UNFINISHED, BagFolder
+from holdall.safe_files import reading
 from holdall.untrusted import MAX_JSON, require_plain
 from holdall.verdict import Verdict
 

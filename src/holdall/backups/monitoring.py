@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from holdall.backups.backup_config import BackupConfig
 from holdall.backups.source_state import SourceReport, SourceState, load_state
-from holdall.bundle.durable import write_whole
 from holdall.legible import flat, printable
 from holdall.model import Fidelity
 from holdall.progress import Progress
+from holdall.safe_files import write_whole
 from holdall.variables import KEY_VARIABLES
 
 _HELP = {

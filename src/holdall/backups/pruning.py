@@ -19,13 +19,13 @@ import msgspec
 from holdall.backups.folder_record import note_verification, stamp_at
 from holdall.backups.listing import BundleState, ListedBundle, summaries
 from holdall.backups.retention import RetentionPolicy, reasons_to_keep
-from holdall.bundle.durable import sync_folder
 from holdall.bundle.journal import partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FrameError
 from holdall.errors import BundleError, UsageFault
 from holdall.model import Fidelity
 from holdall.progress import Progress
+from holdall.safe_files import sync_folder
 from holdall.verification import verify
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.layout import SUFFIX
 from holdall.errors import EXIT_DONE, EXIT_LOOK, BundleInUse, HoldallError
-from holdall.safe_open import Closing, FileLock, open_regular
+from holdall.safe_files import Closing, FileLock, cannot_write, open_regular, write_whole
 
 FOLDER = ".holdall-backup"
 _STATE = "state.json"

@@ -11,7 +11,7 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader, wrong_hash
 from holdall.bundle.seekable import walk
 from holdall.bundle.sinks import Sink
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, open_regular
 
 
 def copy_entry(frames: FrameFile, entry: IndexEntry, sink: Sink) -> bool:

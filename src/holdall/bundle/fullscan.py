@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
+from holdall.bundle.bag import (
+    BAGIT_TXT,
+    BLOCK,
+    bag_faults,
+    entry_faults,
+    index_line,
+    info_faults,
+    manifest_line,
+    parse_manifest_line,
+)
 from holdall.bundle.frames import BrokenTar, Member, Piece, SealHash, members, pieces
 from holdall.bundle.layout import IndexEntry, Part, fold, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
 from holdall.bundle.seekable import SEAL_SIZE, FrameError, FrameTable, encode_seal, encode_table
-from holdall.bundle.validation import bag_faults, entry_faults, index_line, info_faults
 from holdall.progress import Progress
 from holdall.spilling import Sorter, ValueSorter
 from holdall.untrusted import MAX_JSON, most_text

@@ -17,10 +17,9 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import PRIVATE, AppendLog, replace
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.errors import BundleInUse
-from holdall.safe_open import FileLock, open_regular
+from holdall.safe_files import PRIVATE, AppendLog, FileLock, open_regular, replace
 
 JOURNAL = f"{layout.FORMAT}, journal 2"
 """The format of the bundle and of its journal. Only what has this one is resumed."""

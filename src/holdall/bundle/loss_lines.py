@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from holdall.bundle.bag import LINE_VALUES
 from holdall.bundle.layout import Message
 from holdall.bundle.totals import known_reason
-from holdall.bundle.validation import LINE_VALUES
 from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import Kind
 from holdall.untrusted import read_unique, require_plain

@@ -21,7 +21,7 @@ from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.kinds import read
 from holdall.legible import Capped
 from holdall.model import Fidelity, Kind
-from holdall.safe_open import Closing
+from holdall.safe_files import Closing
 from holdall.spilling import ValueSorter
 
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.

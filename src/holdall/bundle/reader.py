@@ -18,8 +18,7 @@ from typing import BinaryIO, TypeVar, cast
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import TarError, parse_header
-from holdall.bundle.durable import reading
+from holdall.bundle.bag import TarError, ledger_line, parse_header, payload_line
 from holdall.bundle.frames import FrameFile, SortedLines
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.loss_lines import LossLine, loss_line
@@ -31,11 +30,10 @@ from holdall.bundle.seekable import (
     read_table,
     require_expansion,
 )
-from holdall.bundle.validation import ledger_line, payload_line
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import Kind, Record, SourceId
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, open_regular, reading
 from holdall.untrusted import MAX_JSON, most_lines, most_records, most_values, require_plain, require_record
 
 

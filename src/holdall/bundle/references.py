@@ -13,16 +13,16 @@ import msgspec
 
 from holdall.agent_views import VersionView
 from holdall.bundle import layout
-from holdall.bundle.layout import IndexEntry, LedgerLine, is_name_of
-from holdall.bundle.loss_lines import GONE, HELD, LossLine, loss_faults, loss_line, told
-from holdall.bundle.reader import BundleReader
-from holdall.bundle.totals import BundleTotals, declared_verdict, minimum_of, record_hash, verdict_of
-from holdall.bundle.validation import (
+from holdall.bundle.bag import (
     ledger_line,
     ledger_line_faults,
     parse_route,
     parse_version_route,
 )
+from holdall.bundle.layout import IndexEntry, LedgerLine, is_name_of
+from holdall.bundle.loss_lines import GONE, HELD, LossLine, loss_faults, loss_line, told
+from holdall.bundle.reader import BundleReader
+from holdall.bundle.totals import BundleTotals, declared_verdict, minimum_of, record_hash, verdict_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read, with_article
 from holdall.legible import Capped
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView

@@ -15,14 +15,13 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import reading
+from holdall.bundle.bag import salvaged_line
 from holdall.bundle.frames import BrokenTar, FrameFile, Member, choose_frames, members, pieces, split_lines
 from holdall.bundle.layout import IndexEntry, Taken
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.seekable import FrameError, decompress, decompress_damaged, require_expansion
-from holdall.bundle.validation import salvaged_line
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, open_regular, reading
 from holdall.spilling import ValueSorter
 from holdall.untrusted import most_lines
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
-from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.frames import OwnFrames
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, cannot_write, open_private, open_regular, reporting
 
 
 class MemoryBudget:

@@ -16,7 +16,7 @@ import msgspec
 from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
-from holdall.safe_open import Closing
+from holdall.safe_files import Closing
 from holdall.spilling import Sorter
 from holdall.verdict import Reason, Verdict
 

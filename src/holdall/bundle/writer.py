@@ -21,7 +21,6 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import NO_TIME, opening_files
 from holdall.bundle.copying import OldStream, copy_entry
-from holdall.bundle.durable import already_exists, rename_durably, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
@@ -33,6 +32,7 @@ from holdall.bundle.totals import record_hash
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
+from holdall.safe_files import already_exists, rename_durably, reporting
 from holdall.spilling import SpillingDict
 from holdall.untrusted import require_record
 

@@ -15,7 +15,7 @@ from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted
 from holdall.cli.views import Block, Group
 from holdall.errors import CannotRead, UsageFault, pasteable
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular
 from holdall.variables import KEY_VARIABLES
 
 if TYPE_CHECKING:

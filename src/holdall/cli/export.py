@@ -24,7 +24,7 @@ from holdall.cli.views import NAMED, Block, Group
 from holdall.errors import CannotRead, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from holdall.cli.console import Console
 from holdall.cli.options import typed_flags
 from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault, pasteable
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular
 from holdall.settings import (
     BothSettings,
     DestinationSettings,

@@ -9,7 +9,7 @@ from holdall.cli.console import Console, Outcome
 from holdall.cli.export import run_export
 from holdall.cli.subprocesses import temporary_folder
 from holdall.errors import CannotWrite, DamagedBundle, Mistakes, UsageFault
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from tempfile import SpooledTemporaryFile, gettempdir
 from typing import BinaryIO, cast
 
 from holdall.agent_views import VersionView
-from holdall.bundle.durable import reporting
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
@@ -21,6 +20,7 @@ from holdall.exporter.turns import Turn, never
 from holdall.join_parts import DEFAULT_OVERLAP
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
 from holdall.remote.contents import Holder, ZipOf
+from holdall.safe_files import reporting
 
 # A zip that is no longer stays in memory while it is checked.
 _IN_MEMORY = 1 << 20

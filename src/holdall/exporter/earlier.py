@@ -40,7 +40,7 @@ from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, epoch_seconds
 from holdall.progress import Progress
-from holdall.safe_open import Closing
+from holdall.safe_files import Closing
 
 FRESH_FOR = 7 * 86400
 """Seconds after its start within which an unfinished bundle is resumed without asking."""

@@ -17,13 +17,12 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import parse_manifest_line
-from holdall.bundle.durable import open_private, reading, replace, reporting, sync_file
 from holdall.bundle.layout import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite
 from holdall.folder.written_records import RecordStyle
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_private, open_regular, reading, replace, reporting, sync_file
 
 RECORDS = "records.jsonl"
 """The tag file that only a folder has: how each definition was written, in the order of the bundle."""

@@ -13,10 +13,9 @@ from operator import itemgetter
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import reading
 from holdall.folder.bagfolder import BagFolder, is_content, is_definition, is_markdown
 from holdall.legible import Capped
-from holdall.safe_open import Closing
+from holdall.safe_files import Closing, reading
 from holdall.spilling import Sorter
 from holdall.untrusted import MAX_JSON
 

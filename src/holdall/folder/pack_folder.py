@@ -19,14 +19,13 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import reading
+from holdall.bundle.bag import ledger_line, parse_route
 from holdall.bundle.layout import HoldallInfo, LedgerLine
 from holdall.bundle.loss_lines import loss_line
 from holdall.bundle.reader import Formatted, require_format
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.totals import capture_of
-from holdall.bundle.validation import ledger_line, parse_route
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle
 from holdall.folder.bagfolder import RECORDS, UNFINISHED, BagFolder, StyledRecord
@@ -36,7 +35,7 @@ from holdall.kinds import noun
 from holdall.legible import Capped
 from holdall.model import FileView, Kind, Record, SourceId, epoch_seconds
 from holdall.progress import Progress, Silent
-from holdall.safe_open import Closing, open_regular
+from holdall.safe_files import Closing, open_regular, reading
 from holdall.spilling import Sorter
 from holdall.untrusted import MAX_JSON, require_plain, require_record
 from holdall.version import __version__

@@ -19,7 +19,6 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, closing_info, manifest_line
-from holdall.bundle.durable import reading, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import capture_of
@@ -40,7 +39,7 @@ from holdall.folder.edits import other_line_ends
 from holdall.folder.written_records import MOST_BYTES, RecordFiles, written
 from holdall.legible import Capped
 from holdall.progress import Progress, Silent
-from holdall.safe_open import Closing, FileLock
+from holdall.safe_files import Closing, FileLock, reading, reporting
 from holdall.spilling import Sorter, ValueSorter
 from holdall.untrusted import MAX_JSON
 

@@ -13,8 +13,7 @@ from functools import partial
 
 import msgspec
 
-from holdall.answers import without_half_characters
-from holdall.untrusted import MAX_JSON, STRING, count_values, depth_of, require_plain
+from holdall.untrusted import MAX_JSON, STRING, count_values, depth_of, require_plain, without_half_characters
 
 _INDENT = 2
 # Deep nesting makes hundreds of blanks of a byte: what would be so much wider is left as it was sent.

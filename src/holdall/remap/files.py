@@ -16,11 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, replace, sync_file
 from holdall.credentials import looks_like
 from holdall.errors import CannotWrite, UsageFault
 from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
-from holdall.safe_open import read_regular
+from holdall.safe_files import cannot_write, read_regular, replace, sync_file
 
 # Larger files are data, not code or settings.
 _LARGEST = 64 << 20

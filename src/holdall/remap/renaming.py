@@ -18,7 +18,7 @@ import msgspec
 from holdall.errors import CannotRead, UsageFault
 from holdall.kinds import DEFINITIONS, IDS, KINDS
 from holdall.model import Kind
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular
 
 MAPPING = "mapping.json"
 

@@ -27,7 +27,7 @@ import httpx2
 import msgspec
 import openai
 
-from holdall.answers import MARK, first_value, readable, redacted, redactor, without_half_characters
+from holdall.answers import MARK, first_value, readable, redacted, redactor
 from holdall.endpoint import Endpoint, proxy_for
 from holdall.errors import (
     NotFound,
@@ -45,7 +45,7 @@ from holdall.remote.lists import identity
 from holdall.remote.surfaces import Routes, Surface, address
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transport import MAX_PAGE, is_web_page
-from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
+from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain, without_half_characters
 from holdall.version import __version__
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")

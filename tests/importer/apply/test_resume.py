@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 import msgspec
 import pytest
 
-from holdall.bundle.durable import sync_file
 from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
 from holdall.importer.plan.choices import OnConflict
 from holdall.importer.runs.runreport import Report, Status, mapping
+from holdall.safe_files import sync_file
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running

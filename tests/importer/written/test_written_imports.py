@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import pytest
 
-from holdall.bundle.durable import sync_file
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
 from holdall.importer.runs.runreport import Report, Status
+from holdall.safe_files import sync_file
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running

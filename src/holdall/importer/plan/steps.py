@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.durable import write_whole
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
@@ -29,7 +28,7 @@ from holdall.importer.plan.choices import Asked
 from holdall.importer.plan.difference import By, Difference
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind, SourceId, TargetId
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular, write_whole
 
 LONE_FILES = SourceId("files")
 """Stands for the files that nothing refers to, where something has to have an id."""

@@ -18,7 +18,7 @@ from holdall.dialects.tables import read_fields
 from holdall.dialects.templates import inline, unseen
 from holdall.errors import CannotRead, Mistakes, UsageFault
 from holdall.model import Record, SourceId
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular
 from holdall.untrusted import require_plain
 
 LARGEST = 256 << 20

@@ -15,13 +15,12 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.durable import AppendLog
 from holdall.errors import CannotRead
 from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written, timestamp
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_open import read_regular
+from holdall.safe_files import AppendLog, read_regular
 
 LOG = "undo.jsonl"
 

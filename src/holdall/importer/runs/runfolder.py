@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdall.agent_views import FoundryAgentView
-from holdall.bundle.durable import AppendLog, cannot_write, replace, sync_file, sync_folder, write_whole
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import CLONED_FROM, OPERATION, UNMARKED
 from holdall.endpoint import same_account
@@ -54,7 +53,17 @@ from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind, SourceId, TargetId, credible, epoch_seconds
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.lists import Doubt
-from holdall.safe_open import FileLock, open_regular, read_regular
+from holdall.safe_files import (
+    AppendLog,
+    FileLock,
+    cannot_write,
+    open_regular,
+    read_regular,
+    replace,
+    sync_file,
+    sync_folder,
+    write_whole,
+)
 
 PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, Kind.SKILL, *ASSISTANT_KINDS)}
 

@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.durable import AppendLog
 from holdall.errors import CannotRead, CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_open import open_regular
+from holdall.safe_files import AppendLog, open_regular
 
 JOURNAL = "journal.jsonl"
 

@@ -26,7 +26,7 @@ from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
 from holdall.pages.bundlepage import Copies, bundle_sections
 from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular
 
 MAPPING = "mapping.json"
 

@@ -18,7 +18,7 @@ from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs import runlines
 from holdall.importer.runs.effects import Effect, Made, agent_of, version_number
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_open import open_regular
+from holdall.safe_files import open_regular
 
 T = TypeVar("T", bound=runlines.Intent | runlines.Written)
 

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
-from holdall.bundle.durable import sync_file
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss
@@ -49,6 +48,7 @@ from holdall.importer.verbs.plan_import import (
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId
 from holdall.remote.client import Account
+from holdall.safe_files import sync_file
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.durable import write_whole
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, NotFound, UsageFault
 from holdall.importer.runs.effects import UndoAction, UndoLog, is_undone
@@ -25,7 +24,7 @@ from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 from holdall.remote.surfaces import Surface
-from holdall.safe_open import read_regular
+from holdall.safe_files import read_regular, write_whole
 
 __all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.layout import from_disk, is_safe, on_disk
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Targets
@@ -25,7 +24,7 @@ from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_open import read_regular
+from holdall.safe_files import cannot_write, read_regular, write_whole
 
 
 class RequestFolder:
