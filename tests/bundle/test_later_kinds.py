@@ -21,7 +21,7 @@ from holdall.folder.pack_folder import pack as pack_folder
 from holdall.folder.write_folder import unpack
 from holdall.model import Kind
 from holdall.originals import Originals
-from holdall.pages.bundlepage import bundle_page
+from holdall.pages import bundle_page
 from holdall.progress import Silent
 from holdall.untrusted import require_record
 from holdall.verification import verify

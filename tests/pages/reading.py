@@ -6,7 +6,7 @@ import re
 import unicodedata
 from html.parser import HTMLParser
 
-from holdall.pages.markup import POLICY
+from holdall.pages import POLICY
 
 __all__ = ["Reading"]
 

@@ -17,7 +17,7 @@ from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.importer.runs.runreport import Party, Result, Status, run_page
 from holdall.model import Kind, SourceId, TargetId
-from holdall.pages.bundlepage import bundle_page
+from holdall.pages import bundle_page
 from holdall.verdict import Reason, Verdict
 from tests.browser import CHROMIUM, browser
 from tests.bundle.packing import File, pack
@@ -134,7 +134,7 @@ def test_20_000_files_are_less_than_2_mb_and_nobody_is_told_that_it_is_all(tmp_p
 
 
 def test_long_texts_end_where_the_page_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdall.pages.bundlepage._CHARACTERS", 100)
+    monkeypatch.setattr("holdall.pages._CHARACTERS", 100)
     read = Reading(packed(tmp_path, [], assistants={"asst_1": {"instructions": "y" * 150}}))
     assert "y" * 100 + " … and 50 characters more" in read.text
     assert "The page is full" in read.text

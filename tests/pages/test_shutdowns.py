@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdall.pages.bundlepage import announced_shutdown
+from holdall.pages import announced_shutdown
 
 
 @pytest.mark.parametrize(

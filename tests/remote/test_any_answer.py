@@ -20,7 +20,7 @@ from holdall.importer.destination.objects import Objects
 from holdall.importer.runs.runfolder import listed, stamps
 from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
-from holdall.remote import probing, refusals, tokens
+from holdall.remote import client, refusals, tokens
 from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Containers, NoContainer
@@ -180,9 +180,9 @@ READERS: dict[str, Callable[[Account], Awaitable[object]]] = {
     "text": lambda account: read_parsed(account, "/vector_stores/vs_1/files/file-1/content", _Nowhere()),
     "contents": _contents,
     "containers": _containers,
-    "probe": probing.probe,
-    "any endpoint": probing.require_any_endpoint,
-    "responses": probing.responses,
+    "probe": client.probe,
+    "any endpoint": client.require_any_endpoint,
+    "responses": client.responses,
     "listed": lambda account: _all(listed(account, Kind.FILE)),
     "stamps": lambda account: _all(stamps(account)),
 }
@@ -302,4 +302,4 @@ def test_each_decoder(raw: bytes, printed: str) -> None:
         with suppress(UnexpectedAnswer):
             assert 0 <= epoch_seconds(viewed(raw, of, "it").created_at) < 1 << 40
     with suppress(msgspec.DecodeError):
-        probing.read_models(raw)
+        client.read_models(raw)

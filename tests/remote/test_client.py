@@ -28,7 +28,7 @@ from holdall.errors import (
     Unreachable,
     UsageFault,
 )
-from holdall.remote import lists, probing
+from holdall.remote import client, lists
 from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
@@ -495,7 +495,7 @@ def test_a_path_that_cannot_be_there_is_asked_for_once(script: Script) -> None:
     async def work(account: Account) -> None:
         for _ in range(2):
             with pytest.raises(NotTheApi):
-                await probing.require_any_endpoint(account)
+                await client.require_any_endpoint(account)
 
     use(script, work)
     assert len([target for _, target, _, _ in script.seen if "nowhere_" in target]) == 1
@@ -505,9 +505,9 @@ def test_an_outage_is_no_answer_to_a_path_that_cannot_be_there(script: Script) -
     script.answer = lambda method, target: (503, {}, b"")
 
     async def work(account: Account) -> bool:
-        await probing.is_absent(account, ServerFailed("busy", status=503))
+        await client.is_absent(account, ServerFailed("busy", status=503))
         script.answer = lambda method, target: (404, {}, b"")
-        return await probing.is_absent(account, ServerFailed("busy", status=503))
+        return await client.is_absent(account, ServerFailed("busy", status=503))
 
     assert not use(script, work)
 

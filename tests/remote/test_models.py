@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from holdall.remote.probing import day, read_models, shutdown
+from holdall.remote.client import day, read_models, shutdown
 
 
 @pytest.mark.parametrize(

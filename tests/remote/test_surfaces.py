@@ -21,7 +21,7 @@ import pytest
 from holdall.endpoint import Endpoint, endpoint
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, UnexpectedAnswer
 from holdall.model import Kind, SourceId
-from holdall.remote import probing, project_lists
+from holdall.remote import client, project_lists
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
 from holdall.remote.surfaces import Surface
@@ -374,12 +374,12 @@ def test_deployments_and_connections_are_read_to_their_end(both: Seen) -> None:
     assert [(each.name, each.model, each.version) for each in found] == [
         ("support", "gpt-4o", "2024-08-06"), ("b", None, None)
     ]  # fmt: skip
-    assert dict(both.run(probing.models(both.account))) == {"support": None, "b": None}
+    assert dict(both.run(client.models(both.account))) == {"support": None, "b": None}
     listed = both.run(project_lists.connections(both.account))
     assert [(each.name, each.id, each.type) for each in listed] == [("search", one["id"], "CognitiveSearch")]
     assert not [asked for asked in both.requests() if "redentials" in asked]
     both.project.has = {("current", "/models"): (200, {"data": [{"id": "gpt-4o"}]})}
-    assert dict(both.run(probing.models(both.account))) == {"gpt-4o": None}
+    assert dict(both.run(client.models(both.account))) == {"gpt-4o": None}
     both.project.has = {(Project.OWN, "/connections"): (200, {"data": []})}
     with pytest.raises(UnexpectedAnswer):
         both.run(project_lists.connections(both.account))

@@ -119,8 +119,7 @@ async def _ask(
 ) -> None:
     """Raises UsageFault where the destination can't take what is asked for, or is the source."""
     from holdall.importer.verbs.plan_import import choose
-    from holdall.remote.client import Account
-    from holdall.remote.probing import same_project
+    from holdall.remote.client import Account, same_project
 
     assert source.endpoint is not None  # read with the key needed
     same = UsageFault(

@@ -118,8 +118,7 @@ async def _live(console: Console, side: str, settings: _Settings, other: BundleR
     from holdall.dumps import Dump
     from holdall.exporter.roots import gather
     from holdall.kinds import Platform
-    from holdall.remote.client import Account
-    from holdall.remote.probing import probe
+    from holdall.remote.client import Account, probe
     from holdall.remote.surfaces import Surface
     from holdall.remote.survey import Definitions, Surveyor
 

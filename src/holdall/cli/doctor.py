@@ -76,9 +76,8 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
 async def _examined(console: Console, settings: BothSettings) -> list[Any]:
     from holdall.doctor.examination import examine
-    from holdall.remote.client import Account
+    from holdall.remote.client import Account, day
     from holdall.remote.limits import Limits
-    from holdall.remote.probing import day
 
     progress, today = console.progress(), day(time.time())
     found = []

@@ -88,7 +88,7 @@ def command(console: Console, bundle: Path, everything: bool, html: Path | None,
 
 
 def _write_page(bundle: BundleReader, size: int, target: Path, *, force: bool) -> dict[str, Any]:
-    from holdall.pages.bundlepage import bundle_page
+    from holdall.pages import bundle_page
     from holdall.safe_files import write_pieces
 
     write_pieces(target, (piece.encode() for piece in bundle_page(bundle, size)), force=force)

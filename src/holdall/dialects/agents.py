@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdall.dialects.assistants import NOTHING, marked_request
+from holdall.dialects.assistants import NOTHING, Function, Tools, marked_request
 from holdall.dialects.tables import (
     EFFORT,
     METADATA,
@@ -28,7 +28,6 @@ from holdall.dialects.tables import (
     Text,
     fields,
 )
-from holdall.dialects.tool_rules import Function, Tools
 from holdall.model import Record
 
 _LEVEL = Choice(words=("low", "medium", "high"))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.agents import AGENT_TOOLS
-from holdall.dialects.assistants import NOTHING, TOOLS, file_search
+from holdall.dialects.assistants import NOTHING, TOOLS, Function, Tools, file_search
 from holdall.dialects.foundry_bindings import connected, is_bound
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import (
@@ -30,7 +30,6 @@ from holdall.dialects.tables import (
     unfit,
     without_type,
 )
-from holdall.dialects.tool_rules import Function, Tools
 
 # Headers of a server that are named.
 _FEW = 10

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, mapped, refusing
+from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, Function, file_search, mapped, refusing
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import (
     CLONED_FROM,
@@ -30,7 +30,6 @@ from holdall.dialects.tables import (
     fields,
     unmarked,
 )
-from holdall.dialects.tool_rules import Function
 from holdall.model import Record
 
 _KEPT = ("id", "name", "description", "created_at")

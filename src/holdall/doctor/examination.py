@@ -31,7 +31,7 @@ from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
 from holdall.kinds import Platform
 from holdall.progress import Progress, Silent
-from holdall.remote import probing, project_lists
+from holdall.remote import client, project_lists
 from holdall.remote.client import Account
 from holdall.remote.surfaces import Surface
 
@@ -118,7 +118,7 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
         if isinstance(error, Unreachable) and not error.ambiguous:
             raise
         found = judged(name, error)
-        if found.answer is EndpointState.FAILS and await probing.is_absent(account, error):
+        if found.answer is EndpointState.FAILS and await client.is_absent(account, error):
             return replace(found, answer=EndpointState.ABSENT)
         return found
     except msgspec.DecodeError:
@@ -132,7 +132,7 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
 
 async def _responses(account: Account) -> EndpointCheck:
     name = "responses"
-    there, error = await probing.responses(account)
+    there, error = await client.responses(account)
     if error is None:
         return EndpointCheck(name=name, answer=EndpointState.YES)
     found = judged(name, error)
@@ -158,7 +158,7 @@ def _require_an_answer(account: Account, answers: Sequence[EndpointCheck]) -> No
         )
     raise NotFound(
         f"{look}: no API found there",
-        hint=next((each.hint for each in answers if each.hint), probing.usual_address(account)),
+        hint=next((each.hint for each in answers if each.hint), client.usual_address(account)),
     )
 
 
@@ -200,9 +200,9 @@ async def _models(account: Account, side: Side, users: Mapping[str, list[str]], 
         return None
     try:
         if side.foundry:
-            catalog = await probing.models(account)
+            catalog = await client.models(account)
         else:
-            catalog = probing.read_models((await account.get(f"/{name}")).raw)
+            catalog = client.read_models((await account.get(f"/{name}")).raw)
     except (RemoteError, msgspec.DecodeError):
         return None
     ending = sorted((ends, model) for model, ends in catalog.items() if ends is not None)

@@ -42,9 +42,8 @@ from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS, Platform
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress
-from holdall.remote.client import Account
+from holdall.remote.client import Account, may_be_there, probe, require_any_endpoint
 from holdall.remote.containers import Containers
-from holdall.remote.probing import may_be_there, probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from holdall.errors import UnexpectedAnswer
-from holdall.remote.client import Account
+
+if TYPE_CHECKING:
+    from holdall.remote.client import Account
 
 T = TypeVar("T")
 

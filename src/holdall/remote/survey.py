@@ -17,7 +17,7 @@ from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, Unexpected
 from holdall.graph import Users, users_of
 from holdall.kinds import DEFINITIONS, KINDS, Platform, is_named, with_article
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView, View
-from holdall.remote import probing
+from holdall.remote import client
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.limits import HOPELESS
 from holdall.remote.lists import identity
@@ -129,10 +129,10 @@ class Surveyor:
             if found:
                 raise
             denied = where in _RARE and self._account.platform is Platform.OPENAI
-            if await probing.is_absent(self._account, error, denied=denied):
+            if await client.is_absent(self._account, error, denied=denied):
                 self.absent.append(where)
                 # Few servers have agents; a list that most have may only be failing.
-                if where not in _RARE and (doubt := probing.may_be_there(error)):
+                if where not in _RARE and (doubt := client.may_be_there(error)):
                     self.doubts[where] = doubt
                 return []
             if not isinstance(error, (ServerFailed, UnexpectedAnswer)):

@@ -20,8 +20,7 @@ from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.difference import By, Existing
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity, Kind, SourceId
-from holdall.remote.client import Account, endpoint
-from holdall.remote.probing import probe
+from holdall.remote.client import Account, endpoint, probe
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf

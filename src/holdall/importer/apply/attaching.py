@@ -22,8 +22,7 @@ from holdall.importer.plan.difference import Difference, fingerprint
 from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import path, viewed
-from holdall.remote.probing import NO_SUCH_ROUTE
+from holdall.remote.client import NO_SUCH_ROUTE, path, viewed
 from holdall.remote.refusals import Refusal, RefusalReason
 
 BATCH_LIMIT = "batch_files"

@@ -16,8 +16,7 @@ from holdall.importer.runs.runreport import Result, Status
 from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
-from holdall.remote.client import Account
-from holdall.remote.probing import probe
+from holdall.remote.client import Account, probe
 from holdall.remote.refusals import missing_scopes
 
 SETTLE = 60.0

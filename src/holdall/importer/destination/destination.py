@@ -42,9 +42,8 @@ from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, Platform, noun
 from holdall.model import Kind, Record, SourceId, TargetId, epoch_seconds
-from holdall.remote import probing
-from holdall.remote.client import Account, viewed
-from holdall.remote.probing import is_absent
+from holdall.remote import client
+from holdall.remote.client import Account, is_absent, viewed
 from holdall.remote.project_lists import connections
 from holdall.remote.surfaces import Surface
 
@@ -336,14 +335,14 @@ async def choose(account: Account, asked: Form | None) -> Form:
     # The new agents can't use what classic ones have, unless the project says otherwise by showing it here.
     account.surfaces = (Surface.CURRENT,) if form is Form.FOUNDRY else (Surface.CLASSIC,)
     if asked is not None:
-        require = probing.require_assistants if asked is Form.ASSISTANTS else probing.require_any_endpoint
+        require = client.require_assistants if asked is Form.ASSISTANTS else client.require_any_endpoint
         await require(account)
     return form
 
 
 async def _kept(account: Account) -> Form:
     """What a destination can keep of an assistant."""
-    if not await probing.probe(account):
+    if not await client.probe(account):
         return Form.ASSISTANTS
     return Form.FOUNDRY if account.platform is Platform.FOUNDRY else Form.RESPONSES
 
@@ -365,7 +364,7 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     needed -= {Kind.ASSISTANT}
     needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
     for where in (where for kind, where in places.items() if kind in needed):
-        if not _can_have(account, where, needed) or await probing.absence(account, where):
+        if not _can_have(account, where, needed) or await client.absence(account, where):
             raise DestinationUnfit(
                 f"can't import into {account.endpoint.title}: it has no {where}, which this bundle needs",
                 hint="leave out what needs it with --only or --exclude",
@@ -391,7 +390,7 @@ def _can_have(account: Account, where: str, needed: Collection[Kind]) -> bool:
 
 async def _responses(account: Account) -> tuple[Answers, list[str]]:
     """Whether the written requests could be sent there. Writing them needs no endpoint."""
-    there, error = await probing.responses(account)
+    there, error = await client.responses(account)
     written = "the requests are written anyway"
     if isinstance(error, (AuthenticationFailed, PermissionDenied)):
         return Answers.DENIED, [f"the key can't use /responses ({error.detail or error.message}); {written}"]
@@ -405,7 +404,7 @@ async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     noun = "deployments" if account.endpoint.is_foundry else "models"
     catalog = partial(ModelCatalog, noun=noun)
     try:
-        models = await probing.models(account)
+        models = await client.models(account)
     except PermissionDenied:
         return catalog(reason=f"the key can't list {noun}"), Answers.DENIED
     except (NotFound, RequestRefused):

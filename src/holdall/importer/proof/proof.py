@@ -44,8 +44,7 @@ from holdall.importer.proof.members import FileProof, MemberCheck, prove_skill
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId
-from holdall.remote.client import Account, path, viewed
-from holdall.remote.probing import absence
+from holdall.remote.client import Account, absence, path, viewed
 from holdall.verdict import Verdict
 
 

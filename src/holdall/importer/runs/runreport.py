@@ -24,8 +24,7 @@ from holdall.importer.runs.runlines import JOURNAL, first_line
 from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId
-from holdall.pages.bundlepage import Copies, bundle_sections
-from holdall.pages.markup import code, facts, fold, headline, message, name, page, text
+from holdall.pages import Copies, bundle_sections, code, facts, fold, headline, message, name, page, text
 from holdall.safe_files import read_regular
 
 MAPPING = "mapping.json"

@@ -23,8 +23,7 @@ from holdall.importer.verbs.run_import import ImportOptions, Machine, Observer, 
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
-from holdall.remote.client import Account
-from holdall.remote.probing import absence, require_any_endpoint
+from holdall.remote.client import Account, absence, require_any_endpoint
 
 __all__ = ["CompareOptions", "Proof", "RehearseOptions", "compare_copy", "rehearse_import"]
 

@@ -58,8 +58,7 @@ from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import KINDS, noun, read
 from holdall.model import Kind, SourceId
-from holdall.remote.client import Account
-from holdall.remote.probing import day
+from holdall.remote.client import Account, day
 from holdall.verdict import Verdict
 from holdall.version import __version__
 

@@ -21,8 +21,7 @@ from holdall.importer.undo.observed import observe
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.kinds import Platform
 from holdall.progress import Progress
-from holdall.remote.client import Account
-from holdall.remote.probing import probe
+from holdall.remote.client import Account, probe
 from holdall.remote.surfaces import Surface
 from holdall.safe_files import read_regular, write_whole
 
