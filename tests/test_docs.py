@@ -14,10 +14,10 @@ import click
 import pytest
 
 from holdall import open_bundle
+from holdall.bundle.verification import verify
 from holdall.cli.main import COMMANDS, cli
 from holdall.errors import exit_codes
 from holdall.model import Fidelity
-from holdall.verification import verify
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

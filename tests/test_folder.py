@@ -15,11 +15,11 @@ from random import Random
 import pytest
 
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verified
 from holdall.errors import HoldallError
 from holdall.folder.pack_folder import pack, packed
 from holdall.folder.write_folder import unpack
 from holdall.sandbox.server import Running
-from holdall.verification import verified
 from tests.bundle.packing import File
 from tests.bundle.packing import pack as make
 from tests.cli.terminal import Terminal

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.sandbox.server import Running
-from holdall.verification import verify
 from tests.project import Hand
 
 KEY = "sk-source-0001"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.extraction import Extracted, salvage
-from holdall.verification import verify
 from tests.bundle.packing import File, pack
 from tests.sweep import sweep
 

@@ -18,9 +18,9 @@ from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FRAME_MAGIC, FrameTable, compress, encode_seal, encode_table
+from holdall.bundle.verification import verify
 from holdall.errors import CannotWrite, NewerFormat, NotABundle
 from holdall.extraction import Extracted, salvage
-from holdall.verification import verify
 from tests.bundle.packing import File, pack, shrink
 from tests.codes import CODES
 from tests.hostile.forge import forge as lie

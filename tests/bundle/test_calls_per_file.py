@@ -11,10 +11,10 @@ from types import FrameType
 import pytest
 
 from holdall.bundle import bag
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from holdall.safe_files import AppendLog
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
 FEW, MANY = 100, 500

@@ -11,9 +11,9 @@ import zstandard
 from holdall.bundle import copying, frames, layout, sinks, stream
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import compress
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import CannotWrite, DamagedBundle
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, pack
 
 CHANCE = random.Random(12)

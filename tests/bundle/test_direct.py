@@ -18,10 +18,10 @@ from holdall.bundle import growing, layout
 from holdall.bundle.growing import DirectEntry
 from holdall.bundle.journal import Partial
 from holdall.bundle.sinks import Sink
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import CannotWrite
 from holdall.model import Kind, Record, SourceId
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
 NOISE = hashlib.shake_128(b"direct").digest(200_000)

@@ -11,10 +11,10 @@ from holdall import untrusted
 from holdall.bundle import layout
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import compress, decompress
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from holdall.untrusted import LINE_BYTES, MAX_EXPANSION, MAX_REFERENCES, MAX_TOOLS
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line, pack
 
 

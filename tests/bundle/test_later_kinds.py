@@ -14,6 +14,7 @@ from holdall.add_originals import supply
 from holdall.backups.search_bundle import BundleSearch
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.diff.compare_sources import Copies, compare_sources
 from holdall.diff.object_changes import How, ObjectChange
 from holdall.diff.record_source import BundleSource
@@ -24,7 +25,6 @@ from holdall.originals import Originals
 from holdall.pages import bundle_page
 from holdall.progress import Silent
 from holdall.untrusted import require_record
-from holdall.verification import verify
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import skill_zip

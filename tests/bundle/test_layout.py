@@ -14,10 +14,10 @@ from holdall.bundle import layout
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Source, bag_name, specification
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.totals import content_line, definition_line, digest_of, record_hash
+from holdall.bundle.verification import verify
 from holdall.importer.plan.bundle_summary import Content
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
-from holdall.verification import verify
 from tests.bundle.packing import pack
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
 MIB = 1 << 20

@@ -15,8 +15,8 @@ import pytest
 
 from holdall.bundle import frames
 from holdall.bundle.seekable import decompress
+from holdall.bundle.verification import verified
 from holdall.model import SourceId
-from holdall.verification import verified
 from tests.bundle.packing import File, pack
 
 SIZE = 20 << 20
@@ -24,7 +24,7 @@ SIZE = 20 << 20
 # The faults of the second proof in one process: what the first one freed serves it.
 _FAULTS = """
 import resource, sys
-from holdall.verification import verify
+from holdall.bundle.verification import verify
 verify(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 verify(sys.argv[1])

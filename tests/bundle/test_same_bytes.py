@@ -12,9 +12,9 @@ import zstandard
 from holdall.bundle import layout
 from holdall.bundle.frames import pieces
 from holdall.bundle.seekable import read_table
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
 TAR = "bf811b6443ff14aaaf6dd4fcad6193ce9f1b4f26b84ea2b3dec3ec3a34f34115"

@@ -19,10 +19,10 @@ import pytest
 from holdall.bundle import growing, layout, stream
 from holdall.bundle.journal import JOURNAL, Cut, Journal, Line, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
 from holdall.model import Fidelity, Kind, Record, SourceId
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line, pack
 from tests.sweep import sweep
 

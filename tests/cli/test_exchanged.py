@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from holdall.bundle.frames import FrameFile
+from holdall.bundle.verification import References, verified
 from holdall.errors import DamagedBundle
 from holdall.sandbox.server import Running
-from holdall.verification import References, verified
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import Hand

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from holdall import open_bundle
+from holdall.bundle.verification import verify
 from holdall.sandbox.server import Running
-from holdall.verification import verify
 from tests.cli.terminal import Terminal
 from tests.project import Hand
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from holdall import verification
+from holdall.bundle import verification
 from holdall.bundle.writer import BundleWriter
 from holdall.cli import piped
 from holdall.cli.console import Console

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.credentials import CannotWithhold, without_values
 from holdall.exporter.withheld import findings
 from holdall.model import Kind, Record, SourceId
 from holdall.sandbox.entra import token
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
-from holdall.verification import verify
 from tests.cli.terminal import Terminal
 from tests.sandbox.foundry_project import FoundryProject
 

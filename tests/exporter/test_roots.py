@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from holdall.bundle.verification import verify
 from holdall.sandbox.server import Running
-from holdall.verification import verify
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
 from tests.project import Hand

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.content_sinks import ContentSinks
 from holdall.exporter.file_index import File
@@ -18,7 +19,6 @@ from holdall.remote.contents import ZipOf
 from holdall.sandbox.behaviour import CutBody, Fail
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
-from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED
 from tests.cli.terminal import Done, Terminal
 from tests.project import Hand, skill_zip

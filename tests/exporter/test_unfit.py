@@ -11,12 +11,12 @@ import pytest
 
 from holdall.bundle import finalize
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.verification import verify
 from holdall.errors import EXIT_INCOMPLETE, CannotWrite
 from holdall.sandbox.oddities import layer
 from holdall.sandbox.oddities.exchange import Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
-from holdall.verification import verify
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import KEY, Hand

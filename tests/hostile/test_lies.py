@@ -13,9 +13,9 @@ import pytest
 
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import walk
+from holdall.bundle.verification import verify
 from holdall.errors import DamagedBundle
 from holdall.extraction import Extracted, salvage
-from holdall.verification import verify
 from tests.hostile.forge import Frame, content, forge, ledger_line
 from tests.hostile.lies import CERTAIN, CONTRADICTIONS, LIMITS, NAMED, ODD
 from tests.hostile.trial import Trial

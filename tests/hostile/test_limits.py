@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdall.verification import verify
+from holdall.bundle.verification import verify
 from tests.hostile.forge import forge
 from tests.hostile.lies import LIMITS
 from tests.sweep import sweep

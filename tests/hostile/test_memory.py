@@ -22,7 +22,7 @@ MOST = 450
 PEAK = """\
 import re, sys
 from pathlib import Path
-import holdall.cli.extract, holdall.cli.inspect, holdall.cli.verify, holdall.extraction, holdall.verification
+import holdall.cli.extract, holdall.cli.inspect, holdall.cli.verify, holdall.extraction, holdall.bundle.verification
 from tests.hostile.trial import Trial
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10

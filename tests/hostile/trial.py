@@ -19,6 +19,7 @@ from typing import Any
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.texts import document
+from holdall.bundle.verification import Verification, verify
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError, NoSuchEntry
@@ -27,7 +28,6 @@ from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity
-from holdall.verification import Verification, verify
 from tests.codes import CODES
 
 __all__ = ["Trial"]

@@ -15,8 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
 from holdall.importer.apply.context import Context, Pace
 from holdall.importer.runs.runfolder import RunFolder
-from holdall.importer.verbs.plan_import import Asked, OnConflict, Prepared
-from holdall.importer.verbs.run_import import ImportOptions, Machine, Report, run_import
+from holdall.importer.verbs.import_bundle import Asked, ImportOptions, Machine, OnConflict, Prepared, Report, run_import
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits

@@ -73,15 +73,15 @@ def moment(monkeypatch: pytest.MonkeyPatch) -> Moment:
 
 def once_planned(patch: pytest.MonkeyPatch, act: Act) -> None:
     """Others act when the plan is made, and nothing is written yet."""
-    from holdall.importer.verbs import run_import
+    from holdall.importer.verbs import import_bundle
 
-    begin = run_import.begin
+    begin = import_bundle.begin
 
     async def begun(*arguments: Any, **more: Any) -> None:
         await begin(*arguments, **more)
         act()
 
-    patch.setattr(run_import, "begin", begun)
+    patch.setattr(import_bundle, "begin", begun)
 
 
 def why(output: str = "out") -> str:

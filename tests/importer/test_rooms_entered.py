@@ -14,7 +14,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
 
-MOST, MOST_OF_IMPORTER = 94, 29
+MOST, MOST_OF_IMPORTER = 60, 22
 """Modules; a change that leads through another one has to say what for."""
 
 NOT_ASKED_FOR = {

@@ -26,6 +26,7 @@ from holdall.backups.source_state import SourceFolder, SourceReport, described, 
 from holdall.bundle.layout import SUFFIX, Capture, source_identity
 from holdall.bundle.layout import Source as BundleSource
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.verification import verified, verify
 from holdall.dumps import read_dumps
 from holdall.endpoint import Endpoint, endpoint
 from holdall.errors import (
@@ -50,7 +51,6 @@ from holdall.remote.client import Account
 from holdall.remote.refusals import missing_scopes
 from holdall.safe_files import cannot_write, read_regular, reading, rename_durably
 from holdall.verdict import Verdict
-from holdall.verification import verified, verify
 
 
 class BackupMachine(msgspec.Struct, frozen=True, kw_only=True):

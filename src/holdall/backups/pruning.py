@@ -22,11 +22,11 @@ from holdall.backups.retention import RetentionPolicy, reasons_to_keep
 from holdall.bundle.journal import partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FrameError
+from holdall.bundle.verification import verify
 from holdall.errors import BundleError, UsageFault
 from holdall.model import Fidelity
 from holdall.progress import Progress
 from holdall.safe_files import sync_folder
-from holdall.verification import verify
 
 
 class Fate(StrEnum):

@@ -10,7 +10,6 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, NO_TIME, closing_info, header, manifest_line, padding
-from holdall.bundle.fullscan import Inventory
 from holdall.bundle.journal import Entry, Ledger, Stored
 from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.loss_lines import LossLine
@@ -20,6 +19,7 @@ from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.stream import Stream
 from holdall.bundle.totals import BundleTotals, record_hash
+from holdall.bundle.verification import Inventory
 from holdall.errors import BundleError, CannotWrite
 from holdall.spilling import Sorter
 from holdall.untrusted import read_as

@@ -1,8 +1,8 @@
 """Reads single records and contents of a bundle, without reading the rest.
 
 Opening reads the seek table and the last frame. The rest is read on demand: index and ledger by bisection, a content
-frame by frame, with its sha256 checked at the end. A bundle is untrusted: ``holdall.verification`` proves all of it,
-this module only what it returns.
+frame by frame, with its sha256 checked at the end. A bundle is untrusted: ``verification`` proves all of it, this
+module only what it returns.
 """
 
 from __future__ import annotations

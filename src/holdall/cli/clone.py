@@ -53,7 +53,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
     mistakes.raise_all()
     from holdall.cli.runs import run_import
     from holdall.dialects.tables import Form
-    from holdall.importer.verbs.plan_import import OnConflict
+    from holdall.importer.verbs.import_bundle import OnConflict
 
     if given["same_project"] and asked.form is Form.FOUNDRY:
         source = _in_place(source, destination)
@@ -118,7 +118,7 @@ async def _ask(
     source: SourceSettings, destination: DestinationSettings, form: Form | None, *, same_allowed: bool
 ) -> None:
     """Raises UsageFault where the destination can't take what is asked for, or is the source."""
-    from holdall.importer.verbs.plan_import import choose
+    from holdall.importer.verbs.import_bundle import choose
     from holdall.remote.client import Account, same_project
 
     assert source.endpoint is not None  # read with the key needed

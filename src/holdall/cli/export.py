@@ -235,8 +235,8 @@ def export_options(settings: SourceSettings, given: Mapping[str, Any], dump: Dum
 
 def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Path | None:
     """The bundle to take contents from, quickly verified. ``wanted``: auto, none or a bundle's path."""
+    from holdall.bundle.verification import verify
     from holdall.exporter.earlier import choose_parent
-    from holdall.verification import verify
 
     def is_whole(path: Path) -> bool:
         return verify(path, quick=True).whole

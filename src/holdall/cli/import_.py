@@ -38,7 +38,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
     again.
     """
     from holdall.cli.runs import run_import
-    from holdall.importer.verbs.plan_import import read_plan
+    from holdall.importer.verbs.import_bundle import read_plan
 
     document = None
     if plan_file is None:

@@ -29,7 +29,7 @@ from holdall.settings import (
 )
 
 if TYPE_CHECKING:
-    from holdall.importer.verbs.plan_import import Asked
+    from holdall.importer.verbs.import_bundle import Asked
     from holdall.remote.client import Account
 
 
@@ -82,7 +82,7 @@ def read_import(console: Console, given: Mapping[str, Any]) -> tuple[Destination
 
 def _asked_of(given: Mapping[str, Any]) -> Asked:
     from holdall.graph import pattern
-    from holdall.importer.verbs.plan_import import Asked, connection_map, model_map
+    from holdall.importer.verbs.import_bundle import Asked, connection_map, model_map
 
     mistakes = Mistakes()
     for flag in ("delete", "even_if_changed"):

@@ -65,7 +65,7 @@ def run_piped(console: Console, settings: SourceSettings, given: Mapping[str, An
 
 def _prove(console: Console, report: ExportReport) -> None:
     """Raises DamagedBundle where the disk doesn't give back what was written."""
-    from holdall.verification import verify
+    from holdall.bundle.verification import verify
 
     proof = verify(report.bundle, sha256=report.sha256, progress=console.progress())
     if proof.exit_code:

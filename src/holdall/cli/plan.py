@@ -30,7 +30,7 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
     """
     settings, asked = parameters.read_import(console, given)
     from holdall.cli.runs import TerminalObserver, open_verified, supply_of
-    from holdall.importer.verbs.plan_import import PlanOptions, plan_import
+    from holdall.importer.verbs.import_bundle import PlanOptions, plan_import
 
     wanted = PlanOptions(
         asked=asked,

@@ -20,6 +20,7 @@ import msgspec
 
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
+from holdall.bundle.verification import verified
 from holdall.cli.console import Console, Outcome, counted, flat, human_size, on_signal
 from holdall.cli.parameters import at_destination
 from holdall.cli.stepview import SIGNS, step_lines, unit_line, unit_steps
@@ -40,8 +41,8 @@ from holdall.cli.views import (
 )
 from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, DamagedBundle, Interrupted, UsageFault, pasteable
-from holdall.importer.verbs import run_import as verb
-from holdall.importer.verbs.plan_import import (
+from holdall.importer.verbs import import_bundle as verb
+from holdall.importer.verbs.import_bundle import (
     FOLDER,
     By,
     Estimate,
@@ -56,7 +57,6 @@ from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.legible import wrapped
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
-from holdall.verification import verified
 
 # The steps that change what is there.
 _CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, steps.DetachFile)

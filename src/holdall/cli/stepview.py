@@ -12,7 +12,7 @@ from typing import Any
 from holdall.cli.console import counted, flat, human_size
 from holdall.cli.views import NAMED, show_first
 from holdall.dialects.loss import Loss
-from holdall.importer.verbs.plan_import import Difference, Unit, steps
+from holdall.importer.verbs.import_bundle import Difference, Unit, steps
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun
 from holdall.legible import shortened
 from holdall.model import Kind

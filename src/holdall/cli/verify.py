@@ -21,9 +21,9 @@ from holdall.verdict import COMPLETE, Reason, Verdict
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
+    from holdall.bundle.verification import Verification
     from holdall.folder.pack_folder import Packed
     from holdall.settings import DestinationSettings
-    from holdall.verification import Verification
 
 # What the declared losses that are read off the records count as.
 _REASONS = {
@@ -71,7 +71,7 @@ def command(console: Console, /, bundle: Path, quick: bool, complete: bool, **gi
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
     from holdall.backups.folder_record import note_verification, stamp_at
-    from holdall.verification import verified
+    from holdall.bundle.verification import verified
 
     copied, compared = COMPLETE, {"against": None, "rehearsal": None}
     has_copy = bool(destination or rehearse)

@@ -19,7 +19,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summari
 from holdall.importer.plan.choices import Asked, Choices, table_of
 from holdall.importer.plan.planner import plan
 from holdall.importer.proof.proof import Proof, prove
-from holdall.importer.verbs.run_import import ImportOptions, Machine, Observer, run_import
+from holdall.importer.verbs.import_bundle import ImportOptions, Machine, Observer, run_import
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
