@@ -35,7 +35,7 @@ def test_no_name_is_there_twice(of: str) -> None:
     assert repeated(of) == {}
 
 
-def test_the_importer_is_44_modules_at_most_and_no_module_is_longer_than_650_lines() -> None:
+def test_the_importer_is_44_modules_at_most_and_no_module_is_longer_than_700_lines() -> None:
     lengths = {path.relative_to(PACKAGE).as_posix(): len(path.read_bytes().splitlines()) for path in modules()}
-    assert {name: length for name, length in lengths.items() if length > 650} == {}
+    assert {name: length for name, length in lengths.items() if length > 700} == {}
     assert len([name for name in lengths if name.startswith("importer/")]) <= 44

@@ -65,7 +65,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One account: base URL without its query string, the query that goes on every request, key and scope.
 
     With a ``token_command`` the key is not used: the command's output is. ``names`` is where its parts come from. Of a
-    Foundry project the base URL is the project's, whichever part of it was given, and ``remote.surfaces`` says which
+    Foundry project the base URL is the project's, whichever part of it was given, and ``remote.wire`` says which
     path takes the query.
     """
 

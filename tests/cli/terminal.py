@@ -11,8 +11,9 @@ from typing import Any, TextIO
 import msgspec
 import pytest
 
-from holdall.cli.console import Console, Meter
+from holdall.cli.console import Console
 from holdall.cli.main import run
+from holdall.cli.progress_meter import Meter
 
 __all__ = ["Done", "Screen", "Terminal"]
 

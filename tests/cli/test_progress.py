@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from holdall.cli import console
-from holdall.cli.console import ProgressLines
+from holdall.cli.progress_meter import ProgressLines
 from holdall.sandbox.behaviour import Behaviour, CutBody, Gone, RateLimit
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal

@@ -16,7 +16,7 @@ from holdall.doctor.examination import Examined, diagnose, examine
 from holdall.endpoint import Endpoint, endpoint
 from holdall.remote.client import Account
 from holdall.remote.limits import FEW, Limits
-from holdall.remote.surfaces import Surface
+from holdall.remote.wire import Surface
 from holdall.sandbox.behaviour import Behaviour, CutBody, Fail, RateLimit
 from holdall.sandbox.entra import token
 from holdall.sandbox.oddities.oddity import Oddity

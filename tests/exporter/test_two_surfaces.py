@@ -14,7 +14,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.endpoint import Endpoint, endpoint
 from holdall.model import Kind
 from holdall.remote.client import Account
-from holdall.remote.surfaces import Surface
+from holdall.remote.wire import Surface
 from holdall.sandbox.entra import token
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running

@@ -21,11 +21,11 @@ import pytest
 from holdall.endpoint import Endpoint, endpoint
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, UnexpectedAnswer
 from holdall.model import Kind, SourceId
-from holdall.remote import client, project_lists
+from holdall.remote import client
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
-from holdall.remote.surfaces import Surface
 from holdall.remote.survey import Surveyor
+from holdall.remote.wire import Surface
 from holdall.sandbox.entra import token
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
@@ -370,19 +370,19 @@ def test_deployments_and_connections_are_read_to_their_end(both: Seen) -> None:
         (Project.OWN, "/deployments?skip=1"): (200, {"value": [{"name": "b"}], "nextLink": link}),
         (Project.OWN, "/connections"): (200, {"value": [one], "nextLink": None}),
     }
-    found = both.run(project_lists.deployments(both.account))
+    found = both.run(client.deployments(both.account))
     assert [(each.name, each.model, each.version) for each in found] == [
         ("support", "gpt-4o", "2024-08-06"), ("b", None, None)
     ]  # fmt: skip
     assert dict(both.run(client.models(both.account))) == {"support": None, "b": None}
-    listed = both.run(project_lists.connections(both.account))
+    listed = both.run(client.connections(both.account))
     assert [(each.name, each.id, each.type) for each in listed] == [("search", one["id"], "CognitiveSearch")]
     assert not [asked for asked in both.requests() if "redentials" in asked]
     both.project.has = {("current", "/models"): (200, {"data": [{"id": "gpt-4o"}]})}
     assert dict(both.run(client.models(both.account))) == {"gpt-4o": None}
     both.project.has = {(Project.OWN, "/connections"): (200, {"data": []})}
     with pytest.raises(UnexpectedAnswer):
-        both.run(project_lists.connections(both.account))
+        both.run(client.connections(both.account))
 
 
 def test_a_token_is_renewed_on_both_surfaces(project: Project) -> None:
@@ -420,11 +420,11 @@ def test_a_list_of_deployments_without_end_is_an_error(both: Seen) -> None:
 
     both.project.answer = answer  # type: ignore[method-assign]
     with pytest.raises(UnexpectedAnswer, match="stopped after 100 items in 100 pages"):
-        both.run(project_lists.deployments(both.account))
+        both.run(client.deployments(both.account))
     long = {"value": [], "x": "x" * (6 << 20)}
     both.project.answer = lambda *_: (200, {**long, "nextLink": f"?skip={next(pages)}"})  # type: ignore[method-assign]
     with pytest.raises(UnexpectedAnswer, match="in 3 pages"):
-        both.run(project_lists.deployments(both.account))
+        both.run(client.deployments(both.account))
 
 
 @pytest.mark.parametrize(("lends", "lists"), [(False, False), (True, False), (True, True)])

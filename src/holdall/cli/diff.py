@@ -119,8 +119,8 @@ async def _live(console: Console, side: str, settings: _Settings, other: BundleR
     from holdall.exporter.roots import gather
     from holdall.kinds import Platform
     from holdall.remote.client import Account, probe
-    from holdall.remote.surfaces import Surface
     from holdall.remote.survey import Definitions, Surveyor
+    from holdall.remote.wire import Surface
 
     endpoint = settings.endpoint
     assert endpoint is not None  # read with the key needed

@@ -11,7 +11,7 @@ from typing import TextIO
 from tqdm import tqdm
 from tqdm.utils import disp_len, disp_trim
 
-from holdall.cli.console import Meter
+from holdall.cli.progress_meter import Meter
 from holdall.legible import human_size, printable
 
 # Seconds between two drawings; and after which what came in between is drawn.

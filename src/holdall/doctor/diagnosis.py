@@ -9,7 +9,7 @@ import msgspec
 
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.model import KNOWLEDGE
-from holdall.remote.project_lists import Deployment, ProjectConnection
+from holdall.remote.client import Deployment, ProjectConnection
 from holdall.remote.refusals import missing_scopes
 
 SOON = 60

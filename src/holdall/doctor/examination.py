@@ -31,9 +31,9 @@ from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
 from holdall.kinds import Platform
 from holdall.progress import Progress, Silent
-from holdall.remote import client, project_lists
+from holdall.remote import client
 from holdall.remote.client import Account
-from holdall.remote.surfaces import Surface
+from holdall.remote.wire import Surface
 
 _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
 
@@ -187,9 +187,9 @@ async def _project(account: Account, side: Side) -> FoundryProject | None:
     there = (EndpointState.YES, EndpointState.DENIED)
     found = FoundryProject(classic=side.answer("assistants") in there, new=side.answer("agents") in there)
     with suppress(RemoteError):
-        found = replace(found, deployments=await project_lists.deployments(account))
+        found = replace(found, deployments=await client.deployments(account))
     with suppress(RemoteError):
-        found = replace(found, connections=await project_lists.connections(account))
+        found = replace(found, connections=await client.connections(account))
     return found
 
 

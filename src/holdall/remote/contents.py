@@ -23,8 +23,8 @@ from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import RefusalReason
-from holdall.remote.surfaces import Surface
 from holdall.remote.transfer import Begin, ContentSink, Unsized, transfer
+from holdall.remote.wire import Surface
 
 if TYPE_CHECKING:
     from holdall.originals import Originals

@@ -43,9 +43,8 @@ from holdall.importer.written.requestfolder import listed
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, Platform, noun
 from holdall.model import Kind, Record, SourceId, TargetId, epoch_seconds
 from holdall.remote import client
-from holdall.remote.client import Account, is_absent, viewed
-from holdall.remote.project_lists import connections
-from holdall.remote.surfaces import Surface
+from holdall.remote.client import Account, connections, is_absent, viewed
+from holdall.remote.wire import Surface
 
 
 class History:

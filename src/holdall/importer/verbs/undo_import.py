@@ -22,7 +22,7 @@ from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.kinds import Platform
 from holdall.progress import Progress
 from holdall.remote.client import Account, probe
-from holdall.remote.surfaces import Surface
+from holdall.remote.wire import Surface
 from holdall.safe_files import read_regular, write_whole
 
 __all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
