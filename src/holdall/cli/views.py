@@ -218,8 +218,10 @@ def show_first(
 
 
 def holdings(counts: Mapping[str, int], kinds: Iterable[Kind] = KINDS) -> str:
-    """The number of objects of each kind; a kind of a later format version only where there is one, and no assistants
-    only where there is nothing in their place."""
+    """The number of objects of each kind.
+
+    A kind of a later format version is named only if there is one; ``0 assistants`` is then left out.
+    """
     rows = [KINDS[kind] for kind in kinds]
     has_later = any(counts.get(row.count) for row in rows if row.since)
     told = (

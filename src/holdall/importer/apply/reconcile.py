@@ -119,10 +119,11 @@ def outcome(intent: Intent, target: TargetId, answer: Answer) -> Done:
 
 
 async def require_first(account: Account, agent: str, answer: Answer, ours: Container[str | None]) -> None:
-    """Where others made an agent of that name at the same moment, take away what has become a version of theirs: the
-    first version makes an agent, the next POST adds to it, and nobody is told that it exists.
+    """Deletes the version just made, if others created an agent of that name at the same moment.
 
-    ``ours`` are the attempts of this run. Raises UnexpectedAnswer then; ambiguous, where it could not be taken away.
+    The first POST makes the agent, the next one adds a version to it, and no error says that the agent exists. ``ours``
+    are the attempts of this run. Raises UnexpectedAnswer if others were first; ambiguous, if the version could not be
+    deleted.
     """
     made = TargetId("")
     with suppress(msgspec.DecodeError):
@@ -379,9 +380,11 @@ def _orphan(intent: Creation, id: TargetId | None) -> Orphan:
 
 
 async def _versions_made(account: Account, state: RunState, wanted: Iterable[Creation]) -> dict[str, Done]:
-    """The outcomes, by ``op``: a version that came after the newest one that was there, that no other attempt made, and
-    that holds what was sent. One that can't be read is taken for ours if it is the only one. Raises what the account
-    raises."""
+    """The outcomes of lost uploads of versions, by ``op``.
+
+    The version of an attempt came after the newest one that was there, no other attempt made it, and it holds what was
+    sent. One that can't be read is taken for ours if it is the only one. Raises what the account raises.
+    """
     found: dict[str, Done] = {}
     claimed = set(state.claimed(Kind.SKILL_VERSION))
     for intent in wanted:

@@ -396,7 +396,7 @@ class _ListedVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RECENT = 3600
-"""Seconds for which an object that another importer made says that it may still be at work."""
+"""Seconds for which an object that another import made is a sign that this import may still be running."""
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
