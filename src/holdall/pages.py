@@ -1,9 +1,9 @@
-"""HTML pages: what each is made of, and the one about a bundle: verdict, assistants, what they know, what is missing.
+"""HTML pages: the elements of every page, and the page about a bundle with its verdict, objects and missing files.
 
-Text in, HTML out, without scripts or requests; what comes from outside is made printable before it is made HTML.
+Text goes in and HTML comes out, without scripts or requests. Text from outside is made printable first.
 
-Of a bundle no destination can be asked, so the shutdown dates are those that OpenAI's deprecations page announced up to
-November 2026. What has replaced a model is left out, because published replacements contradict each other.
+No destination can be asked about a bundle, so its page has the shutdown dates that OpenAI's deprecations page announced
+up to November 2026. Replacements for models are left out, because the published ones contradict each other.
 """
 
 from __future__ import annotations
@@ -36,10 +36,6 @@ from holdall.untrusted import read_json
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
-# Characters of a name: one may have 4 KiB, and a page has thousands.
-_NAME = 200
-_MESSAGE = 1000
-
 FIDELITIES: Mapping[Fidelity, str] = {
     Fidelity.ORIGINAL: "original",
     Fidelity.SUPPLIED: "supplied",
@@ -49,70 +45,9 @@ FIDELITIES: Mapping[Fidelity, str] = {
 }
 """How a page calls each; the style has a colour for each value."""
 
-
-def text(value: object) -> str:
-    """Any text, line ends kept, as HTML shows it."""
-    return html.escape(printable(str(value)))
-
-
-def name(value: object, most: int = _NAME) -> str:
-    """A name or an id of somebody else's, on one line of ``most`` characters. Its direction stays its own."""
-    line = flat(value)
-    return f"<bdi>{text(line if len(line) <= most else f'{line[:most]}…')}</bdi>"
-
-
-def message(value: object) -> str:
-    """A sentence with names in it."""
-    return name(value, _MESSAGE)
-
-
-def headline(verdict: str, *, good: bool) -> str:
-    """The verdict: its word large, and below it what it counts."""
-    word, colon, rest = verdict.partition(": ")
-    below = f" <span>{message(rest)}</span>" if rest else ""
-    return f'<h1 class="{"good" if good else "bad"}">{message(word)}{colon.strip()}{below}</h1>\n'
-
-
-def code(value: object) -> str:
-    return f"<code>{name(value)}</code>"
-
-
-def bar(share: float) -> str:
-    """A bar of that share of its place, 0 to 1; what is there at all can be seen."""
-    return f'<svg><rect width="{max(min(share, 1.0) * 100, 1):.0f}%"/></svg>'
-
-
-def stacked(parts: Mapping[Fidelity, int], label: str) -> str:
-    """One bar of several colours; ``label`` says the same in words."""
-    whole, at, rects = sum(parts.values()) or 1, 0.0, []
-    for fidelity, count in parts.items():
-        width = 100 * count / whole
-        rects.append(f'<rect class="{fidelity.value}" x="{at:.2f}%" width="{width:.2f}%"/>')
-        at += width
-    return f'<svg class="all" role="img" aria-label="{text(label)}">{"".join(rects)}</svg>'
-
-
-def fidelity(value: Fidelity | None, count: int | None = None, *, doubtful: bool = False, cut: bool = False) -> str:
-    """The word in its colour, behind a ``count`` of files if there is one."""
-    if value is None:
-        return '<b class="unknown">unknown</b>'
-    number = "" if count is None else f"{count} "
-    word = FIDELITIES[value] + (", cut short" if cut else "") + (", uncertain" if doubtful else "")
-    return f'<b class="{value.value}">{number}{word}</b>'
-
-
-def size(count: int | None) -> str:
-    return "-" if count is None else human_size(count)
-
-
-def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """A list of terms, and for each what it is, as HTML."""
-    return f"<dl>{''.join(f'<dt>{text(term)}</dt><dd>{said}</dd>' for term, said in rows)}</dl>\n"
-
-
-def fold(summary: str, inner: str, *, is_open: bool = False) -> str:
-    """``inner`` behind a line that opens it; on paper it is open. Both are HTML."""
-    return f"<details{' open' if is_open else ''}><summary>{summary}</summary>{inner}</details>\n"
+# Characters of a name, which may have 4 KiB, and of a sentence: a page has thousands.
+_NAME = 200
+_MESSAGE = 1000
 
 
 def page(title: str, body: Iterable[str]) -> Iterator[str]:
@@ -133,147 +68,85 @@ def _style() -> str:
     return (files("holdall") / "page.css").read_text(encoding="utf-8")
 
 
-# Characters of a value that has a place of its own.
-_LONG = 100
-
-_SHOWN_ELSEWHERE = frozenset({"id", "object", "created_at", "name", "model", "description", "instructions", "tools"})
-
-_SHUTDOWNS = {
-    date(2026, 10, 23): (
-        "gpt-3.5-turbo gpt-3.5-turbo-0125 gpt-4 gpt-4-0613 gpt-4-turbo gpt-4-turbo-2024-04-09 gpt-4o-2024-05-13 "
-        "gpt-4.1-nano gpt-4.1-nano-2025-04-14 o1 o1-2024-12-17 o3-mini o3-mini-2025-01-31 o4-mini o4-mini-2025-04-16"
-    ),
-    date(2026, 12, 11): (
-        "gpt-5 gpt-5-2025-08-07 gpt-5-mini gpt-5-mini-2025-08-07 gpt-5-nano gpt-5-nano-2025-08-07 o3 o3-2025-04-16"
-    ),
-    date(2027, 1, 14): (
-        "gpt-4o gpt-4o-2024-08-06 gpt-4o-2024-11-20 gpt-4o-mini gpt-4o-mini-2024-07-18 gpt-4.1 gpt-4.1-2025-04-14 "
-        "gpt-4.1-mini gpt-4.1-mini-2025-04-14"
-    ),
-}
-_BY_MODEL = {model: day for day, models in _SHUTDOWNS.items() for model in models.split()}
-_TUNED = re.compile(r"ft:([^:]+):")
+def text(value: object) -> str:
+    """Any text, line ends kept, as HTML shows it."""
+    return html.escape(printable(str(value)))
 
 
-def fields_of(record: Record) -> dict[str, Any]:
-    try:
-        found = read_json(record.raw)
-    except ValueError:
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    # The latest version of a Foundry agent, as an assistant has it all.
-    return {"id": record.id, **prompt_agents.flat(found)} if record.kind is Kind.FOUNDRY_AGENT else found
+def name(value: object, most: int = _NAME) -> str:
+    """A name or an id of somebody else's, on one line of ``most`` characters. Its direction stays its own."""
+    line = flat(value)
+    return f"<bdi>{text(line if len(line) <= most else f'{line[:most]}…')}</bdi>"
 
 
-def tools_of(fields: dict[str, Any]) -> list[Any]:
-    tools = fields.get("tools")
-    return tools if isinstance(tools, list) else [] if tools is None else [tools]
+def message(value: object) -> str:
+    """A sentence with names in it."""
+    return name(value, _MESSAGE)
 
 
-def parameters(fields: dict[str, Any], view: DefinitionView, *, long: bool) -> Iterator[tuple[str, Any]]:
-    """What else a definition sets; the ``long`` values by themselves."""
-    refers = bool(view.store_ids or view.file_ids)
-    for field, value in fields.items():
-        if field in _SHOWN_ELSEWHERE or value in (None, "", [], {}) or (field == "tool_resources" and refers):
-            continue
-        if long == (len(short(value)) > _LONG):
-            yield field, value
+def code(value: object) -> str:
+    return f"<code>{name(value)}</code>"
 
 
-def title_of(field: str) -> str:
-    words = field.replace("_", " ")[:_LONG]
-    return words[:1].upper() + words[1:]
+def headline(verdict: str, *, good: bool) -> str:
+    """The verdict: its word large, and below it what it counts."""
+    word, colon, rest = verdict.partition(": ")
+    below = f" <span>{message(rest)}</span>" if rest else ""
+    return f'<h1 class="{"good" if good else "bad"}">{message(word)}{colon.strip()}{below}</h1>\n'
 
 
-def indented(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+def fidelity(value: Fidelity | None, count: int | None = None, *, doubtful: bool = False, cut: bool = False) -> str:
+    """The word in its colour, behind a ``count`` of files if there is one."""
+    if value is None:
+        return '<b class="unknown">unknown</b>'
+    number = "" if count is None else f"{count} "
+    word = FIDELITIES[value] + (", cut short" if cut else "") + (", uncertain" if doubtful else "")
+    return f'<b class="{value.value}">{number}{word}</b>'
 
 
-def short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def size(count: int | None) -> str:
+    return "-" if count is None else human_size(count)
 
 
-class Share(msgspec.Struct):
-    """Of one store: how many of its files were got in each way, and their size in bytes."""
-
-    files: Counter[Fidelity] = msgspec.field(default_factory=Counter)
-    bytes: int = 0
-    members: int = 0
+def bar(share: float) -> str:
+    """A bar of that share of its place, 0 to 1; what is there at all can be seen."""
+    return f'<svg><rect width="{max(min(share, 1.0) * 100, 1):.0f}%"/></svg>'
 
 
-class _Trace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A mention of a file: in a store, by an assistant, or its line in the ledger."""
-
-    store: int | None = None
-    line: LedgerLine | None = None
-
-
-class Shares:
-    """``stores`` has one for each store in the bundle; ``unused`` are the files that no store or assistant has.
-
-    Memory grows with the stores, not with their files. Raises DamagedBundle.
-    """
-
-    def __init__(self, bundle: BundleReader) -> None:
-        self.stores: dict[SourceId, Share] = {}
-        self.unused: Capped[LedgerLine] = Capped()
-        traces = ValueSorter(_Trace)
-        for record in bundle.stores():
-            number = len(self.stores)
-            if record.id not in self.stores:
-                self.stores[record.id] = Share()
-                for member in bundle.memberships(record.id):
-                    traces.add(member.id, _Trace(store=number))
-        for record in bundle.whole():
-            for file in read(record).file_ids:
-                traces.add(file, _Trace())
-        for skill in bundle.definitions(Kind.SKILL):
-            for version in bundle.versions(Kind.SKILL, skill.id):
-                traces.add(version.id, _Trace())
-        for line in bundle.ledger():
-            traces.add(line.id, _Trace(line=line))
-        shares = list(self.stores.values())
-        for _, group in traces.by_text():
-            self._take(list(group), shares)
-        traces.close()
-
-    def _take(self, mentions: list[_Trace], shares: list[Share]) -> None:
-        line = next((one.line for one in mentions if one.line is not None), None)
-        users = [one for one in mentions if one.line is None]
-        if line is not None and not users:
-            self.unused.append(line)
-        for number in {one.store for one in users if one.store is not None}:
-            shares[number].members += 1
-            if line is not None:
-                shares[number].files[line.fidelity] += 1
-                shares[number].bytes += line.size or 0
+def stacked(parts: Mapping[Fidelity, int], label: str) -> str:
+    """One bar of several colours; ``label`` says the same in words."""
+    whole, at, rects = sum(parts.values()) or 1, 0.0, []
+    for fidelity, count in parts.items():
+        width = 100 * count / whole
+        rects.append(f'<rect class="{fidelity.value}" x="{at:.2f}%" width="{width:.2f}%"/>')
+        at += width
+    return f'<svg class="all" role="img" aria-label="{text(label)}">{"".join(rects)}</svg>'
 
 
-def announced_shutdown(model: str) -> date | None:
-    """The day on which OpenAI shuts ``model`` down; None if none was known when this version was made.
+def facts(rows: Iterable[tuple[str, str]]) -> str:
+    """A list of terms, and for each what it is, as HTML."""
+    return f"<dl>{''.join(f'<dt>{text(term)}</dt><dd>{said}</dd>' for term, said in rows)}</dl>\n"
 
-    A fine-tuned model ends with the one that it was made of.
 
-    >>> announced_shutdown("ft:gpt-4o-mini-2024-07-18:acme::abc")
-    datetime.date(2027, 1, 14)
-    """
-    tuned = _TUNED.match(model)
-    return _BY_MODEL.get(tuned[1] if tuned else model)
+def fold(summary: str, inner: str, *, is_open: bool = False) -> str:
+    """``inner`` behind a line that opens it; on paper it is open. Both are HTML."""
+    return f"<details{' open' if is_open else ''}><summary>{summary}</summary>{inner}</details>\n"
 
+
+# -- the page about a bundle ---------------------------------------------------------------------------
 
 T = TypeVar("T")
 
 Copies = Mapping[tuple[Kind, SourceId], str]
 """What became of objects, as HTML for their cards."""
 
-# What a page lists at most: files of one store or assistant, files in all, cards, stores, missing files and the like.
+# What the page lists at most: files of one store or assistant, files in all, cards, stores, missing files and the like.
 _OF_ONE = 300
 _FILES = 5000
 _CARDS = 1000
 _STORES = 1000
 _MISSING = 1000
-# Characters of instructions, tools and values in all, and what each tool and value takes at least.
+# Characters of instructions, tools and values in all, and the least that each tool and value counts as.
 _CHARACTERS = 4_000_000
 _LEAST = 100
 # Files that are seen without opening the fold.
@@ -283,20 +156,20 @@ _OPEN = 12
 def bundle_page(bundle: BundleReader, bytes_: int) -> Iterator[str]:
     """The page, piece by piece; ``bytes_`` is the bundle's size. Raises DamagedBundle."""
     with MissingFromBundle(bundle) as missing:
-        yield from page(f"{bundle.path.name} · holdall", _Page(bundle).body(missing, bytes_))
+        yield from page(f"{bundle.path.name} · holdall", _BundlePage(bundle).body(missing, bytes_))
 
 
 def bundle_sections(bundle: BundleReader, copies: Copies) -> Iterator[str]:
     """The cards of those objects that have ``copies``. Raises DamagedBundle."""
-    yield from _Page(bundle, copies).cards()
+    yield from _BundlePage(bundle, copies).cards()
 
 
-class _Page:
+class _BundlePage:
     """One pass over a bundle. Counts down what there is still room for."""
 
     def __init__(self, bundle: BundleReader, copies: Copies | None = None) -> None:
         self._bundle, self._copies = bundle, copies
-        self._shares = Shares(bundle)
+        self._shares = _Shares(bundle)
         shown = (id for id in self._shares.stores if self._shows(Kind.STORE, id))
         self._numbers = {id: number for number, id in enumerate(shown)}
         self._names: dict[SourceId, str | None] = {}
@@ -334,7 +207,7 @@ class _Page:
         if parts:
             label = ", ".join(f"{counted(count, 'file')} {each.value}" for each, count in parts.items())
             yield stacked(parts, label)
-            words = (f"<li>{fidelity(each, count)}{_stored(info, each)}</li>" for each, count in parts.items())
+            words = (f"<li>{fidelity(each, count)}{_bytes_of(info, each)}</li>" for each, count in parts.items())
             yield f"<ul class=legend>{''.join(words)}</ul>\n"
         source = info.source
         where = [source.base_url, *filter(None, (source.organization, source.project, source.label))]
@@ -374,7 +247,7 @@ class _Page:
         named = name(one.filename or "(no name)")
         return f"<li><span>{named} {code(one.id)}</span>{how}<i>{size(one.size)}</i>{note}</li>\n"
 
-    # -- assistants ----------------------------------------------------------------------------------
+    # -- assistants, agents, skills ------------------------------------------------------------------
 
     def _cards(self, kind: Kind) -> Iterator[str]:
         total, row = 0, KINDS[kind]
@@ -403,7 +276,7 @@ class _Page:
         return sum(its is kind for its, _ in self._copies)
 
     def _card(self, record: Record, view: DefinitionView) -> Iterator[str]:
-        fields = fields_of(record)
+        fields = _fields_of(record)
         yield f"<article><h3>{name(view.name or '(no name)')}</h3>\n{self._copy(record.kind, record.id)}"
         if said := fields.get("description"):
             yield f"<p>{self._cut(said)}</p>\n"
@@ -411,9 +284,9 @@ class _Page:
         if instructions := fields.get("instructions"):
             summary = f"Instructions <small>{counted(len(str(instructions)), 'character')}</small>"
             yield fold(summary, f"<pre>{self._cut(instructions)}</pre>")
-        yield from map(self._tool, self._fitting(tools_of(fields)))
-        for field, value in self._fitting(parameters(fields, view, long=True)):
-            yield fold(text(title_of(field)), f"<pre>{self._cut(indented(value))}</pre>")
+        yield from map(self._tool, self._fitting(_tools_of(fields)))
+        for field, value in self._fitting(_parameters(fields, view, long=True)):
+            yield fold(text(_title_of(field)), f"<pre>{self._cut(_indented(value))}</pre>")
         if view.file_ids:
             title = "Files" if record.kind is Kind.TEMPLATE else "Files of the code interpreter"
             yield from self._file_list(title, view.file_ids, len(view.file_ids))
@@ -429,13 +302,13 @@ class _Page:
             self._files -= len(shown)
             left = [f"and {len(stores) - len(shown)} more"] if len(stores) > len(shown) else []
             yield "Searches", "<br>".join([*map(self._store_link, shown), *left])
-        found = parameters(fields, view, long=False)
-        said = [f"<span>{text(title_of(field))} {self._value(value)}</span>" for field, value in self._fitting(found)]
+        found = _parameters(fields, view, long=False)
+        said = [f"<span>{text(_title_of(field))} {self._value(value)}</span>" for field, value in self._fitting(found)]
         if said:
             yield "Parameters", f"<span class=values>{' '.join(said)}</span>"
 
     def _value(self, value: object) -> str:
-        return f"<code><bdi>{self._cut(short(value))}</bdi></code>"
+        return f"<code><bdi>{self._cut(_short(value))}</bdi></code>"
 
     def _store_link(self, id: SourceId) -> str:
         number = self._numbers.get(id)
@@ -451,7 +324,7 @@ class _Page:
         summary = f"Tool <b>{name(kind)}</b>{f' {code(title)}' if title else ''}"
         if not isinstance(tool, dict) or set(tool) <= {"type"}:
             return f"<p class=tool>{summary}</p>\n"
-        return fold(summary, f"<pre>{self._cut(indented(said or tool))}</pre>")
+        return fold(summary, f"<pre>{self._cut(_indented(said or tool))}</pre>")
 
     def _fitting(self, values: Iterable[T]) -> Iterator[T]:
         """The first of ``values``, as long as the page has room."""
@@ -463,7 +336,7 @@ class _Page:
 
     def _cut(self, value: object) -> str:
         """A long text as HTML, as far as the page has room for it."""
-        whole = value if isinstance(value, str) else short(value)
+        whole = _short(value)
         shown = whole[: max(self._characters, 0)]
         self._characters -= len(shown)
         left = len(whole) - len(shown)
@@ -504,7 +377,7 @@ class _Page:
             yield from self._store(id, share, largest)
         yield f"{_more(len(stores) - _STORES)}</section>\n"
 
-    def _store(self, id: SourceId, share: Share, largest: int) -> Iterator[str]:
+    def _store(self, id: SourceId, share: _Share, largest: int) -> Iterator[str]:
         yield f"<article id=s{self._numbers[id]}><h3>{name(self._names.get(id) or '(no name)')}</h3>\n"
         yield self._copy(Kind.STORE, id)
         parts = {each: share.files[each] for each in Fidelity if share.files[each]}
@@ -532,14 +405,14 @@ class _Page:
         for id in islice(ids, min(_OF_ONE, self._files)):
             lines.append((id, self._bundle.ledger_line(id)))
         self._files -= len(lines)
-        yield from _files(title, lines, count)
+        yield from _file_rows(title, lines, count)
 
     def _unused(self) -> Iterator[str]:
         unused = self._shares.unused
         if unused:
             yield "<section><h2>Files that no store or assistant uses</h2>\n"
             lines = [(line.id, line) for line in unused[:_OF_ONE]]
-            yield from _files(counted(unused.total, "file").capitalize(), lines, unused.total)
+            yield from _file_rows(counted(unused.total, "file").capitalize(), lines, unused.total)
             yield "</section>\n"
 
     def _outside(self, missing: MissingFromBundle) -> Iterator[str]:
@@ -574,7 +447,7 @@ class _Reasoned:
         self.count += 1
 
 
-def _files(title: str, lines: Sequence[tuple[str, LedgerLine | None]], count: int) -> Iterator[str]:
+def _file_rows(title: str, lines: Sequence[tuple[str, LedgerLine | None]], count: int) -> Iterator[str]:
     if not count and not lines:
         return
     largest = max((line.size or 0 for _, line in lines if line), default=0) or 1
@@ -612,9 +485,142 @@ def _counts(info: HoldallInfo) -> str:
     return f"{held or 'Nothing'}; {human_size(info.counts.get('bytes', 0))}"
 
 
-def _stored(info: HoldallInfo, each: Fidelity) -> str:
+def _bytes_of(info: HoldallInfo, each: Fidelity) -> str:
     return f" {human_size(info.fidelities[each].bytes)}" if info.fidelities[each].bytes else ""
 
 
 def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+# -- facts about a bundle ------------------------------------------------------------------------------
+
+# Characters above which a value has a place of its own on the card.
+_LONG = 100
+
+_SHOWN_ELSEWHERE = frozenset({"id", "object", "created_at", "name", "model", "description", "instructions", "tools"})
+
+_SHUTDOWNS = {
+    date(2026, 10, 23): (
+        "gpt-3.5-turbo gpt-3.5-turbo-0125 gpt-4 gpt-4-0613 gpt-4-turbo gpt-4-turbo-2024-04-09 gpt-4o-2024-05-13 "
+        "gpt-4.1-nano gpt-4.1-nano-2025-04-14 o1 o1-2024-12-17 o3-mini o3-mini-2025-01-31 o4-mini o4-mini-2025-04-16"
+    ),
+    date(2026, 12, 11): (
+        "gpt-5 gpt-5-2025-08-07 gpt-5-mini gpt-5-mini-2025-08-07 gpt-5-nano gpt-5-nano-2025-08-07 o3 o3-2025-04-16"
+    ),
+    date(2027, 1, 14): (
+        "gpt-4o gpt-4o-2024-08-06 gpt-4o-2024-11-20 gpt-4o-mini gpt-4o-mini-2024-07-18 gpt-4.1 gpt-4.1-2025-04-14 "
+        "gpt-4.1-mini gpt-4.1-mini-2025-04-14"
+    ),
+}
+_SHUTDOWN_OF = {model: day for day, models in _SHUTDOWNS.items() for model in models.split()}
+_FINE_TUNED = re.compile(r"ft:([^:]+):")
+
+
+def announced_shutdown(model: str) -> date | None:
+    """The day on which OpenAI shuts ``model`` down; None if none was known when this version was made.
+
+    A fine-tuned model ends with the one that it was made of.
+
+    >>> announced_shutdown("ft:gpt-4o-mini-2024-07-18:acme::abc")
+    datetime.date(2027, 1, 14)
+    """
+    tuned = _FINE_TUNED.match(model)
+    return _SHUTDOWN_OF.get(tuned[1] if tuned else model)
+
+
+def _fields_of(record: Record) -> dict[str, Any]:
+    try:
+        found = read_json(record.raw)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    # The latest version of a Foundry agent, as an assistant has it all.
+    return {"id": record.id, **prompt_agents.flat(found)} if record.kind is Kind.FOUNDRY_AGENT else found
+
+
+def _tools_of(fields: dict[str, Any]) -> list[Any]:
+    tools = fields.get("tools")
+    return tools if isinstance(tools, list) else [] if tools is None else [tools]
+
+
+def _parameters(fields: dict[str, Any], view: DefinitionView, *, long: bool) -> Iterator[tuple[str, Any]]:
+    """What else a definition sets; the ``long`` values by themselves."""
+    refers = bool(view.store_ids or view.file_ids)
+    for field, value in fields.items():
+        if field in _SHOWN_ELSEWHERE or value in (None, "", [], {}) or (field == "tool_resources" and refers):
+            continue
+        if long == (len(_short(value)) > _LONG):
+            yield field, value
+
+
+def _title_of(field: str) -> str:
+    words = field.replace("_", " ")[:_LONG]
+    return words[:1].upper() + words[1:]
+
+
+def _indented(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+class _Share(msgspec.Struct):
+    """Of one store: how many of its files were got in each way, and their size in bytes."""
+
+    files: Counter[Fidelity] = msgspec.field(default_factory=Counter)
+    bytes: int = 0
+    members: int = 0
+
+
+class _Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A mention of a file: in a store, by an assistant, or its line in the ledger."""
+
+    store: int | None = None
+    line: LedgerLine | None = None
+
+
+class _Shares:
+    """How the files of a bundle are spread over its stores.
+
+    ``stores`` has a share for each store in the bundle; ``unused`` are the files that no store or assistant has.
+
+    Memory grows with the stores, not with their files. Raises DamagedBundle.
+    """
+
+    def __init__(self, bundle: BundleReader) -> None:
+        self.stores: dict[SourceId, _Share] = {}
+        self.unused: Capped[LedgerLine] = Capped()
+        traces = ValueSorter(_Trace)
+        for record in bundle.stores():
+            number = len(self.stores)
+            if record.id not in self.stores:
+                self.stores[record.id] = _Share()
+                for member in bundle.memberships(record.id):
+                    traces.add(member.id, _Trace(store=number))
+        for record in bundle.whole():
+            for file in read(record).file_ids:
+                traces.add(file, _Trace())
+        for skill in bundle.definitions(Kind.SKILL):
+            for version in bundle.versions(Kind.SKILL, skill.id):
+                traces.add(version.id, _Trace())
+        for line in bundle.ledger():
+            traces.add(line.id, _Trace(line=line))
+        shares = list(self.stores.values())
+        for _, group in traces.by_text():
+            self._take(list(group), shares)
+        traces.close()
+
+    def _take(self, mentions: list[_Trace], shares: list[_Share]) -> None:
+        line = next((one.line for one in mentions if one.line is not None), None)
+        users = [one for one in mentions if one.line is None]
+        if line is not None and not users:
+            self.unused.append(line)
+        for number in {one.store for one in users if one.store is not None}:
+            shares[number].members += 1
+            if line is not None:
+                shares[number].files[line.fidelity] += 1
+                shares[number].bytes += line.size or 0

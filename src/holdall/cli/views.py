@@ -1,11 +1,11 @@
-"""What several commands print, and put into ``--json``: the verdict, losses, what a bundle lacks, what was edited by
-hand in a folder that is given as a bundle; and the block of last lines: counts, losses by reason, where to read more,
-and what to type next.
+"""What several commands print and put into ``--json``: the last lines, losses, missing files, hand edits of a folder.
 
-The block is short on purpose, so that the verdict is seen: at most a dozen lines where nothing is wrong. Every single
-item is in the report and the ``--json`` document, and is printed above it with ``--verbose``. What to type next is made
-of the words of the command that was typed, so that it reaches the same account. A folder is packed into a temporary
-bundle first, so all rules of bundles hold.
+The last lines are a block: verdict, counts, losses by reason, where to read more, and what to type next. It has at most
+a dozen lines where nothing is wrong, so that the verdict is seen. Every single item is in the report and the ``--json``
+document, and is printed above the block with ``--verbose``. The next command is made of the words of the one that was
+typed, so it reaches the same account.
+
+A folder that is given as a bundle is packed into a temporary bundle first, so all rules of bundles hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from holdall.cli.console import Console
 from holdall.errors import DamagedBundle, pasteable
-from holdall.kinds import KINDS
+from holdall.kinds import KINDS, noun
 from holdall.legible import counted, flat, human_size, shortened
 from holdall.model import Kind
 from holdall.verdict import Verdict
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from holdall.folder.pack_folder import Packed
     from holdall.legible import Capped
 
+
 NAMED = 3
 """Items of a group that are named."""
 SHOWN = 3
@@ -43,24 +44,6 @@ _GROUPS = 3
 """Groups that are shown; the most important come first."""
 # Columns of a name and of an item: two lines of a terminal. What is longer is in the report.
 _LONGEST_NAME, _LONGEST = 60, 140
-
-# Where a command looks and writes: what the next one needs, too. Those without a value, and those with one.
-_SWITCHES = frozenset({"--dst-insecure-http"})
-_PLACES = frozenset(
-    {
-        "--env-file",
-        "--dst-base-url",
-        "--dst-org-id",
-        "--dst-project-id",
-        "--dst-token-command",
-        "--token-command",
-        "--output-dir",
-    }
-)
-# Its value may hold a secret, which no line repeats.
-_UNSHOWN = "token-command"
-# What says how the result is shown, or where a plan is written.
-_OUTPUT_FLAGS = frozenset({"--json", "--quiet", "-q", "--verbose", "-v"})
 
 
 class Group(msgspec.Struct, kw_only=True):
@@ -143,24 +126,45 @@ class Block(msgspec.Struct, kw_only=True):
             yield f"  {counted(sum(group.total for group in left), 'other item')} (-v lists all)"
 
 
+# -- the next command ----------------------------------------------------------------------------------
+
+# Where a command looks and writes, which the next one needs, too: switches, and options with a value.
+_WHERE_SWITCHES = frozenset({"--dst-insecure-http"})
+_WHERE_OPTIONS = frozenset(
+    {
+        "--env-file",
+        "--dst-base-url",
+        "--dst-org-id",
+        "--dst-project-id",
+        "--dst-token-command",
+        "--token-command",
+        "--output-dir",
+    }
+)
+# How options end whose value may hold a secret, which no line repeats.
+_SECRET = "token-command"
+# What says how the result is shown.
+_OUTPUT_FLAGS = frozenset({"--json", "--quiet", "-q", "--verbose", "-v"})
+
+
 def again(console: Console, *, command: str = "", without: Collection[str] = ()) -> str:
     """The command that was typed, as another ``command`` or without some of its switches."""
-    _, *words = _shown(console.typed) or [""]
+    _, *words = _without_secrets(console.typed) or [""]
     kept = [word for word in words if word not in _OUTPUT_FLAGS and word not in without]
-    return _line([command or console.command or "", *kept])
+    return _command([command or console.command or "", *kept])
 
 
 def onward(console: Console, *words: object, without: Collection[str] = ()) -> str:
     """Another command with these ``words``, and with the options of the one that was typed that say where."""
-    return _line([*words, *_places(_shown(console.typed), without)])
+    return _command([*words, *_where(_without_secrets(console.typed), without)])
 
 
-def _shown(typed: Sequence[str]) -> list[str]:
+def _without_secrets(typed: Sequence[str]) -> list[str]:
     """The words, without the values of token commands."""
     words, found = iter(typed), []
     for word in words:
         flag, given, _ = word.partition("=")
-        if not flag.endswith(_UNSHOWN):
+        if not flag.endswith(_SECRET):
             found.append(word)
         elif given:
             found.append(f"{flag}=…")
@@ -170,32 +174,31 @@ def _shown(typed: Sequence[str]) -> list[str]:
     return found
 
 
-def _places(typed: Sequence[str], without: Collection[str]) -> Iterator[str]:
+def _where(typed: Sequence[str], without: Collection[str]) -> Iterator[str]:
+    """The words that say where."""
     words = iter(typed)
     for word in words:
         flag, given, _ = word.partition("=")
-        if word in _SWITCHES:
+        if word in _WHERE_SWITCHES:
             yield word
-        elif flag in _PLACES:
+        elif flag in _WHERE_OPTIONS:
             found = [word] if given else [word, next(words, "")]
             if flag not in without:
                 yield from found
 
 
-def _line(words: Sequence[object]) -> str:
+def _command(words: Sequence[object]) -> str:
     return " ".join(["holdall", *map(pasteable, words)])
 
 
-WORDS = {"text": "text only", "unavailable": "missing", "container": "through a container"}
+# -- counts and losses ---------------------------------------------------------------------------------
+
+_FIDELITY_WORDS = {"text": "text only", "unavailable": "missing", "container": "through a container"}
 """Fidelities that a person reads better in other words."""
-# How many of one sort the terminal shows. --json has all, or a thousand.
-_SHOWN = 20
+# Lines of one sort that the terminal shows.
+_LINES = 20
 # Columns of a count with its reason: names follow.
 _LONGEST_REASON = 100
-# Files that are read to name the first of each reason.
-_READ = 10_000
-# How many files to supply --json lists; `inspect --all` lists all.
-_LISTED = 1000
 
 
 def show_first(
@@ -203,7 +206,7 @@ def show_first(
     lines: Iterable[str],
     total: int,
     *,
-    limit: int | None = _SHOWN,
+    limit: int | None = _LINES,
     indent: str = "  ",
     more: str = "",
 ) -> None:
@@ -215,8 +218,10 @@ def show_first(
 
 
 def holdings(counts: Mapping[str, int], kinds: Iterable[Kind] = KINDS) -> str:
-    """The number of objects of each kind; a kind of a later format version only where there is one, and no assistants
-    only where there is nothing in their place."""
+    """The number of objects of each kind.
+
+    A kind of a later format version is named only if there is one; ``0 assistants`` is then left out.
+    """
     rows = [KINDS[kind] for kind in kinds]
     has_later = any(counts.get(row.count) for row in rows if row.since)
     told = (
@@ -233,7 +238,7 @@ def by_fidelity(counts: Mapping[str, int], fidelities: Mapping[str, int]) -> str
     found = {each: count for each, count in fidelities.items() if count}
     if not found:
         return ""
-    numbers = ", ".join(f"{count} {WORDS.get(each, each)}" for each, count in found.items())
+    numbers = ", ".join(f"{count} {_FIDELITY_WORDS.get(each, each)}" for each, count in found.items())
     with_zips = "with the zips of skills: " if counts.get(KINDS[Kind.SKILL_VERSION].count) else ""
     return f" ({with_zips}{numbers})"
 
@@ -246,8 +251,6 @@ def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
 def loss_groups(losses: Iterable[Loss]) -> list[Group]:
     """What an import loses or changes, by reason, the worst first. What is only worth saying is left to --verbose."""
     from holdall.dialects.loss import Severity, Why
-    from holdall.kinds import noun
-    from holdall.model import Kind
 
     groups: dict[tuple[Kind, str], dict[str, Loss]] = {}
     fields: dict[tuple[Kind, str], dict[str, None]] = {}
@@ -301,6 +304,14 @@ def losses_as_json(losses: Iterable[Loss]) -> list[dict[str, Any]]:
     return [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses]
 
 
+# -- what a bundle lacks -------------------------------------------------------------------------------
+
+# Missing files that are read to name the first of each reason.
+_READ = 10_000
+# Missing files that --json lists; `inspect --all` lists all.
+_LISTED = 1000
+
+
 def missing_groups(missing: MissingFromBundle) -> list[Group]:
     """The files whose bytes the bundle lacks, by reason, the worst first."""
     from holdall.bundle.missing import Lack
@@ -337,11 +348,22 @@ def outside_groups(outside: Sequence[Dependency], credentials: Capped[Suspect]) 
 
 
 def missing_lines(missing: MissingFromBundle) -> Iterator[str]:
-    """One line for each of these."""
+    """A line for each missing file, for what no bundle holds, and for each field that seems to hold a credential."""
     width = len(str(missing.total))
     outside = (f"not included (hosted elsewhere): {one}{_users(one.used_by)}" for one in missing.outside)
     credentials = (f"seems to hold a credential: {one}" for one in missing.credentials)
     return chain(_numbered(missing.wanted(), width), outside, credentials)
+
+
+def missing_as_json(missing: MissingFromBundle, *, limit: int | None = _LISTED) -> dict[str, Any]:
+    """``please_supply`` is cut off at ``limit``, ``please_supply_total`` counts all."""
+    return {
+        "please_supply": [msgspec.to_builtins(wanted) for wanted in islice(missing.wanted(), limit)],
+        "please_supply_total": missing.total,
+        "outside": msgspec.to_builtins(missing.outside),
+        "credentials": msgspec.to_builtins(missing.credentials),
+        "credentials_total": missing.credentials.total,
+    }
 
 
 def _numbered(wanted: Iterable[Wanted], width: int) -> Iterator[str]:
@@ -375,15 +397,7 @@ def _users(users: list[User]) -> str:
     return f"; used by {', '.join(named)}{more}"
 
 
-def missing_as_json(missing: MissingFromBundle, *, limit: int | None = _LISTED) -> dict[str, Any]:
-    """``please_supply`` is cut off at ``limit``, ``please_supply_total`` counts all."""
-    return {
-        "please_supply": [msgspec.to_builtins(wanted) for wanted in islice(missing.wanted(), limit)],
-        "please_supply_total": missing.total,
-        "outside": msgspec.to_builtins(missing.outside),
-        "credentials": msgspec.to_builtins(missing.credentials),
-        "credentials_total": missing.credentials.total,
-    }
+# -- a folder in place of a bundle ---------------------------------------------------------------------
 
 
 @contextmanager

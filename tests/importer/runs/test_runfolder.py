@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.runs.runfolder import AuditLine, RunFolder, timestamp
+from holdall.importer.runs.runfolder import AuditLine, RunFolder
+from holdall.importer.runs.runlines import timestamp
 from holdall.importer.runs.runreport import Party, Report, ReportDestination
 
 DOCUMENTS = {"mapping.json", "report.md", "report.html"}

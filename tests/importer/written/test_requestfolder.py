@@ -11,8 +11,8 @@ import pytest
 from holdall.errors import CannotWrite
 from holdall.importer.plan.definitions import Pair
 from holdall.importer.plan.difference import FoundRequest
-from holdall.importer.runs.runfolder import JOURNAL, RunFolder
-from holdall.importer.runs.runlines import Opened, lines
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import JOURNAL, Opened, lines
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import (
     RequestFolder,

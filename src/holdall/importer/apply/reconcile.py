@@ -1,15 +1,16 @@
-"""What came of a write: its answer is read, or what was sent is looked for where the answer was lost. And other imports
-into the same destination: whether one is at work, its duplicates, its leftovers.
+"""What came of a write, and of other imports into the same destination.
 
-A lost request may be carried out late, and lists may lag, so the lists are polled through the settle window until it is
-found or counts as not carried out. Stores and assistants are known by the attempt in their metadata. Files have no
-metadata, nor have stores and assistants on servers that drop it; of those one is taken for ours only if it alone has
-the name (and size) that was sent, was not there before the run, and is not claimed by anything else that the run did.
+The answer to a write is read; where it was lost, what was sent is looked for. A lost request may be carried out late,
+and lists may lag, so the lists are polled through the settle window until it is found or counts as not carried out.
+Stores and assistants are known by the attempt in their metadata. Files have no metadata, nor have stores and assistants
+on servers that drop it. Of those one is taken for ours only if it alone has the name (and size) that was sent, was not
+there before the run, and is not claimed by anything else that the run did.
 
-Imports with an OUTPUT_DIR each can't see each other before their first write. So one looks for young copies of the same
-sources before it writes, and once more after its last create: the one that looks last sees the other's objects, and
-both may. Stores, assistants and agents are known by their marks; where there is no room for marks by the name and the
-16 keys, and where the destination keeps no metadata by the name alone. Files have no marks, only name and size.
+Imports that have an OUTPUT_DIR each can't see each other before their first write. So an import looks for young copies
+of the same sources before it writes, and for duplicates after its last create: at least the one that looks last sees
+the other's objects. Stores, assistants and agents are known by their marks; without room for marks, by the name and the
+16 keys; and where the destination keeps no metadata, by the name alone. Files have no marks, only name and size. What
+earlier imports may have left behind is looked for, too.
 """
 
 from __future__ import annotations
@@ -65,34 +66,34 @@ from holdall.model import (
 from holdall.remote.client import Account, Answer, path, viewed
 from holdall.remote.lists import Doubt
 
-Key = tuple[Kind, str, int | None]
-"""Kind, name and size (bytes; of files): what an object is known by that carries no mark. A template's name is followed
-by how it looks."""
 
-_VERSIONED = (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
-
-
-class _Made(msgspec.Struct, frozen=True, kw_only=True):
-    id: TargetId
+def attempt_name(run: str, operation: str) -> str:
+    """The name of one attempt of a run. It is in the object's metadata, so that another import can name the run."""
+    return f"{run}-{operation}"
 
 
-def withheld(error: RemoteError, where: str) -> RemoteError:
-    """The same error without the server's words, which may repeat what was sent in confidence."""
-    said = f" (status {error.status})" if error.status else ""
-    message = f"can't POST {where}: not accepted{said}; its words may repeat what you supplied, so they are not shown"
-    return dataclasses.replace(error, message=message, hint="", code=None, kind=None, param=None, detail="")
+_ATTEMPT = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-z]{0,16})-[0-9a-z]{1,32}")
+
+
+def _run_of(operation: str | None) -> str | None:
+    """The run that an attempt's mark names; None for what another version, or somebody else, wrote there."""
+    found = _ATTEMPT.fullmatch(operation or "")
+    return found[1] if found else None
+
+
+# -- the answer to a write -----------------------------------------------------------------------------
 
 
 def identity(intent: Intent, request: str, answer: Answer) -> TargetId:
     """The id of what was made. Raises UnexpectedAnswer, ambiguous, where there is none."""
     try:
         if intent.kind is Kind.FOUNDRY_AGENT:
-            return agent_of(version_of(intent.name or "", answer))
+            return agent_of(_version_of(intent.name or "", answer))
         if intent.kind is Kind.AGENT_VERSION:
-            return version_of(intent.name or "", answer)
+            return _version_of(intent.name or "", answer)
         if isinstance(intent, Create) and intent.into is not None:
-            return version_of(intent.into, answer)
-        return msgspec.json.decode(answer.raw, type=_Made).id
+            return _version_of(intent.into, answer)
+        return msgspec.json.decode(answer.raw, type=_MadeObject).id
     except msgspec.DecodeError:
         # Ambiguous, for it was answered with success: something may have been made.
         raise UnexpectedAnswer(
@@ -117,24 +118,16 @@ def outcome(intent: Intent, target: TargetId, answer: Answer) -> Done:
     return Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)
 
 
-class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
-    version: str | int
-
-
-def version_of(owner: str, answer: Answer) -> TargetId:
-    """The version of an agent or a skill that an answer is about. Raises msgspec.DecodeError where it doesn't say."""
-    return version_target(TargetId(owner), str(msgspec.json.decode(answer.raw, type=_MadeVersion).version))
-
-
 async def require_first(account: Account, agent: str, answer: Answer, ours: Container[str | None]) -> None:
-    """Where others made an agent of that name at the same moment, take away what has become a version of theirs: the
-    first version makes an agent, the next POST adds to it, and nobody is told that it exists.
+    """Deletes the version just made, if others created an agent of that name at the same moment.
 
-    ``ours`` are the attempts of this run. Raises UnexpectedAnswer then; ambiguous, where it could not be taken away.
+    The first POST makes the agent, the next one adds a version to it, and no error says that the agent exists. ``ours``
+    are the attempts of this run. Raises UnexpectedAnswer if others were first; ambiguous, if the version could not be
+    deleted.
     """
     made = TargetId("")
     with suppress(msgspec.DecodeError):
-        made = version_of(agent, answer)
+        made = _version_of(agent, answer)
     if number_of(made) < 2:
         return
     try:
@@ -148,53 +141,34 @@ async def require_first(account: Account, agent: str, answer: Answer, ours: Cont
     raise UnexpectedAnswer(f"others created an agent {agent} at the same time; run the import again")
 
 
-async def versions_made(account: Account, state: RunState, wanted: Iterable[Creation]) -> dict[str, Done]:
-    """The outcomes, by ``op``: a version that came after the newest one that was there, that no other attempt made, and
-    that holds what was sent. One that can't be read is taken for ours if it is the only one. Raises what the account
-    raises."""
-    found: dict[str, Done] = {}
-    claimed = set(state.claimed(Kind.SKILL_VERSION))
-    for intent in wanted:
-        if not isinstance(intent, Create) or intent.into is None:
-            continue
-        try:
-            target = await _version_made(account, intent, intent.into, claimed)
-        except NotFound:  # the skill is gone, and its versions with it
-            continue
-        if target is not None:
-            claimed.add(target)
-            found[intent.op] = Done(op=intent.op, target=target)
-    return found
+def withheld(error: RemoteError, where: str) -> RemoteError:
+    """The same error without the server's words, which may repeat what was sent in confidence."""
+    said = f" (status {error.status})" if error.status else ""
+    message = f"can't POST {where}: not accepted{said}; its words may repeat what you supplied, so they are not shown"
+    return dataclasses.replace(error, message=message, hint="", code=None, kind=None, param=None, detail="")
 
 
-async def _version_made(
-    account: Account, intent: Create, skill: TargetId, claimed: Container[TargetId]
-) -> TargetId | None:
-    numbers = await version_numbers(account, skill)
-    later = numbers[numbers.index(intent.latest) + 1 :] if intent.latest in numbers else numbers
-    new = [number for number in later if version_target(skill, number) not in claimed]
-    digests = {number: await digest_there(account, skill, number) for number in new}
-    equal = [number for number in new if digests[number] == intent.sha256]
-    unread = [number for number in new if not digests[number]]
-    return version_target(skill, (equal or unread)[0]) if equal or len(unread) == 1 else None
+def _version_of(owner: str, answer: Answer) -> TargetId:
+    """The version of an agent or a skill that an answer is about. Raises msgspec.DecodeError where it doesn't say."""
+    return version_target(TargetId(owner), str(msgspec.json.decode(answer.raw, type=_MadeVersion).version))
 
 
-async def first_digest(account: Account, skill: TargetId) -> str | None:
-    """The digest of a skill's first version; empty where it can't be read, None where there is none."""
-    try:
-        numbers = await version_numbers(account, skill)
-    except NotFound:
-        return None
-    return await digest_there(account, skill, numbers[0]) if numbers else None
+class _MadeObject(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
 
 
-class _Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """One list: the outcomes of attempts whose mark is in it, by their ``op``; the ids of new, unclaimed objects that
-    have one of the keys; and whether the list lacks something, by its own word, or something that this run made."""
+class _MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
+    version: str | int
 
-    marked: dict[str, Done] = {}
-    alike: dict[Key, list[TargetId]] = {}
-    lacks: bool = True
+
+# -- after a lost answer -------------------------------------------------------------------------------
+
+_Key = tuple[Kind, str, int | None]
+"""Kind, name and size (bytes; of files): what an object is known by that carries no mark. A template's name is followed
+by how it looks."""
+
+# Kinds of which a create makes a version of an agent.
+_VERSIONED = (Kind.FOUNDRY_AGENT, Kind.AGENT_VERSION)
 
 
 class Reconciler:
@@ -238,13 +212,13 @@ class Reconciler:
         try:
             for kind in sorted({intent.kind for intent in missed} - {Kind.SKILL_VERSION}):
                 wanted = [intent for intent in missed if intent.kind is kind]
-                keys = {_key(intent) for intent in wanted if self._bears_none(intent)}
+                keys = {_key_of_intent(intent) for intent in wanted if self._bears_none(intent)}
                 listings[kind] = await self._list(kind, wanted, keys)
         except RemoteError as error:
             self._progress.note(f"can't find the ids of possible orphans: {error.message}")
         found = [one for intent in missed for one in self._orphans(intent, listings.get(intent.kind, _Listing()))]
         # More of that name and size than were missed: which of them is ours, nobody can tell.
-        last = {_key(intent): intent for intent in missed}
+        last = {_key_of_intent(intent): intent for intent in missed}
         for listing in listings.values():
             found += [_orphan(last[key], id) for key, ids in listing.alike.items() for id in ids]
         return found
@@ -254,7 +228,7 @@ class Reconciler:
         if done := listing.marked.get(intent.op):
             yield _orphan(intent, done.target)
         elif self._bears_none(intent):
-            if ids := listing.alike.get(_key(intent)):
+            if ids := listing.alike.get(_key_of_intent(intent)):
                 yield _orphan(intent, ids.pop(0))
             elif listing.lacks or self._lags:
                 yield _orphan(intent, None)
@@ -268,10 +242,10 @@ class Reconciler:
         """The same, of skills that look alike only those whose first version is the one that was sent."""
         alike = {}
         for intent in wanted:
-            ids = listing.alike.get(_key(intent), [])
-            firsts = {id: await first_digest(self._account, id) for id in ids}
+            ids = listing.alike.get(_key_of_intent(intent), [])
+            firsts = {id: await _first_digest(self._account, id) for id in ids}
             self._equal.update(id for id, digest in firsts.items() if digest == intent.sha256)
-            alike[_key(intent)] = [id for id, digest in firsts.items() if digest in ("", intent.sha256)]
+            alike[_key_of_intent(intent)] = [id for id, digest in firsts.items() if digest in ("", intent.sha256)]
         return replace(listing, alike=alike)
 
     async def _look(self, wanted: Collection[Creation]) -> dict[str, Done]:
@@ -279,32 +253,32 @@ class Reconciler:
         for kind in sorted({intent.kind for intent in wanted}):
             here = [intent for intent in wanted if intent.kind is kind]
             if kind is Kind.SKILL_VERSION:
-                found |= await versions_made(self._account, self._folder.state, here)
+                found |= await _versions_made(self._account, self._folder.state, here)
                 continue
             listing = await self._list(kind, here, self._adoptable(here))
             if kind is Kind.SKILL:
                 listing = await self._with_contents(here, listing)
             found |= listing.marked
             for intent in here:
-                ids = listing.alike.get(_key(intent), [])
+                ids = listing.alike.get(_key_of_intent(intent), [])
                 # Of two that look alike one may be somebody else's: then none is taken.
                 if intent.op not in found and len(ids) == 1:
                     is_sure = kind is Kind.TEMPLATE or ids[0] in self._equal
                     found[intent.op] = Done(op=intent.op, target=ids[0], inferred=not is_sure)
         return found
 
-    def _adoptable(self, wanted: Iterable[Creation]) -> set[Key]:
+    def _adoptable(self, wanted: Iterable[Creation]) -> set[_Key]:
         """The keys by which an object may be taken for ours: no attempt of another source can have made one like it."""
         state = self._folder.state
         if state.learned.get(ALONE) == 0:
             return set()
         wanted = [intent for intent in wanted if self._bears_none(intent)]
-        sources: dict[Key, set[SourceId]] = {}
+        sources: dict[_Key, set[SourceId]] = {}
         for intent in (*wanted, *state.missed):
-            sources.setdefault(_key(intent), set()).add(intent.source)
-        return {_key(intent) for intent in wanted if len(sources[_key(intent)]) == 1}
+            sources.setdefault(_key_of_intent(intent), set()).add(intent.source)
+        return {_key_of_intent(intent) for intent in wanted if len(sources[_key_of_intent(intent)]) == 1}
 
-    async def _list(self, kind: Kind, wanted: Collection[Creation], keys: set[Key]) -> _Listing:
+    async def _list(self, kind: Kind, wanted: Collection[Creation], keys: set[_Key]) -> _Listing:
         """Read the list of a kind, and tell who made what is in it: by its mark, or by one of ``keys``."""
         ops = {intent.op for intent in wanted}
         claimed = set(self._folder.state.claimed(kind))
@@ -312,14 +286,14 @@ class Reconciler:
         # Of versions only those of the agents in question are listed.
         unseen = {id for id in claimed if kind not in _VERSIONED or (agent_of(id) or id) in agents}
         marked: dict[str, Done] = {}
-        alike: dict[Key, dict[TargetId, None]] = {}
+        alike: dict[_Key, dict[TargetId, None]] = {}
         doubts: list[str] = []
         async for raw in self._objects(kind, wanted, doubts.append):
-            seen = _read(kind, raw)
+            seen = _read_object(kind, raw)
             unseen.discard(seen.id)
             # What carries the mark of another attempt is that one's, whatever its name is.
             if (op := seen.mark(OPERATION)) is None:
-                if (key := _key_of(kind, seen, raw)) in keys and seen.id not in claimed:
+                if (key := _key_of_listed(kind, seen, raw)) in keys and seen.id not in claimed:
                     alike.setdefault(key, {})[seen.id] = None
             elif op in ops:
                 looks = fingerprints(kind, shown(kind, viewed(raw, dict[str, Any], noun(kind))))
@@ -334,7 +308,7 @@ class Reconciler:
         before, alike = self._folder.baseline, listing.alike
         new = before.newer(kind, (id for ids in alike.values() for id in ids))
         if kind is Kind.AGENT_VERSION:
-            new = {id for one in wanted for id in alike.get(_key(one), ()) if is_later(id, one)}
+            new = {id for one in wanted for id in alike.get(_key_of_intent(one), ()) if is_later(id, one)}
         alike = {key: [id for id in ids if id in new] for key, ids in alike.items()}
         # Without the list of what was there before, any of these may be the one.
         return replace(listing, alike=alike, lacks=listing.lacks or not before.is_whole(kind))
@@ -372,19 +346,28 @@ class Reconciler:
         )
 
 
-def _read(kind: Kind, raw: bytes) -> Listed:
+class _Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """One list: the outcomes of attempts whose mark is in it, by their ``op``; the ids of new, unclaimed objects that
+    have one of the keys; and whether the list lacks something, by its own word, or something that this run made."""
+
+    marked: dict[str, Done] = {}
+    alike: dict[_Key, list[TargetId]] = {}
+    lacks: bool = True
+
+
+def _read_object(kind: Kind, raw: bytes) -> Listed:
     """An object of a list; the agent of a version where agents are looked for."""
     seen = read_listed(Kind.AGENT_VERSION if kind in _VERSIONED else kind, raw)
     return replace(seen, id=agent_of(seen.id)) if kind is Kind.FOUNDRY_AGENT else seen
 
 
-def _key(intent: Creation) -> Key:
+def _key_of_intent(intent: Creation) -> _Key:
     # A name that is missing may come back empty.
     looks = intent.looks if isinstance(intent, Create) else None
     return intent.kind, f"{intent.name or ''}{looks or ''}", intent.size
 
 
-def _key_of(kind: Kind, seen: Listed, raw: bytes) -> Key:
+def _key_of_listed(kind: Kind, seen: Listed, raw: bytes) -> _Key:
     if kind is Kind.TEMPLATE:
         return kind, f"{seen.name or ''}{template_looks(viewed(raw, dict[str, Any], noun(kind)))}", None
     if kind is Kind.FILE:
@@ -396,17 +379,52 @@ def _orphan(intent: Creation, id: TargetId | None) -> Orphan:
     return Orphan(kind=intent.kind, id=id, source=intent.source, name=intent.name, size=intent.size)
 
 
+async def _versions_made(account: Account, state: RunState, wanted: Iterable[Creation]) -> dict[str, Done]:
+    """The outcomes of lost uploads of versions, by ``op``.
+
+    The version of an attempt came after the newest one that was there, no other attempt made it, and it holds what was
+    sent. One that can't be read is taken for ours if it is the only one. Raises what the account raises.
+    """
+    found: dict[str, Done] = {}
+    claimed = set(state.claimed(Kind.SKILL_VERSION))
+    for intent in wanted:
+        if not isinstance(intent, Create) or intent.into is None:
+            continue
+        try:
+            target = await _version_made(account, intent, intent.into, claimed)
+        except NotFound:  # the skill is gone, and its versions with it
+            continue
+        if target is not None:
+            claimed.add(target)
+            found[intent.op] = Done(op=intent.op, target=target)
+    return found
+
+
+async def _version_made(
+    account: Account, intent: Create, skill: TargetId, claimed: Container[TargetId]
+) -> TargetId | None:
+    numbers = await version_numbers(account, skill)
+    later = numbers[numbers.index(intent.latest) + 1 :] if intent.latest in numbers else numbers
+    new = [number for number in later if version_target(skill, number) not in claimed]
+    digests = {number: await digest_there(account, skill, number) for number in new}
+    equal = [number for number in new if digests[number] == intent.sha256]
+    unread = [number for number in new if not digests[number]]
+    return version_target(skill, (equal or unread)[0]) if equal or len(unread) == 1 else None
+
+
+async def _first_digest(account: Account, skill: TargetId) -> str | None:
+    """The digest of a skill's first version; empty where it can't be read, None where there is none."""
+    try:
+        numbers = await version_numbers(account, skill)
+    except NotFound:
+        return None
+    return await digest_there(account, skill, numbers[0]) if numbers else None
+
+
+# -- other imports, before the first write -------------------------------------------------------------
+
+# Objects that an error names; the rest is counted.
 _NAMED = 3
-
-_RUN = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-z]{0,16})-[0-9a-z]{1,32}")
-
-
-def attempt_name(run: str, operation: str) -> str:
-    """The name of one attempt of a run. It is in the object's metadata, so that another import can name the run."""
-    return f"{run}-{operation}"
-
-
-# -- before the first write ----------------------------------------------------------------------------
 
 
 async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) -> None:
@@ -418,7 +436,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
     """
     account, folder = context.account, context.folder
     is_new = folder.state.opened is None
-    kinds = _kinds(plan)
+    kinds = _kinds_to_list(plan)
     if is_new:
         found = await folder.baseline.take(account, kinds, uploads=_uploads(plan))
     else:
@@ -450,7 +468,7 @@ def _strangers(context: Context, found: Iterable[Stamp], sources: Container[tupl
         yield from (stamp for stamp in young if stamp.op not in own)
 
 
-def _kinds(plan: Plan) -> list[Kind]:
+def _kinds_to_list(plan: Plan) -> list[Kind]:
     """The kinds that are listed before the first write."""
     needed = {kind for kind, _ in _sources(plan)}
     if plan.form is not Form.ASSISTANTS:
@@ -478,7 +496,7 @@ def _sources(plan: Plan) -> set[tuple[Kind, str]]:
     return found
 
 
-# -- after the last create -----------------------------------------------------------------------------
+# -- other imports, after the last create --------------------------------------------------------------
 
 
 async def duplicates(
@@ -534,7 +552,7 @@ async def _objects_beside(
     newer = context.folder.baseline.newer(kind, (one.target for _, one in beside))
     # What carries no mark is not seen before the first write either, so it may be a little older.
     return [
-        Duplicate(kind=kind, id=one.target, ours=made[source], source=source, name=one.name, run=_run(one.operation))
+        Duplicate(kind=kind, id=one.target, ours=made[source], source=source, name=one.name, run=_run_of(one.operation))
         for source, one in beside
         if one.target in newer or (not one.operation and context.now() - one.created_at < RECENT)
     ]
@@ -568,12 +586,6 @@ def _created(state: RunState, kind: Kind) -> dict[SourceId, TargetId]:
     return {source: id for source, id in state.targets[kind].items() if (kind, source) not in state.adopted}
 
 
-def _run(operation: str | None) -> str | None:
-    """The run that an attempt's mark names; None for what another version, or somebody else, wrote there."""
-    found = _RUN.fullmatch(operation or "")
-    return found[1] if found else None
-
-
 async def leftovers(context: Context) -> list[Orphan]:
     """Files that an earlier import may have left behind: uploaded, and used by nothing.
 
@@ -594,14 +606,15 @@ async def leftovers(context: Context) -> list[Orphan]:
         return []
     progress.stage(f"Looking for leftovers of earlier imports at {context.account.endpoint.host}")
     try:
-        await _without_used(context.account, found)
+        await _drop_used(context.account, found)
     except RemoteError as error:
         progress.note(f"can't list what an earlier import may have left behind: {error.message}")
         return []
     return [*found.values()]
 
 
-async def _without_used(account: Account, found: dict[TargetId, Orphan]) -> None:
+async def _drop_used(account: Account, found: dict[TargetId, Orphan]) -> None:
+    """Take out of ``found`` the files that an assistant or a store uses."""
     with suppress(NotFound):  # not every account has assistants, or stores
         async for raw in listed(account, Kind.ASSISTANT):
             for file in viewed(raw, AssistantView, "an assistant").file_ids:

@@ -1,4 +1,4 @@
-"""Every write to the destination, made to happen exactly once; updates, and the read-back of what was written.
+"""Every write to the destination, carried out exactly once, and the read-back of what was written.
 
 An intent is in the journal before its call is sent, the outcome before anything builds upon it, both under the name of
 the attempt. A create with an unknown outcome is reconciled before it is repeated. Updates and deletes, which may happen
@@ -38,7 +38,6 @@ from holdall.importer.plan.steps import (
 )
 from holdall.importer.runs import runlines
 from holdall.importer.runs.runfolder import PLACES, AuditLine, place
-from holdall.importer.runs.runlines import Create, Shown, Update
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
@@ -48,21 +47,6 @@ from holdall.remote.wire import route
 
 TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
-
-
-class _Marked(msgspec.Struct, frozen=True, kw_only=True):
-    metadata: dict[str, Any] | None = None
-
-
-class _Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
-    attempt. ``before`` is awaited before an attempt, and may forbid it. The ``op`` of the intent is set with each
-    attempt."""
-
-    intent: runlines.Intent
-    request: str
-    send: Callable[[str], Awaitable[Answer]]
-    before: Callable[[], Awaitable[None]] | None = None
 
 
 class Writes:
@@ -142,7 +126,7 @@ class Writes:
         ``before`` has what they were, where this run did not create it. To set the same again changes nothing, so an
         update whose answer is lost is simply sent once more.
         """
-        where = place(kind, target) if store is None else _member(store, target)
+        where = place(kind, target) if store is None else _member_path(store, target)
         after = dict.fromkeys(body, "") | fingerprints(kind, body)
         intent = runlines.Update(
             op="",
@@ -165,7 +149,7 @@ class Writes:
     ) -> None:
         """Take ``file`` out of ``store``; the file itself stays. ``before`` as in ``update``."""
         intent = runlines.Detach(op="", source=source, target=file, store=store, before=before)
-        await self._delete(intent, _member(store, file))
+        await self._delete(intent, _member_path(store, file))
 
     async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
         """One file batch into ``store``. Returns the batch's id; indexing has only begun then.
@@ -361,7 +345,7 @@ class Writes:
         if self._kept_marks or runlines.MARKS in self._folder.state.learned:
             return
         with suppress(msgspec.DecodeError, RemoteError):
-            found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}
+            found = msgspec.json.decode(answer.raw, type=_WithMetadata).metadata or {}
             # Some servers leave metadata out of the answer to a create, and keep it.
             if found.get(OPERATION) != intent.op:
                 again = await self._account.get(place(intent.kind, target))
@@ -374,13 +358,31 @@ class Writes:
                 )
 
 
-def _member(store: TargetId, file: TargetId) -> str:
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
+    attempt. ``before`` is awaited before an attempt, and may forbid it. The ``op`` of the intent is set with each
+    attempt."""
+
+    intent: runlines.Intent
+    request: str
+    send: Callable[[str], Awaitable[Answer]]
+    before: Callable[[], Awaitable[None]] | None = None
+
+
+class _WithMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    metadata: dict[str, Any] | None = None
+
+
+def _member_path(store: TargetId, file: TargetId) -> str:
     return path("/vector_stores/{}/files/{}", store, file)
 
 
 def _action(intent: runlines.Intent) -> tuple[str, Kind]:
     """What is counted as tried, answered or given up: a second upload of a file is an upload."""
     return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
+
+
+# -- updates and read-backs ----------------------------------------------------------------------------
 
 
 class Changes:
@@ -416,7 +418,7 @@ class Changes:
         wanted = {**UNSET[kind], **wanted}
         still = top_fields(differences(wanted, there, kind=kind, source=source, target=target, name=None))
         # What an update has set whose answer was lost is set again: only an answer settles its intent in the journal.
-        lost = self._lost(kind, source)
+        lost = self._before_lost_update(kind, source)
         due = {*still, *lost}
         body = {field: wanted[field] for field in fields if field in wanted and field in due}
         if "tool_resources" in body:
@@ -451,7 +453,7 @@ class Changes:
             )
         there = shown(step.kind, viewed(raw, dict[str, Any], f"agent {step.target}"))
         if differences(wanted, there, kind=step.kind, source=step.id, target=step.target, name=None):
-            intent = Create(
+            intent = runlines.Create(
                 op="",
                 kind=Kind.AGENT_VERSION,
                 source=step.id,
@@ -476,7 +478,7 @@ class Changes:
         what stops every request; that the object can't be read is said in a loss.
         """
         try:
-            found = shown(kind, await self._shown(place(kind, target)))
+            found = shown(kind, await self._read_back(place(kind, target)))
         except REQUEST_ERRORS as error:
             why = error.detail or error.message
             text = f"can't be read back, so it could not be checked ({why})"
@@ -485,7 +487,7 @@ class Changes:
         added = keys_added(sent.get("metadata"), found.get("metadata"))
         lost = differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
         if lost or added:
-            line = Shown(
+            line = runlines.Shown(
                 kind=kind,
                 source=source,
                 target=target,
@@ -499,13 +501,13 @@ class Changes:
     async def membership(self, step: UpdateMembership, store: TargetId) -> dict[str, Any]:
         """Set the attributes of one file. Returns those that the account shows then; raises where it can't be read."""
         there = await self._member(store, step.target)
-        lost = self._lost(Kind.MEMBERSHIP, step.file)
+        lost = self._before_lost_update(Kind.MEMBERSHIP, step.file)
         if lost or not same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes")):
             before = {"attributes": there.get("attributes") or {}} | lost
             await self._writes.update(
                 Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
             )
-        there = await self._shown(path("/vector_stores/{}/files/{}", store, step.target))
+        there = await self._read_back(_member_path(store, step.target))
         return there.get("attributes") or {}
 
     async def detach(self, step: DetachFile, store: TargetId) -> None:
@@ -517,15 +519,15 @@ class Changes:
         before = {key: there.get(key) for key in ("attributes", "chunking_strategy")}
         await self._writes.detach(SourceId(step.target), store, step.target, before=before)
 
-    def _lost(self, kind: Kind, source: SourceId) -> dict[str, Any]:
+    def _before_lost_update(self, kind: Kind, source: SourceId) -> dict[str, Any]:
         """What stood before an update whose answer was lost when the run was cut off."""
-        lost = self._folder.state.unknown(Update, kind, source)
+        lost = self._folder.state.unknown(runlines.Update, kind, source)
         return (lost[0].before or {}) if lost else {}
 
     async def _member(self, store: TargetId, file: TargetId) -> dict[str, Any]:
         """A file in a store, by its id or else from the store's list. Raises NotFound."""
         try:
-            return await self._there(path("/vector_stores/{}/files/{}", store, file))
+            return await self._get(_member_path(store, file))
         except NotFound:
             async for raw in self._account.items(path("/vector_stores/{}/files", store)):
                 found = viewed(raw, dict[str, Any], f"a file of store {store}")
@@ -533,13 +535,13 @@ class Changes:
                     return found
             raise
 
-    async def _shown(self, where: str) -> dict[str, Any]:
+    async def _read_back(self, where: str) -> dict[str, Any]:
         """The object. Polls, because a new one may be unknown for some seconds."""
         endpoint = route(where)
         patience = 0.0 if endpoint in self._unseen else max(FRESH, self._pace.settle)
         async for _ in self._pace.looks(patience):
             try:
-                found = await self._there(where)
+                found = await self._get(where)
             except (NotFound, RequestRefused) as error:
                 refused = error
                 if error.status == 405:  # this server never shows one
@@ -551,9 +553,9 @@ class Changes:
         raise refused
 
     async def _object(self, kind: Kind, target: TargetId) -> dict[str, Any]:
-        return shown(kind, await self._there(place(kind, target)))
+        return shown(kind, await self._get(place(kind, target)))
 
-    async def _there(self, where: str) -> dict[str, Any]:
+    async def _get(self, where: str) -> dict[str, Any]:
         return viewed((await self._account.get(where)).raw, dict[str, Any], where)
 
 
@@ -585,7 +587,10 @@ class ServerKeys:
         if kind in self._known or not shared or not keys_of(record).intersection(shared):
             return ""
         # Once the copy was updated, its keys no longer tell who put them there.
-        if not self._state.unknown(Update, kind, record.id) and (kind, None, record.id) not in self._state.updated:
+        if (
+            not self._state.unknown(runlines.Update, kind, record.id)
+            and (kind, None, record.id) not in self._state.updated
+        ):
             await self._changes.losses(kind, record.id, target, name, final(request()))
         self._known.add(kind)
         if own := [key for key in shared if key in self._state.added]:
@@ -626,6 +631,12 @@ def refused_losses(
         yield Loss(why=why, kind=step.kind, id=step.id, name=step.name, field=field, text=text)
 
 
+def keys_added(sent: object, there: object) -> list[str]:
+    """The keys of metadata, or of attributes, that were not sent."""
+    own = sent if isinstance(sent, Mapping) else {}
+    return [key for key in there if key not in MARKS and key not in own] if isinstance(there, Mapping) else []
+
+
 def _with_marks(wanted: object, there: object) -> dict[str, Any]:
     """The bundle's keys with the marks that the object carries, where there is room for them."""
     own = unmarked(wanted)
@@ -642,9 +653,3 @@ def _not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: 
     else:
         text = f"changed by the destination: {mine[0].values()}"
     return Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, field=field, text=text)
-
-
-def keys_added(sent: object, there: object) -> list[str]:
-    """The keys of metadata, or of attributes, that were not sent."""
-    own = sent if isinstance(sent, Mapping) else {}
-    return [key for key in there if key not in MARKS and key not in own] if isinstance(there, Mapping) else []

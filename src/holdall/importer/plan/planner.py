@@ -1,9 +1,11 @@
-"""Plans an import step by step, before anything is written. Pure: bundle summary and existing objects in, a Plan out.
-And what a destination then has, compared with the project: the verdict of plan, import, comparison and rehearsal.
+"""Plans an import step by step, before anything is written; and judges what a destination then has.
 
-Depth first: a unit is one assistant with everything it needs that no earlier unit brings, so that after an interruption
-the first half works. What is shared in the source is shared in the copy: one upload, one store. Stores that no
-assistant uses come last. What exists at the destination is used, never made a second time.
+Pure: bundle summary and existing objects in, a Plan and its verdict out. The verdict compares a copy with the project
+that was exported, and is the one of plan, import, comparison and rehearsal.
+
+Planning is depth first: a unit is one assistant with everything it needs that no earlier unit brings, so that after an
+interruption the first half works. What is shared in the source is shared in the copy: one upload, one store. Stores
+that no assistant uses come last. What exists at the destination is used, never made a second time.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ from holdall.importer.plan.definitions import (
 )
 from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Found, FoundSkill, FoundStore
 from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
-from holdall.importer.plan.steps import LONE_FILES, Adopt, Plan, Step, Unit
+from holdall.importer.plan.steps import LONE_FILES, Plan, Step, Unit
 from holdall.kinds import ASSISTANT_KINDS, read
 from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, SourceId
 from holdall.verdict import Count, Reason, Verdict
 
-_PLAIN = Choices()
+_NO_CHOICES = Choices()
 
 
 def plan(
@@ -48,7 +50,7 @@ def plan(
     selection: Selection,
     *,
     prefix: str = "",
-    choices: Choices = _PLAIN,
+    choices: Choices = _NO_CHOICES,
     existing: Existing = NOTHING,
 ) -> Plan:
     """Plans the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
@@ -89,7 +91,7 @@ class _Planner:
         if lone := [root.id for root in chosen if root.kind is Kind.FILE]:
             # One unit for all of them, so that they go up together.
             name = "files that no assistant uses"
-            units.append(_unit(Root(kind=Kind.FILE, id=steps.LONE_FILES, name=name), self._lone_files(lone)))
+            units.append(_unit(Root(kind=Kind.FILE, id=LONE_FILES, name=name), self._lone_files(lone)))
         connections = dict(self._choices.connections) if self._choices.connections else None
         return Plan(
             units=units,
@@ -144,7 +146,7 @@ class _Planner:
             if self._is_available(content):
                 yield from self._file(content)
             else:
-                yield left_out(file_root(content), steps.LONE_FILES, content.reason)
+                yield left_out(file_root(content), LONE_FILES, content.reason)
 
     def _definition(self, root: Root) -> Unit:
         view, found = self._views[root.kind][root.id], self._existing.whole(root.kind).get(root.id)
@@ -220,14 +222,14 @@ class _Planner:
         if found.differences and (unchanged := self._unchanged(root, found)):
             yield unchanged
             return
-        yield from self._lacking(root.id)
+        yield from self._left_out_of(root.id)
         if found.differences:
             yield from self._update_store(root, found)
         else:
             yield steps.Adopt(kind=Kind.STORE, id=root.id, target=found.target, name=root.name, by=found.by)
 
     def _create_store(self, root: Root) -> Iterator[Step]:
-        yield from self._lacking(root.id)
+        yield from self._left_out_of(root.id)
         count = 0
         for content in filter(self._is_available, self._summary.contents(root.id)):
             count += 1
@@ -273,7 +275,7 @@ class _Planner:
     def _is_available(self, content: Content) -> bool:
         return content.fidelity is not Fidelity.UNAVAILABLE or content.id in self._existing.files
 
-    def _lacking(self, store: SourceId) -> Iterator[steps.LeaveOut]:
+    def _left_out_of(self, store: SourceId) -> Iterator[steps.LeaveOut]:
         """The files of a store that are neither in the bundle nor at the destination."""
         for content in self._summary.contents(store):
             if not self._is_available(content):
@@ -328,7 +330,9 @@ def _kept(root: Root, found: FoundStore) -> Iterator[Loss]:
         yield Loss(why=Why.KEPT, kind=Kind.STORE, id=root.id, name=root.name, field="files", text=text)
 
 
-_OF_KIND = {
+# -- the verdict ---------------------------------------------------------------------------------------
+
+_REASON_OF_KIND = {
     Kind.FILE: Reason.FILES,
     Kind.MEMBERSHIP: Reason.FILES,
     Kind.STORE: Reason.STORES,
@@ -337,8 +341,8 @@ _OF_KIND = {
     # The bundle counts the zip of one as a content.
     Kind.SKILL_VERSION: Reason.FILES,
 }
-# The other reasons depend on what it happened to.
-_OF_WHY = {
+# Any other loss is counted by what it happened to.
+_REASON_OF_WHY = {
     **dict.fromkeys((Why.UNFIT_VALUE, Why.OVER_LIMIT, Why.MODEL_REFUSES), Reason.DETAILS),
     **dict.fromkeys((Why.NOT_KEPT, Why.LEFT_ALONE), Reason.DIFFERENT),
     Why.TRUNCATED: Reason.TEXTS_CUT,
@@ -346,11 +350,11 @@ _OF_WHY = {
     Why.NOT_INDEXED: Reason.NOT_INDEXED,
     Why.NEVER_SHOWN: Reason.TEMPLATES,
 }
-# Of these a thing is lost once, whoever lacks it.
-_BY_ID = frozenset(
+# A thing that is lost for one of these reasons counts once, whoever lacks it.
+_COUNTED_BY_ID = frozenset(
     {Reason.FILES, Reason.STORES, Reason.TEXTS_CUT, Reason.DOUBTFUL, Reason.ASSISTANTS, Reason.TEMPLATES}
 )
-_OF_CONTENT = frozenset({Reason.TEXTS_CUT, Reason.DOUBTFUL})
+_ABOUT_CONTENT = frozenset({Reason.TEXTS_CUT, Reason.DOUBTFUL})
 
 
 class _Lack(NamedTuple):
@@ -364,7 +368,7 @@ class _Lack(NamedTuple):
 
     @classmethod
     def of(cls, reason: Reason, id: str, inside: str | None, field: str | None, *, recorded: bool = False) -> Self:
-        what = id if reason in _BY_ID else (id, inside, field)
+        what = id if reason in _COUNTED_BY_ID else (id, inside, field)
         return cls(reason, what, inside or id, recorded)
 
 
@@ -387,7 +391,7 @@ class Completeness:
             failed=plan.impossible(),
             differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},
-            originals={step.id for step in plan.steps() if isinstance(step, Adopt) and step.by is By.ORIGIN},
+            originals={step.id for step in plan.steps() if isinstance(step, steps.Adopt) and step.by is By.ORIGIN},
         )
 
     def verdict(
@@ -405,10 +409,10 @@ class Completeness:
         found = [
             _Lack.of(reason, loss.id, loss.inside, loss.field, recorded=loss.recorded)
             for loss in losses
-            if (reason := _reason(loss)) and not (loss.id in originals and reason in _OF_CONTENT)
+            if (reason := _reason_of_loss(loss)) and not (loss.id in originals and reason in _ABOUT_CONTENT)
         ]
-        found += [_Lack(_OF_KIND[kind], id, id) for kind, id in failed]
-        found += [_Lack.of(_of_difference(one), one.source, one.inside, one.field) for one in differences]
+        found += [_Lack(_REASON_OF_KIND[kind], id, id) for kind, id in failed]
+        found += [_Lack.of(_reason_of_difference(one), one.source, one.inside, one.field) for one in differences]
         known = {one.what for one in found if one.reason is Reason.DOUBTFUL}
         found += [_Lack(Reason.DOUBTFUL, file, file) for file in doubtful if file not in known]
         found += self._recorded(self._closure(units), originals)
@@ -434,7 +438,7 @@ class Completeness:
             if reason not in (Reason.STORES, Reason.TEMPLATES) and (
                 everything or line.kind is None or line.id in chosen
             ):
-                what = line.id if reason in _BY_ID else (line.kind, line.id, line.message)
+                what = line.id if reason in _COUNTED_BY_ID else (line.kind, line.id, line.message)
                 yield _Lack(reason, what, line.id or "", recorded=True)
         minimum, below = self._summary.minimum, Reason.BELOW_MINIMUM
         for id in chosen if minimum is not Fidelity.TEXT else ():
@@ -459,32 +463,32 @@ class Completeness:
         return count.verdict()
 
 
-def _of_difference(one: Difference) -> Reason:
+def _reason_of_loss(loss: Loss) -> Reason | None:
+    """Why a loss makes the copy less than the source; None where it doesn't."""
+    if loss.why in _REASON_OF_WHY:
+        return _REASON_OF_WHY[loss.why]
+    if not loss.why.weighs:
+        return None
+    is_setting = loss.field is not None and loss.kind in ASSISTANT_KINDS
+    return Reason.SETTINGS if is_setting else _REASON_OF_KIND[loss.kind]
+
+
+def _reason_of_difference(one: Difference) -> Reason:
     """The reason of a difference: the thing is missing, is not indexed, lacks a tool or its files, or differs."""
     if one.absent:
-        return _OF_KIND[one.kind]
+        return _REASON_OF_KIND[one.kind]
     if one.kind is Kind.MEMBERSHIP and one.field == "status":
         return Reason.NOT_INDEXED
-    if one.field in ("tools", "tool_resources") and _lacks(one.bundle, one.destination):
+    if one.field in ("tools", "tool_resources") and _is_short_of(one.destination, one.bundle):
         return Reason.SETTINGS
     return Reason.DIFFERENT
 
 
-def _lacks(here: Any, there: Any) -> bool:
+def _is_short_of(there: Any, here: Any) -> bool:
     """Whether ``here`` has something, at any depth, of which ``there`` has nothing."""
     if isinstance(here, dict):
         there = there if isinstance(there, dict) else {}
-        return any(_lacks(value, there.get(key)) for key, value in here.items())
+        return any(_is_short_of(there.get(key), value) for key, value in here.items())
     if isinstance(here, list):
         return len(here) > len(there if isinstance(there, list) else [])
     return here is not None and there is None
-
-
-def _reason(loss: Loss) -> Reason | None:
-    """Why a loss makes the copy less than the source; None where it doesn't."""
-    if loss.why in _OF_WHY:
-        return _OF_WHY[loss.why]
-    if not loss.why.weighs:
-        return None
-    is_setting = loss.field is not None and loss.kind in ASSISTANT_KINDS
-    return Reason.SETTINGS if is_setting else _OF_KIND[loss.kind]

@@ -1,8 +1,8 @@
-"""A plan: its steps, what each of them loses, its units of steps, and its cost; and the JSON document that
-``holdall plan -o`` writes.
+"""A plan: its steps and what each of them loses, its units, its cost, and the document that ``holdall plan -o`` writes.
 
-Pure values. The steps are a tagged union: whoever carries out, prints or keeps a plan matches over all of them. The
-steps that create or update a definition have a class for each kind, for its tag, with what is particular to it.
+Pure values, apart from the document, which is written and read. The steps are a tagged union: whoever carries out,
+prints or keeps a plan matches over all of them. The steps that create or update a definition have a class for each
+kind, for its tag, with what is particular to it.
 
 The document records the bundle, the destination and the options. ``import --plan`` plans again, and refuses to start
 unless the new plan is the same, step by step.
@@ -322,7 +322,6 @@ Step = (
     | Cannot
 )
 
-
 TEMPLATES = (CreateTemplate, UpdateTemplate, Adopt)
 """The steps that have the ``skills`` of a template."""
 
@@ -337,20 +336,7 @@ def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[lis
     return [], []
 
 
-VERSION = 1
-"""Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""
-
-# Units that an error names; the rest is counted.
-_NAMED = 3
-_ANEW = "make a new one: holdall plan BUNDLE -o FILE"
-
-# OpenAI's API reference of vector stores: files that an organisation may attach, and writes to one vector store.
-_ATTACHED_A_MINUTE = 2000
-_STORE_WRITES_A_MINUTE = 300
-FREE_BYTES = 1_000_000_000
-"""What the stores of an organisation may hold before storage costs."""
-# What a write takes, upload or create, when nothing holds it up: seen, not promised.
-_SECONDS_A_WRITE = 1.0
+# -- the plan ------------------------------------------------------------------------------------------
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -475,6 +461,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return PlanTotals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
 
 
+# -- its cost ------------------------------------------------------------------------------------------
+
+FREE_BYTES = 1_000_000_000
+"""What the stores of an organisation may hold before storage costs."""
+# From OpenAI's API reference of vector stores: files that an organisation may attach, and writes to one store.
+_ATTACHED_A_MINUTE = 2000
+_STORE_WRITES_A_MINUTE = 300
+# What a write takes, upload or create, when nothing holds it up: observed, not promised.
+_SECONDS_A_WRITE = 1.0
+
+
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """``requests`` are writes; ``seconds`` is the least time, without transfer and indexing.
 
@@ -519,7 +516,7 @@ def estimate(
             case AttachFiles(store=store, count=count, files=files):
                 writes[store] += ceil(count / batch_files)
                 attached += count
-                storage += _stored(summary, store, files)
+                storage += _stored_bytes(summary, store, files)
     one_by_one = writes.total()
     seconds = max(
         _SECONDS_A_WRITE * (one_by_one + uploads / max(1, concurrency)),
@@ -534,15 +531,25 @@ def estimate(
     )
 
 
-def _stored(summary: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
+def _stored_bytes(summary: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
     contents = summary.contents(store) if files is None else map(summary.content, files)
     return sum(content.stored for content in contents if content.fidelity is not Fidelity.UNAVAILABLE)
+
+
+# -- its document --------------------------------------------------------------------------------------
+
+_DOCUMENT_VERSION = 1
+"""Goes up when the document's meaning changes. Plans are not kept for long, so no other version is read."""
+
+# Units that an error names; the rest is counted.
+_NAMED = 3
+_ANEW = "make a new one: holdall plan BUNDLE -o FILE"
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``bundle`` has the file's name and its two digests, ``destination`` base URL, organisation and project."""
 
-    holdall_plan: int = VERSION
+    holdall_plan: int = _DOCUMENT_VERSION
     tool: str
     made: str
     bundle: dict[str, str]
@@ -558,7 +565,7 @@ def write_plan(path: Path, document: PlanDocument) -> None:
 
 
 def read_plan(path: Path) -> PlanDocument:
-    """Raises CannotWrite if the file can't be read, UsageFault if it is no plan of this version."""
+    """Raises CannotRead if the file can't be read, UsageFault if it is no plan of this version."""
     try:
         data = read_regular(path)
     except OSError as error:
@@ -570,9 +577,10 @@ def read_plan(path: Path) -> PlanDocument:
             f"can't use {path}: not a plan of this version of holdall ({error})",
             hint="make one: holdall plan BUNDLE -o FILE",
         ) from None
-    if document.holdall_plan != VERSION:
+    if document.holdall_plan != _DOCUMENT_VERSION:
         raise UsageFault(
-            f"can't use {path}: its plan format is {document.holdall_plan}, and this version of holdall uses {VERSION}",
+            f"can't use {path}: its plan format is {document.holdall_plan}, and this version of holdall uses "
+            f"{_DOCUMENT_VERSION}",
             hint=_ANEW,
         )
     return document
@@ -591,12 +599,8 @@ def require_same(document: PlanDocument, destination: Mapping[str, str | None], 
     # As it is read again: a plan that was made holds values that its file has as others, tuples as lists.
     now = msgspec.json.decode(msgspec.json.encode(now), type=Plan)
     if document.plan != now:
-        changed = named(_changed(document.plan, now), _NAMED)
+        changed = named(_changed_units(document.plan, now), _NAMED)
         raise _outdated(f"the destination has changed since ({changed})")
-
-
-def _outdated(why: str) -> PlanOutdated:
-    return PlanOutdated(f"can't apply this plan: {why}", hint=_ANEW)
 
 
 def named(things: Sequence[object], most: int) -> str:
@@ -605,17 +609,21 @@ def named(things: Sequence[object], most: int) -> str:
     return "; ".join(map(str, things[:most])) + more
 
 
-def _changed(then: Plan, now: Plan) -> list[str]:
+def _outdated(why: str) -> PlanOutdated:
+    return PlanOutdated(f"can't apply this plan: {why}", hint=_ANEW)
+
+
+def _changed_units(then: Plan, now: Plan) -> list[str]:
     """The units for which the new plan does something else, in words."""
     before = {unit.id: unit for unit in then.units}
     return [
-        f"{unit.name or unit.id}: {_words(before[unit.id]) if unit.id in before else 'not planned'} then, "
-        f"{_words(unit)} now"
+        f"{unit.name or unit.id}: {_step_counts(before[unit.id]) if unit.id in before else 'not planned'} then, "
+        f"{_step_counts(unit)} now"
         for unit in now.units
         if before.get(unit.id) != unit
     ] or ["fewer steps now"]
 
 
-def _words(unit: Unit) -> str:
+def _step_counts(unit: Unit) -> str:
     kinds = Counter(str(step.__struct_config__.tag).replace("_", " ") for step in unit.steps)
     return ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in kinds.items()) or "nothing"

@@ -1,7 +1,8 @@
-"""The folders of runs, ``OUTPUT_DIR/runs/<id>/`` with journal, audit log, mapping and report; and all runs in order.
+"""The folders of runs, ``OUTPUT_DIR/runs/<id>/``, and all runs in order.
 
-One file is the baseline: the ids at the destination before the run. It is taken before the first write: whatever isn't
-in it came later. It may have a million lines, so it is written and read as a stream.
+A folder has the plan, the journal, the audit log, mapping and report of its run, and the baseline: the ids at the
+destination before the run. The baseline is taken before the first write; whatever isn't in it came later. It may have a
+million lines, so it is written and read as a stream.
 """
 
 from __future__ import annotations
@@ -65,294 +66,13 @@ from holdall.safe_files import (
     write_whole,
 )
 
-PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, Kind.SKILL, *ASSISTANT_KINDS)}
-
-
-def place(kind: Kind, target: TargetId) -> str:
-    """The path of one object. That of a version is below its agent's or its skill's.
-
-    >>> place(Kind.STORE, TargetId("vs_1")), place(Kind.AGENT_VERSION, TargetId("help-desk:3"))
-    ('/vector_stores/vs_1', '/agents/help-desk/versions/3')
-    """
-    if kind in (Kind.AGENT_VERSION, Kind.SKILL_VERSION):
-        name, _, version = target.rpartition(":")
-        return path(f"{KINDS[kind].endpoint}/{{}}", name, version)
-    return path(f"{PLACES[kind]}/{{}}", target)
-
-
-RECENT = 3600
-"""Seconds for which an object that another importer made says that it may still be at work."""
-
-# A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
-_LARGE_PAGE = 10_000
-_PAGE = 100
-
-
-class Stamp(msgspec.Struct, frozen=True, kw_only=True):
-    """An object with our marks: which attempt made it, of what, and when (Unix seconds by the server's clock)."""
-
-    kind: Kind
-    id: TargetId
-    name: str | None
-    source: str
-    op: str
-    created: int
-
-
-class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One object, with ``name`` and ``size`` where it is a lookalike; or, without an id, the word that this kind's list
-    is ``whole`` or could not be fetched."""
-
-    kind: Kind
-    id: TargetId | None = None
-    whole: bool | None = None
-    name: str | None = None
-    size: int | None = None
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of any object in a list."""
-
-    id: TargetId
-    name: str | None = None
-    filename: str | None = None
-    bytes: int | float | None = None
-    created_at: int | float | None = None
-    metadata: dict[str, Any] | None = None
-
-    def mark(self, key: str) -> str | None:
-        """One of our marks, where it carries that."""
-        found = (self.metadata or {}).get(key)
-        return found if isinstance(found, str) else None
-
-
-class _ListedVersion(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    version: str | int
-    metadata: dict[str, Any] | None = None
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
-def read_listed(kind: Kind, raw: bytes) -> Listed:
-    """One object of a list. Of an agent of Foundry the latest version has the metadata. Raises UnexpectedAnswer."""
-    what = f"a record of {KINDS[kind].endpoint}"
-    if kind is Kind.AGENT_VERSION:
-        version = viewed(raw, _ListedVersion, what)
-        id = TargetId(f"{version.name}:{version.version}")
-        return Listed(id=id, name=version.name, metadata=version.metadata)
-    if kind is not Kind.FOUNDRY_AGENT:
-        return viewed(raw, Listed, what)
-    view = viewed(raw, FoundryAgentView, what)
-    made = epoch_seconds(view.created_at)
-    return Listed(id=TargetId(view.id), name=view.id, created_at=made, metadata=view.metadata)
-
-
-async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
-    """Every object of a kind, as the server sent it; files in large pages where the server has them.
-
-    ``doubt`` is told where the list may lack something.
-    """
-    begun = False
-    for limit in (_LARGE_PAGE, _PAGE) if kind is Kind.FILE else (_PAGE,):
-        try:
-            async for raw in account.items(PLACES[kind], limit=limit, doubt=doubt):
-                begun = True
-                yield raw
-            return
-        except RequestRefused:
-            if begun or limit == _PAGE:
-                raise
-
-
-async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
-    """The stores, assistants and agents, or those of ``kinds``, that carry our marks."""
-    for kind in (kind for kind in kinds if kind not in UNMARKED):
-        with suppress(NotFound, RequestRefused):
-            async for raw in listed(account, kind):
-                if stamp := _stamp_of(kind, read_listed(kind, raw)):
-                    yield stamp
-
-
-class Baseline:
-    """The listing of one run, at ``path`` once it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._files: array[int] | None = None
-
-    async def had_file(self, id: TargetId) -> bool:
-        """Whether that file is in the listing. Holds eight bytes a file, once it was asked. Raises CannotWrite."""
-        if self._files is None:
-            self._files = await asyncio.to_thread(self._file_prints)
-        short = _short(id)
-        place = bisect_left(self._files, short)
-        return place < len(self._files) and self._files[place] == short
-
-    def _file_prints(self) -> array[int]:
-        found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
-        return array("Q", sorted(found))
-
-    async def take(
-        self,
-        account: Account,
-        kinds: Collection[Kind] = tuple(PLACES),
-        *,
-        uploads: Container[tuple[str, int]] = frozenset(),
-    ) -> list[Stamp]:
-        """List the account's files, stores, assistants and agents, or only ``kinds``. Durable on return, and whole or
-        absent.
-
-        ``uploads`` are the names and sizes of what the run uploads. A kind that can't be listed is written down as
-        that: nothing of it can be told from what was there before. Returns the objects that carry our marks. Raises
-        CannotWrite and what stops every request.
-        """
-        marked: list[Stamp] = []
-        fresh = self.path.with_name(f"{self.path.name}.new")
-        try:
-            with fresh.open("wb") as file:
-                for kind in kinds:
-                    is_whole = False
-                    with suppress(*REQUEST_ERRORS, msgspec.DecodeError):
-                        async for raw in listed(account, kind):
-                            seen = read_listed(kind, raw)
-                            file.write(_encoded(_line(kind, seen, uploads)))
-                            if stamp := _stamp_of(kind, seen):
-                                marked.append(stamp)
-                        is_whole = True
-                    file.write(_encoded(_Line(kind=kind, whole=is_whole)))
-                sync_file(file)
-            # Whole or absent: with half a listing, what stood there before would seem to be new.
-            replace(fresh, self.path)
-        except OSError as error:
-            with suppress(OSError):
-                fresh.unlink()
-            raise cannot_write(self.path, error) from None
-        return marked
-
-    def newer(self, kind: Kind, ids: Iterable[TargetId], *, perhaps: bool = False) -> set[TargetId]:
-        """Those of ``ids`` that weren't there; where that can't be said none, or with ``perhaps`` those that may not
-        have been. Raises CannotWrite."""
-        left, whole = set(ids), False
-        if left:
-            for line in self._lines():
-                if line.kind is kind:
-                    whole = whole or line.whole is True
-                    if line.id is not None:
-                        left.discard(line.id)
-        return left if whole or perhaps else set()
-
-    def is_whole(self, kind: Kind) -> bool:
-        """Whether all of that kind could be listed. Raises CannotWrite."""
-        return any(line.kind is kind and line.whole is True for line in self._lines())
-
-    def lookalikes(self) -> dict[TargetId, Orphan]:
-        """The files with the name and size of one that the run uploads, by their ids. Raises CannotWrite."""
-        return {
-            line.id: Orphan(kind=Kind.FILE, id=line.id, source=None, name=line.name, size=line.size, earlier=True)
-            for line in self._lines()
-            if line.id is not None and line.name is not None
-        }
-
-    def _lines(self) -> Iterator[_Line]:
-        try:
-            with open_regular(self.path) as file:
-                for raw in file:
-                    yield _decoder.decode(raw)
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError) as error:
-            raise CannotRead(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _line(kind: Kind, seen: Listed, uploads: Container[tuple[str, int]]) -> _Line:
-    name, size = seen.filename or "", credible(seen.bytes) or 0
-    if kind is Kind.FILE and (name, size) in uploads:
-        return _Line(kind=kind, id=seen.id, name=name, size=size)
-    return _Line(kind=kind, id=seen.id)
-
-
-def _encoded(line: _Line) -> bytes:
-    return msgspec.json.encode(line) + b"\n"
-
-
-def _short(id: str) -> int:
-    """64 bits that stand for an id: of a million of them no two are alike."""
-    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())
-
-
-def _stamp_of(kind: Kind, seen: Listed) -> Stamp | None:
-    op, source = seen.mark(OPERATION), seen.mark(CLONED_FROM)
-    # Files carry no marks, whatever a server shows as their metadata.
-    if kind in UNMARKED or op is None or source is None:
-        return None
-    return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))
-
-
-__all__ = [
-    "BEFORE",
-    "JOURNAL",
-    "PAGE",
-    "REPORT",
-    "AuditLine",
-    "PastRun",
-    "RunFolder",
-    "locked",
-    "made_in",
-    "mappings",
-    "new_id",
-    "past_runs",
-    "past_states",
-    "unfinished",
-]
-
 REPORT = "report.md"
 PAGE = "report.html"
-PLAN = "plan.json"
 BEFORE = "before.jsonl"
-LOCK = ".lock"
-
-_LOOSE = frozenset({"concurrency", "settle"})
-"""Options that may be others when a run goes on: they don't change what is made."""
+_PLAN = "plan.json"
+_LOCK = ".lock"
 
 _HINT = "choose another folder with --output-dir (OUTPUT_DIR)"
-
-# The form of a run's id, before its token; of the runs of earlier versions without the fraction.
-_FORMS = ("%Y%m%dT%H%M%S.%f", "%Y%m%dT%H%M%S")
-
-
-class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One operation, or one finding about a copy. ``at`` is UTC, set when it is written; ``outcome`` is one word."""
-
-    at: str = ""
-    operation: str
-    outcome: str
-    kind: Kind | None = None
-    source: SourceId | None = None
-    target: TargetId | None = None
-    name: str | None = None
-    status: int | None = None
-    request_id: str | None = None
-    detail: str = ""
-
-
-@contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Lock ``output`` against other imports on this machine. Raises OutputLocked, or CannotWrite."""
-    busy = OutputLocked(
-        f"can't import into {output}: another import is using this folder",
-        hint=f"wait for it to end, or {_HINT}",
-    )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / LOCK, busy=busy)
-    except OSError as error:
-        raise cannot_write(output, error, hint=_HINT) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class RunFolder:
@@ -396,15 +116,15 @@ class RunFolder:
 
     def keep(self, plan: Plan) -> None:
         """Save the plan: a resumed run follows it, whatever is at the destination by then."""
-        write_whole(self.path / PLAN, msgspec.json.encode(plan), hint=_HINT)
+        write_whole(self.path / _PLAN, msgspec.json.encode(plan), hint=_HINT)
 
     def plan(self) -> Plan:
         """The saved plan. Raises CannotWrite."""
         try:
-            return msgspec.json.decode(read_regular(self.path / PLAN), type=Plan)
+            return msgspec.json.decode(read_regular(self.path / _PLAN), type=Plan)
         except (OSError, msgspec.DecodeError) as error:
             raise CannotWrite(
-                f"can't resume run {self.id}: can't read its plan {self.path / PLAN} ({error})",
+                f"can't resume run {self.id}: can't read its plan {self.path / _PLAN} ({error})",
                 hint="use `holdall undo` to undo it, or another --output-dir to start a new run",
             ) from None
 
@@ -427,7 +147,7 @@ class RunFolder:
 
     def publish_page(self, report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> None:
         """Write the page alone, with a card for each object of the ``bundle`` that was imported. From any thread."""
-        self._publish(PAGE, _page(report, changes, bundle).encode())
+        self._publish(PAGE, _page_of(report, changes, bundle).encode())
 
     def _publish(self, name: str, document: bytes) -> None:
         # The run's own first: where the disk fills up, OUTPUT_DIR keeps what the run before says.
@@ -442,11 +162,53 @@ class RunFolder:
             self._audit.close(sync=True)
 
 
-def _page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> str:
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One operation, or one finding about a copy. ``at`` is UTC, set when it is written; ``outcome`` is one word."""
+
+    at: str = ""
+    operation: str
+    outcome: str
+    kind: Kind | None = None
+    source: SourceId | None = None
+    target: TargetId | None = None
+    name: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+    detail: str = ""
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Lock ``output`` against other imports on this machine. Raises OutputLocked, or CannotWrite."""
+    busy = OutputLocked(
+        f"can't import into {output}: another import is using this folder",
+        hint=f"wait for it to end, or {_HINT}",
+    )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output / _LOCK, busy=busy)
+    except OSError as error:
+        raise cannot_write(output, error, hint=_HINT) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _page_of(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> str:
     # A bundle that can't be read any more is no reason to have no page.
     with suppress(HoldallError, OSError):
         return "".join(run_page(report, changes, bundle))
     return "".join(run_page(report, changes))
+
+
+# -- all runs ------------------------------------------------------------------------------------------
+
+_CHANGEABLE = frozenset({"concurrency", "settle"})
+"""Options that may be others when a run is resumed: they don't change what is made."""
+
+# The form of a run's id, before its token; of the runs of earlier versions without the fraction.
+_ID_FORMS = ("%Y%m%dT%H%M%S.%f", "%Y%m%dT%H%M%S")
 
 
 class PastRun:
@@ -481,7 +243,7 @@ class PastRun:
 
 def past_runs(output: Path, destination: Mapping[str, str | None] | None = None) -> list[PastRun]:
     """The runs below ``output`` that went to ``destination`` (None: anywhere), in the order in which they began."""
-    folders = sorted((journal.parent for journal in output.glob(f"runs/*/{JOURNAL}")), key=_order)
+    folders = sorted((journal.parent for journal in output.glob(f"runs/*/{JOURNAL}")), key=_place_in_order)
     return [run for run in map(PastRun, folders) if destination is None or run.is_at(destination)]
 
 
@@ -497,6 +259,16 @@ def made_in(output: Path) -> Iterator[TargetId]:
     return (target for state in past_states(output) for target in state.touched())
 
 
+def mappings(output: Path, destination: Mapping[str, str | None] | None = None) -> Iterator[tuple[Path, RunMapping]]:
+    """The mappings of ``destination`` (None: of any), newest first: that in OUTPUT_DIR, then those of the runs that are
+    not undone. Raises CannotWrite."""
+    folders = (run.folder for run in reversed(past_runs(output)) if not run.is_undone)
+    for folder in (output, *folders):
+        found = read_mapping(folder / MAPPING)
+        if found is not None and (destination is None or found.is_at(destination, output)):
+            yield folder / MAPPING, found
+
+
 def unfinished(
     output: Path,
     digests: Mapping[str, str],
@@ -509,23 +281,13 @@ def unfinished(
     """
     for run in reversed(past_runs(output, destination)):
         its = run.opened
-        if its and digests.items() <= its.bundle.items() and _firm(its.options) == _firm(options):
+        if its and digests.items() <= its.bundle.items() and _fixed(its.options) == _fixed(options):
             return None if run.state().closed else run.name
     return None
 
 
-def _firm(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _LOOSE}
-
-
-def mappings(output: Path, destination: Mapping[str, str | None] | None = None) -> Iterator[tuple[Path, RunMapping]]:
-    """The mappings of ``destination`` (None: of any), newest first: that in OUTPUT_DIR, then those of the runs that are
-    not undone. Raises CannotWrite."""
-    folders = (run.folder for run in reversed(past_runs(output)) if not run.is_undone)
-    for folder in (output, *folders):
-        found = read_mapping(folder / MAPPING)
-        if found is not None and (destination is None or found.is_at(destination, output)):
-            yield folder / MAPPING, found
+def _fixed(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _CHANGEABLE}
 
 
 def new_id(output: Path, now: float, token: str) -> str:
@@ -539,20 +301,251 @@ def new_id(output: Path, now: float, token: str) -> str:
     return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{token}"
 
 
-def _stamp(run: Path) -> str:
+def _time_in_id(run: Path) -> str:
     return run.name.partition("-")[0].removesuffix("Z")
 
 
 def _began(run: Path) -> datetime | None:
-    for form in _FORMS:
+    for form in _ID_FORMS:
         with suppress(ValueError):
-            return datetime.strptime(_stamp(run), form).replace(tzinfo=UTC)
+            return datetime.strptime(_time_in_id(run), form).replace(tzinfo=UTC)
     return None
 
 
-def _order(run: Path) -> tuple[str, str, int]:
+def _place_in_order(run: Path) -> tuple[str, str, int]:
     """By the id; runs of earlier versions, whose ids have whole seconds, by the time of their first audit line."""
     noted = ""
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, StopIteration), open_regular(run / AUDIT) as file:
         noted = msgspec.json.decode(next(file), type=AuditLine).at
-    return _stamp(run), noted, (run / JOURNAL).stat().st_mtime_ns
+    return _time_in_id(run), noted, (run / JOURNAL).stat().st_mtime_ns
+
+
+# -- what is at the destination ------------------------------------------------------------------------
+
+PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, Kind.SKILL, *ASSISTANT_KINDS)}
+"""The lists of an account, by kind."""
+
+# Items of a page: OpenAI lists files by 10,000; some servers refuse more than the usual 100.
+_LARGE_PAGE = 10_000
+_USUAL_PAGE = 100
+
+
+def place(kind: Kind, target: TargetId) -> str:
+    """The path of one object. That of a version is below its agent's or its skill's.
+
+    >>> place(Kind.STORE, TargetId("vs_1")), place(Kind.AGENT_VERSION, TargetId("help-desk:3"))
+    ('/vector_stores/vs_1', '/agents/help-desk/versions/3')
+    """
+    if kind in (Kind.AGENT_VERSION, Kind.SKILL_VERSION):
+        name, _, version = target.rpartition(":")
+        return path(f"{KINDS[kind].endpoint}/{{}}", name, version)
+    return path(f"{PLACES[kind]}/{{}}", target)
+
+
+async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
+    """Every object of a kind, as the server sent it; files in large pages where the server has them.
+
+    ``doubt`` is told where the list may lack something.
+    """
+    begun = False
+    for limit in (_LARGE_PAGE, _USUAL_PAGE) if kind is Kind.FILE else (_USUAL_PAGE,):
+        try:
+            async for raw in account.items(PLACES[kind], limit=limit, doubt=doubt):
+                begun = True
+                yield raw
+            return
+        except RequestRefused:
+            if begun or limit == _USUAL_PAGE:
+                raise
+
+
+def read_listed(kind: Kind, raw: bytes) -> Listed:
+    """One object of a list. Of an agent of Foundry the latest version has the metadata. Raises UnexpectedAnswer."""
+    what = f"a record of {KINDS[kind].endpoint}"
+    if kind is Kind.AGENT_VERSION:
+        version = viewed(raw, _ListedVersion, what)
+        id = TargetId(f"{version.name}:{version.version}")
+        return Listed(id=id, name=version.name, metadata=version.metadata)
+    if kind is not Kind.FOUNDRY_AGENT:
+        return viewed(raw, Listed, what)
+    view = viewed(raw, FoundryAgentView, what)
+    made = epoch_seconds(view.created_at)
+    return Listed(id=TargetId(view.id), name=view.id, created_at=made, metadata=view.metadata)
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of any object in a list."""
+
+    id: TargetId
+    name: str | None = None
+    filename: str | None = None
+    bytes: int | float | None = None
+    created_at: int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+    def mark(self, key: str) -> str | None:
+        """One of our marks, where it carries that."""
+        found = (self.metadata or {}).get(key)
+        return found if isinstance(found, str) else None
+
+
+class _ListedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    version: str | int
+    metadata: dict[str, Any] | None = None
+
+
+RECENT = 3600
+"""Seconds for which an object that another import made is a sign that this import may still be running."""
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """An object with our marks: which attempt made it, of what, and when (Unix seconds by the server's clock)."""
+
+    kind: Kind
+    id: TargetId
+    name: str | None
+    source: str
+    op: str
+    created: int
+
+
+async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
+    """The stores, assistants and agents, or those of ``kinds``, that carry our marks."""
+    for kind in (kind for kind in kinds if kind not in UNMARKED):
+        with suppress(NotFound, RequestRefused):
+            async for raw in listed(account, kind):
+                if stamp := _stamp_of(kind, read_listed(kind, raw)):
+                    yield stamp
+
+
+def _stamp_of(kind: Kind, seen: Listed) -> Stamp | None:
+    op, source = seen.mark(OPERATION), seen.mark(CLONED_FROM)
+    # Files carry no marks, whatever a server shows as their metadata.
+    if kind in UNMARKED or op is None or source is None:
+        return None
+    return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))
+
+
+# -- the baseline --------------------------------------------------------------------------------------
+
+
+class Baseline:
+    """The baseline of one run, at ``path`` once it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: array[int] | None = None
+
+    async def had_file(self, id: TargetId) -> bool:
+        """Whether that file is in it. Holds eight bytes a file, once it was asked. Raises CannotWrite."""
+        if self._files is None:
+            self._files = await asyncio.to_thread(self._file_prints)
+        short = _short_id(id)
+        at = bisect_left(self._files, short)
+        return at < len(self._files) and self._files[at] == short
+
+    def _file_prints(self) -> array[int]:
+        found = (_short_id(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
+        return array("Q", sorted(found))
+
+    async def take(
+        self,
+        account: Account,
+        kinds: Collection[Kind] = tuple(PLACES),
+        *,
+        uploads: Container[tuple[str, int]] = frozenset(),
+    ) -> list[Stamp]:
+        """List the account's files, stores, assistants and agents, or only ``kinds``. Durable on return, and whole or
+        absent.
+
+        ``uploads`` are the names and sizes of what the run uploads. A kind that can't be listed is written down as
+        that: nothing of it can be told from what was there before. Returns the objects that carry our marks. Raises
+        CannotWrite and what stops every request.
+        """
+        marked: list[Stamp] = []
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with fresh.open("wb") as file:
+                for kind in kinds:
+                    is_whole = False
+                    with suppress(*REQUEST_ERRORS, msgspec.DecodeError):
+                        async for raw in listed(account, kind):
+                            seen = read_listed(kind, raw)
+                            file.write(_encoded(_baseline_line(kind, seen, uploads)))
+                            if stamp := _stamp_of(kind, seen):
+                                marked.append(stamp)
+                        is_whole = True
+                    file.write(_encoded(_BaselineLine(kind=kind, whole=is_whole)))
+                sync_file(file)
+            # Whole or absent: with half a listing, what stood there before would seem to be new.
+            replace(fresh, self.path)
+        except OSError as error:
+            with suppress(OSError):
+                fresh.unlink()
+            raise cannot_write(self.path, error) from None
+        return marked
+
+    def newer(self, kind: Kind, ids: Iterable[TargetId], *, perhaps: bool = False) -> set[TargetId]:
+        """Those of ``ids`` that weren't there; where that can't be said none, or with ``perhaps`` those that may not
+        have been. Raises CannotWrite."""
+        left, whole = set(ids), False
+        if left:
+            for line in self._lines():
+                if line.kind is kind:
+                    whole = whole or line.whole is True
+                    if line.id is not None:
+                        left.discard(line.id)
+        return left if whole or perhaps else set()
+
+    def is_whole(self, kind: Kind) -> bool:
+        """Whether all of that kind could be listed. Raises CannotWrite."""
+        return any(line.kind is kind and line.whole is True for line in self._lines())
+
+    def lookalikes(self) -> dict[TargetId, Orphan]:
+        """The files with the name and size of one that the run uploads, by their ids. Raises CannotWrite."""
+        return {
+            line.id: Orphan(kind=Kind.FILE, id=line.id, source=None, name=line.name, size=line.size, earlier=True)
+            for line in self._lines()
+            if line.id is not None and line.name is not None
+        }
+
+    def _lines(self) -> Iterator[_BaselineLine]:
+        try:
+            with open_regular(self.path) as file:
+                for raw in file:
+                    yield _line_decoder.decode(raw)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            raise CannotRead(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+class _BaselineLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One object, with ``name`` and ``size`` where it is a lookalike; or, without an id, the word that this kind's list
+    is ``whole`` or could not be fetched."""
+
+    kind: Kind
+    id: TargetId | None = None
+    whole: bool | None = None
+    name: str | None = None
+    size: int | None = None
+
+
+_line_decoder = msgspec.json.Decoder(_BaselineLine)
+
+
+def _baseline_line(kind: Kind, seen: Listed, uploads: Container[tuple[str, int]]) -> _BaselineLine:
+    name, size = seen.filename or "", credible(seen.bytes) or 0
+    if kind is Kind.FILE and (name, size) in uploads:
+        return _BaselineLine(kind=kind, id=seen.id, name=name, size=size)
+    return _BaselineLine(kind=kind, id=seen.id)
+
+
+def _encoded(line: _BaselineLine) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _short_id(id: str) -> int:
+    """64 bits that stand for an id: of a million of them no two are alike."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())

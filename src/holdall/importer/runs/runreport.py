@@ -1,5 +1,7 @@
-"""The result of an import: ``mapping.json`` from source ids to ids of the copy; and to read, ``report.md``, as any
-viewer of Markdown shows it, and the page ``report.html``."""
+"""The result of an import: ``mapping.json``, ``report.md`` and ``report.html``.
+
+The mapping is for programs: it leads from ids of the source to ids of the copy. The two reports are for people.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ from holdall.pages import Copies, bundle_sections, code, facts, fold, headline, 
 from holdall.safe_files import read_regular
 
 MAPPING = "mapping.json"
+AUDIT = "audit.jsonl"
 
 
 class Status(StrEnum):
@@ -104,8 +107,8 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
         return f"{noun(self.kind)} {self.name or '(no name)'}: {self.ours} and {self.id}"
 
 
-ROWS = tuple(kind for kind in DEFINITIONS if kind not in (Kind.ASSISTANT, Kind.STORE))
-"""The kinds whose copies a mapping has under their count's name."""
+_MAPPED_KINDS = tuple(kind for kind in DEFINITIONS if kind not in (Kind.ASSISTANT, Kind.STORE))
+"""The kinds whose copies a mapping has under the name of their count."""
 
 
 class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +226,31 @@ class Report(RunMapping, frozen=True, kw_only=True):
         return list({msgspec.json.encode(loss): loss for result in self.results for loss in result.losses}.values())
 
 
+def mapping(report: Report) -> RunMapping:
+    """The mapping of a run."""
+    kept = {name: getattr(report, name) for name in RunMapping.__struct_fields__}
+    kept["mappings"] = [
+        MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
+        for one in report.assistants
+    ]
+    # Skills are made for templates, too.
+    for kind in (kind for kind in _MAPPED_KINDS if kind is not Kind.SKILL):
+        kept[KINDS[kind].count] = {one.source: one.target for one in report.of(kind) if one.target is not None}
+    kept["added"] = sorted(report.added)
+    return RunMapping(**kept)
+
+
+def read_mapping(path: Path) -> RunMapping | None:
+    """The mapping; None where there is none, or what is there isn't one. Raises CannotRead where it can't be read."""
+    try:
+        found = msgspec.json.decode(read_regular(path), type=RunMapping)
+        return found if found.choices else None
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):  # another tool's, or of a run that was cut off
+        return None
+    except OSError as error:
+        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
+
+
 def keeping(report: Report) -> str:
     """Which of the runs that made the same objects to keep, and how to undo the other.
 
@@ -237,40 +265,33 @@ def keeping(report: Report) -> str:
     return f"keep run {known[0]}, which started first; to remove this one: holdall undo {report.run}"
 
 
-def mapping(report: Report) -> RunMapping:
-    """The mapping of a run."""
-    kept = {name: getattr(report, name) for name in RunMapping.__struct_fields__}
-    kept["mappings"] = [
-        MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
-        for one in report.assistants
-    ]
-    # Skills are made for templates, too.
-    for kind in (kind for kind in ROWS if kind is not Kind.SKILL):
-        kept[KINDS[kind].count] = {one.source: one.target for one in report.of(kind) if one.target is not None}
-    kept["added"] = sorted(report.added)
-    return RunMapping(**kept)
+def _majors_first(result: Result) -> list[Loss]:
+    """Its losses, major ones first."""
+    return sorted(result.losses, key=lambda loss: not loss.why.weighs)
 
 
-def read_mapping(path: Path) -> RunMapping | None:
-    """The mapping; None where there is none, or what is there isn't one. Raises CannotWrite where it can't be read."""
-    try:
-        found = msgspec.json.decode(read_regular(path), type=RunMapping)
-        return found if found.choices else None
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):  # another tool's, or of a run that was cut off
-        return None
-    except OSError as error:
-        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
+# How the copy came to be, where it was not made by this run.
+_HOW_WORDS = {
+    "adopted": "already there",
+    "updated": "updated",
+    "new version": "new version",
+    "left": "skipped",
+    "written": "written",
+}
 
 
-AUDIT = "audit.jsonl"
+# -- report.md -----------------------------------------------------------------------------------------
 
 # What the report lists at most, so that a code host still shows it: reasons of one result and of all, results of a
 # section, those of them that are not folded, and characters of a name or a reason.
 _REASONS_OF_ONE = 20
 _REASONS = 1000
 _RESULTS = 1000
-_OPEN = 50
-_LONG = 500
+_UNFOLDED = 50
+_LONGEST = 500
+
+# Which results stand in each section of the report.
+_SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
 
 # Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
 # a file's name that no viewer takes for a host's.
@@ -280,31 +301,7 @@ _HARMLESS = re.compile(
     re.X | re.I,
 )
 # How a list, a heading or a rule may begin.
-_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
-
-# Which results stand in each section of the report.
-_SECTIONS = ({Status.SUCCESS}, {Status.PARTIAL}, {Status.FAILED, Status.NOT_ATTEMPTED})
-
-# What a page lists at most: of one sort of rows, losses of one object and of all, and characters of a value.
-_ROWS = 2000
-_LOSSES = 100
-_NAMES = 5000
-_VALUE = 2000
-
-_WORDS = {
-    Status.SUCCESS: ("good", "copied"),
-    Status.PARTIAL: ("text", "partial"),
-    Status.FAILED: ("unavailable", "failed"),
-    Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
-}
-# Where what is there was not made by this run.
-_HOW = {
-    "adopted": "already there",
-    "updated": "updated",
-    "new version": "new version",
-    "left": "skipped",
-    "written": "written",
-}
+_LIST_START = re.compile(r"[-+=]|[0-9]+[.)]")
 
 
 def markdown(report: Report) -> str:
@@ -326,15 +323,15 @@ def markdown(report: Report) -> str:
         f"- Success: {len(whole)}",
         f"- Partial: {len(partial)}",
         f"- Failed: {len(failed)}",
-        *_orphans(report.orphans),
-        *_duplicates(report),
+        *_orphan_lines(report.orphans),
+        *_duplicate_lines(report),
         "",
         "## Successful Clones",
-        *_items(whole, reasons),
+        *_section(whole, reasons),
     ]
     if partial:
-        lines += ["", "## Partial Clones", *_items(partial, reasons)]
-    lines += ["", "## Failed Clones", *_items(failed, reasons)]
+        lines += ["", "## Partial Clones", *_section(partial, reasons)]
+    lines += ["", "## Failed Clones", *_section(failed, reasons)]
     return "\n".join(lines) + "\n"
 
 
@@ -354,40 +351,32 @@ def _lines_about(report: Report) -> Iterator[str]:
             yield f"- {title}: {said}"
 
 
-class _Reasons:
-    """The reasons of results, one a line, as long as the report has room for them."""
-
-    def __init__(self) -> None:
-        self._left = _REASONS
-
-    def of(self, result: Result, but: str | None = None) -> list[str]:
-        """The reasons, major ones first, without ``but``."""
-        losses = _weightiest(result)
-        said = [_loss(loss, result) for loss in losses] or (
-            [_inline(result.error) or result.status.value] if result.error else []
-        )
-        said = [one for one in said if one != but]
-        lines = _listed(said, AUDIT, min(_REASONS_OF_ONE, self._left))
-        self._left -= min(len(said), _REASONS_OF_ONE, self._left)
-        return lines
+def _orphan_lines(orphans: list[Orphan]) -> list[str]:
+    if not orphans:
+        return []
+    lines = []
+    for orphan in orphans:
+        size = f", {orphan.size} bytes" if orphan.size is not None else ""
+        where = _inline(orphan.id) if orphan.id else "not found yet"
+        where += ", from before this run" if orphan.earlier else ", the answer to its creation was lost"
+        lines.append(f"{noun(orphan.kind)} {_inline(orphan.name or '(no name)')}{size}: {where}")
+    return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
 
 
-def _weightiest(result: Result) -> list[Loss]:
-    """Its losses, major ones first."""
-    return sorted(result.losses, key=lambda loss: not loss.why.weighs)
+def _duplicate_lines(report: Report) -> list[str]:
+    if not report.duplicates:
+        return []
+    why = f"another import created the same objects at the same time; {keeping(report)}"
+    lines = [_inline(str(one)) for one in report.duplicates]
+    return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
 
 
-def _loss(loss: Loss, of: Result) -> str:
-    """In words; below its own assistant without the name."""
-    return _inline(f"{loss.field}: {loss.text}" if loss.id == of.source and loss.field else str(loss))
-
-
-def _items(results: list[Result], reasons: _Reasons) -> list[str]:
+def _section(results: list[Result], reasons: _Reasons) -> list[str]:
     if not results:
         return ["None"]
     items = [_item(one, reasons) for one in results[:_RESULTS]]
-    lines = [line for item in items[:_OPEN] for line in item]
-    if folded := items[_OPEN:]:
+    lines = [line for item in items[:_UNFOLDED] for line in item]
+    if folded := items[_UNFOLDED:]:
         # A viewer takes Markdown inside of HTML for Markdown only with empty lines around it.
         lines += ["", f"<details><summary>{len(folded)} more</summary>", ""]
         lines += [line for item in folded for line in item]
@@ -402,8 +391,31 @@ def _item(result: Result, reasons: _Reasons) -> list[str]:
         why = _inline(result.error or result.status.value)
         return [f"- {_inline(result.source)}: {why}", *reasons.of(result, but=why)]
     there = f" → {_inline(result.target)}" if result.target else ""
-    how = f": {_HOW[result.how]}" if result.how in _HOW and result.how != "written" else ""
-    return [f"- {_inline(result.source)}{there} ({_named(result)}){how}", *reasons.of(result)]
+    how = f": {_HOW_WORDS[result.how]}" if result.how in _HOW_WORDS and result.how != "written" else ""
+    return [f"- {_inline(result.source)}{there} ({_name_of(result)}){how}", *reasons.of(result)]
+
+
+class _Reasons:
+    """The reasons of results, one a line, as long as the report has room for them."""
+
+    def __init__(self) -> None:
+        self._left = _REASONS
+
+    def of(self, result: Result, but: str | None = None) -> list[str]:
+        """The reasons, major ones first, without ``but``."""
+        losses = _majors_first(result)
+        said = [_reason(loss, result) for loss in losses] or (
+            [_inline(result.error) or result.status.value] if result.error else []
+        )
+        said = [one for one in said if one != but]
+        lines = _listed(said, AUDIT, min(_REASONS_OF_ONE, self._left))
+        self._left -= min(len(said), _REASONS_OF_ONE, self._left)
+        return lines
+
+
+def _reason(loss: Loss, of: Result) -> str:
+    """In words; below its own assistant without the name."""
+    return _inline(f"{loss.field}: {loss.text}" if loss.id == of.source and loss.field else str(loss))
 
 
 def _listed(lines: list[str], rest: str, most: int = _REASONS_OF_ONE) -> list[str]:
@@ -414,27 +426,7 @@ def _listed(lines: list[str], rest: str, most: int = _REASONS_OF_ONE) -> list[st
     return shown
 
 
-def _orphans(orphans: list[Orphan]) -> list[str]:
-    if not orphans:
-        return []
-    lines = []
-    for orphan in orphans:
-        size = f", {orphan.size} bytes" if orphan.size is not None else ""
-        where = _inline(orphan.id) if orphan.id else "not found yet"
-        where += ", from before this run" if orphan.earlier else ", the answer to its creation was lost"
-        lines.append(f"{noun(orphan.kind)} {_inline(orphan.name or '(no name)')}{size}: {where}")
-    return [f"- Possible orphans: {len(orphans)} (not used by anything)", *_listed(lines, MAPPING)]
-
-
-def _duplicates(report: Report) -> list[str]:
-    if not report.duplicates:
-        return []
-    why = f"another import created the same objects at the same time; {keeping(report)}"
-    lines = [_inline(str(one)) for one in report.duplicates]
-    return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
-
-
-def _named(result: Result) -> str:
+def _name_of(result: Result) -> str:
     return "no name" if result.name is None else _inline(result.name)
 
 
@@ -445,16 +437,33 @@ def _inline(text: str) -> str:
     a link nor an ``@`` from becoming a mention.
     """
     kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    kept = kept if len(kept) <= _LONG else f"{kept[:_LONG]}…"
+    kept = kept if len(kept) <= _LONGEST else f"{kept[:_LONGEST]}…"
     return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
 
 
 def _word(word: str, *, first: bool) -> str:
-    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
+    if _HARMLESS.fullmatch(word) and not (first and _LIST_START.match(word)):
         return word
     fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
     room = " " if "`" in (word[0], word[-1]) else ""
     return f"{fence}{room}{word}{room}{fence}"
+
+
+# -- report.html ---------------------------------------------------------------------------------------
+
+# What the page lists at most: of one sort of rows, losses of one object and of all, and characters of a value.
+_MOST_ROWS = 2000
+_LOSSES_OF_ONE = 100
+_LOSSES = 5000
+_LONGEST_VALUE = 2000
+
+# The class of the style, and the word.
+_STATUS_WORDS = {
+    Status.SUCCESS: ("good", "copied"),
+    Status.PARTIAL: ("text", "partial"),
+    Status.FAILED: ("unavailable", "failed"),
+    Status.NOT_ATTEMPTED: ("unavailable", "not attempted"),
+}
 
 
 def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader | None = None) -> Iterator[str]:
@@ -462,12 +471,14 @@ def run_page(report: Report, changes: Sequence[Difference], bundle: BundleReader
 
     With the ``bundle`` each assistant and store has a card. Raises DamagedBundle.
     """
-    yield from page(f"Import of {report.bundle.get('name') or 'a bundle'} · holdall", _body(report, changes, bundle))
+    yield from page(
+        f"Import of {report.bundle.get('name') or 'a bundle'} · holdall", _page_body(report, changes, bundle)
+    )
 
 
-def _body(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> Iterator[str]:
-    yield from _head(report)
-    lost = _lost(report)
+def _page_body(report: Report, changes: Sequence[Difference], bundle: BundleReader | None) -> Iterator[str]:
+    yield from _page_head(report)
+    lost = _lost_lines(report)
     worst = sorted(report.results, key=lambda one: one.status is Status.SUCCESS)
     title = counted(len(worst), "result")
     if bundle is not None:
@@ -476,22 +487,22 @@ def _body(report: Report, changes: Sequence[Difference], bundle: BundleReader | 
         title = f"Incomplete: {len(worst)} of {title}"
     if worst:
         yield f"<section><h2>{title}</h2>\n<ul class=rows>\n"
-        yield from (_result(one, lost[one.source]) for one in worst[:_ROWS])
+        yield from (_result_row(one, lost[one.source]) for one in worst[:_MOST_ROWS])
         yield f"</ul>\n{_more(len(worst))}</section>\n"
     yield from _changes(changes)
     if bundle is not None:
-        yield from bundle_sections(bundle, _copies(report, lost, bundle))
+        yield from bundle_sections(bundle, _copies_for_cards(report, lost, bundle))
     yield from _ids(report)
-    yield from _doubles(report)
+    yield from _leftovers(report)
 
 
-def _head(report: Report) -> Iterator[str]:
+def _page_head(report: Report) -> Iterator[str]:
     verdict = report.verdict or "NOT FINISHED"
     yield f"<header><p class=eyebrow>Import of {name(report.bundle.get('name') or 'a bundle')}</p>\n"
     yield headline(verdict, good=bool(report.complete))
     states = {status: sum(one.status is status for one in report.results) for status in Status}
     said = (
-        f'<li><b class="{_WORDS[each][0]}">{count} {_WORDS[each][1]}</b></li>'
+        f'<li><b class="{_STATUS_WORDS[each][0]}">{count} {_STATUS_WORDS[each][1]}</b></li>'
         for each, count in states.items()
         if count
     )
@@ -515,7 +526,7 @@ def _party(*parts: str | None) -> str:
     return "<br>".join(name(part) for part in parts if part) or "not known"
 
 
-def _copies(report: Report, losses: Mapping[SourceId, list[str]], bundle: BundleReader) -> Copies:
+def _copies_for_cards(report: Report, losses: Mapping[SourceId, list[str]], bundle: BundleReader) -> Copies:
     """For the card of each object: its new id, and what became of it. What was lost of a partial one stands above."""
     found: dict[tuple[Kind, SourceId], str] = {
         (Kind.STORE, old): f"<p class=copy>{_arrow(new)}</p>\n" for old, new in report.stores.items()
@@ -533,36 +544,36 @@ def _copies(report: Report, losses: Mapping[SourceId, list[str]], bundle: Bundle
 
 
 def _status(one: Result) -> str:
-    colour, word = _WORDS[one.status]
+    colour, word = _STATUS_WORDS[one.status]
     if one.status is Status.SUCCESS:
-        word = _HOW.get(one.how, word)
+        word = _HOW_WORDS.get(one.how, word)
     return f'<b class="{colour}">{word}</b>'
 
 
-def _lost(report: Report) -> dict[SourceId, list[str]]:
+def _lost_lines(report: Report) -> dict[SourceId, list[str]]:
     """For each result the lines of what was lost; all together have as many names as the page has room for."""
-    left, found = _NAMES, {}
+    left, found = _LOSSES, {}
     for one in sorted(report.results, key=lambda one: one.status is Status.SUCCESS):
-        most = min(_LOSSES, left)
+        most = min(_LOSSES_OF_ONE, left)
         left -= min(len(one.losses), most)
-        found[one.source] = _losses(one, most)
+        found[one.source] = _lost_lines_of(one, most)
     return found
 
 
-def _losses(one: Result, most: int) -> list[str]:
+def _lost_lines_of(one: Result, most: int) -> list[str]:
     """A line for each reason with the names of what it happened to, those that weigh first."""
     found: dict[tuple[bool, str], list[str]] = {}
-    for loss in _weightiest(one)[:most]:
+    for loss in _majors_first(one)[:most]:
         reason = f"{loss.field}: {loss.text}" if loss.field else loss.text
         names = found.setdefault((loss.id == one.source, reason), [])
         names.append(name(loss.name or loss.id))
     lines = [message(why) + ("" if own else f": {', '.join(names)}") for (own, why), names in found.items()]
     if len(one.losses) > most:
-        lines.append(f"and {len(one.losses) - most} more in audit.jsonl")
+        lines.append(f"and {len(one.losses) - most} more in {AUDIT}")
     return lines
 
 
-def _result(one: Result, lost: Sequence[str]) -> str:
+def _result_row(one: Result, lost: Sequence[str]) -> str:
     ids = f"{code(one.source)}{_arrow(one.target)}"
     # The error of a partial one says its losses again.
     why = [message(one.error)] if one.error and not lost else []
@@ -578,7 +589,7 @@ def _changes(changes: Sequence[Difference]) -> Iterator[str]:
     if not changes:
         return
     yield f"<section><h2>Changed at the destination: {counted(len(changes), 'value')}</h2>\n"
-    for one in changes[:_ROWS]:
+    for one in changes[:_MOST_ROWS]:
         where = f" in {code(one.inside)}" if one.inside else ""
         yield f"<article><h3>{name(one.name or one.source)}</h3>\n"
         yield f"<p class=id>{noun(one.kind)} {code(one.source)}{where}</p>\n"
@@ -589,7 +600,7 @@ def _changes(changes: Sequence[Difference]) -> Iterator[str]:
 
 def _value(value: object) -> str:
     said = value if isinstance(value, str) else "nothing" if value is None else msgspec.json.encode(value).decode()
-    return text(said if len(said) <= _VALUE else f"{said[:_VALUE]}…")
+    return text(said if len(said) <= _LONGEST_VALUE else f"{said[:_LONGEST_VALUE]}…")
 
 
 def _ids(report: Report) -> Iterator[str]:
@@ -597,7 +608,7 @@ def _ids(report: Report) -> Iterator[str]:
     assistants = {one.source: one.target for one in report.assistants if one.target is not None}
     others = {
         f"{noun(kind)}s".capitalize(): {one.source: one.target for one in report.of(kind) if one.target is not None}
-        for kind in ROWS
+        for kind in _MAPPED_KINDS
     } | {"Skills": report.skills}
     maps: dict[str, Mapping[SourceId, TargetId]] = {
         "Assistants": assistants,
@@ -612,16 +623,16 @@ def _ids(report: Report) -> Iterator[str]:
     yield "<p><code>holdall remap</code> rewrites them in your code and settings.</p>\n"
     for title, ids in maps.items():
         if ids:
-            rows = "".join(f"<li>{code(old)}{_arrow(new)}</li>\n" for old, new in islice(ids.items(), _ROWS))
+            rows = "".join(f"<li>{code(old)}{_arrow(new)}</li>\n" for old, new in islice(ids.items(), _MOST_ROWS))
             yield fold(f"{title} <small>{len(ids)}</small>", f"<ul class=ids>\n{rows}</ul>{_more(len(ids))}")
     yield "</section>\n"
 
 
-def _doubles(report: Report) -> Iterator[str]:
+def _leftovers(report: Report) -> Iterator[str]:
     if report.orphans:
         yield f"<section><h2>Possible orphans: {len(report.orphans)}</h2>\n"
         yield "<p>Nothing uses them.</p>\n<ul class=plain>\n"
-        for orphan in report.orphans[:_ROWS]:
+        for orphan in report.orphans[:_MOST_ROWS]:
             where = code(orphan.id) if orphan.id else "not found yet"
             why = "from before this run" if orphan.earlier else "no answer to its creation"
             yield f"<li>{noun(orphan.kind)} {name(orphan.name or '(no name)')} {where}<small>{why}</small></li>\n"
@@ -632,9 +643,9 @@ def _doubles(report: Report) -> Iterator[str]:
             f"<p>Another import created the same objects at the same time; {text(keeping(report))}</p>\n<ul "
             f"class=plain>\n"
         )
-        yield from (f"<li>{message(one)}</li>\n" for one in report.duplicates[:_ROWS])
+        yield from (f"<li>{message(one)}</li>\n" for one in report.duplicates[:_MOST_ROWS])
         yield f"</ul>\n{_more(len(report.duplicates))}</section>\n"
 
 
 def _more(total: int, rest: str = MAPPING) -> str:
-    return f"<p class=note>… and {total - _ROWS} more in <code>{rest}</code></p>\n" if total > _ROWS else ""
+    return f"<p class=note>… and {total - _MOST_ROWS} more in <code>{rest}</code></p>\n" if total > _MOST_ROWS else ""

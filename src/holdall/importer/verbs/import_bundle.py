@@ -1,5 +1,8 @@
-"""The verbs plan and import: what a bundle would change at a destination, found by reading alone; and that change, in
-one run that has OUTPUT_DIR to itself and resumes after a stop."""
+"""The verbs plan and import.
+
+A plan is what a bundle would change at a destination. Making one only reads. An import makes that change, in a run that
+has OUTPUT_DIR to itself and resumes after a stop.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +80,7 @@ from holdall.importer.runs.runreport import (
 )
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import KINDS, noun, read
+from holdall.legible import counted
 from holdall.model import Kind, SourceId
 from holdall.remote.client import Account, day
 from holdall.safe_files import sync_file
@@ -110,16 +114,15 @@ __all__ = [
     "mapping",
     "model_map",
     "plan_import",
-    "prepare",
     "read_plan",
     "read_supply",
     "run_import",
     "steps",
 ]
 
-# What an error names one by one; the rest is counted.
+# How many things a line names; the rest is counted.
 _NAMED = 20
-# Of what has just been printed, or is listed by --verbose.
+# The same, of what has just been printed, or is listed by --verbose.
 _FEW = 1
 
 
@@ -155,7 +158,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     def require_feasible(self, most: MaxLoss) -> None:
         """Raises DestinationDiffers for a plan with conflicts, LossTooGreat for one that loses more than ``most``."""
         if conflicts := self.plan.conflicts():
-            raise _conflict(conflicts)
+            raise _conflict_error(conflicts)
         if too_great := [loss for loss in self.plan.losses() if not most.allows(loss.why.severity)]:
             raise LossTooGreat(
                 f"nothing written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
@@ -175,13 +178,13 @@ async def plan_import(
     """Plans an import without doing it. ``tell`` is called with the plan, even if it is then refused; ``now`` is in
     Unix seconds.
 
-    Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
+    Raises as ``_prepare`` and ``require_feasible`` do; CannotWrite.
     """
     summary = await asyncio.to_thread(summarize, reader)
-    options, _ = with_supplied(options, summary)
+    options, _ = _with_supplied(options, summary)
     asked = options.asked
     form = await choose(account, asked.form)
-    prepared = await prepare(account, summary, reader, options, form, now=now)
+    prepared = await _prepare(account, summary, reader, options, form, now=now)
     tell(prepared)
     prepared.require_feasible(asked.max_loss)
     if options.save:
@@ -198,10 +201,10 @@ async def plan_import(
     return prepared
 
 
-Options = TypeVar("Options", bound=PlanOptions)
+_Options = TypeVar("_Options", bound=PlanOptions)
 
 
-def with_supplied(options: Options, summary: BundleSummary) -> tuple[Options, dict[SourceId, SuppliedTemplate]]:
+def _with_supplied(options: _Options, summary: BundleSummary) -> tuple[_Options, dict[SourceId, SuppliedTemplate]]:
     """The options with the names of what is supplied of the bundle's templates, and what is. Raises UsageFault where
     it doesn't fit the bundle, or the plan that was made."""
     found = options.supply.of(summary.records(Kind.TEMPLATE)) if options.supply else {}
@@ -214,7 +217,7 @@ def with_supplied(options: Options, summary: BundleSummary) -> tuple[Options, di
     return msgspec.structs.replace(options, asked=msgspec.structs.replace(options.asked, supplied=supplied)), found
 
 
-async def prepare(
+async def _prepare(
     account: Account, summary: BundleSummary, reader: BundleReader, options: PlanOptions, form: Form, *, now: float
 ) -> Prepared:
     """Plans what is asked for, in the ``form`` that ``choose`` gave. ``now`` is in Unix seconds.
@@ -230,7 +233,7 @@ async def prepare(
     is_own = is_own_project(account.endpoint, reader.info)
     choices = asked.choices(form=form, limits=limits, models=models, is_own=is_own)
     summary = in_form(summary, form)
-    past, dropped = _history(account, summary, options)
+    past, dropped = _past(account, summary, options)
     summary = without_keys(summary, dropped)
     make_plan = partial(plan, summary, asked.selection, prefix=asked.prefix)
     # Towards an empty destination: what has to be looked for, and what no copy can have.
@@ -244,7 +247,7 @@ async def prepare(
         requests = PlannedRequests(planned, summary, options.output, account.party)
         existing = msgspec.structs.replace(existing, requests=requests.found(existing))
     # Asked of what the plan would make: a model that only what is there already has may be gone.
-    check = check_models(_models(planned, summary, existing), models, destination.catalog, today=day(now))
+    check = check_models(_planned_models(planned, summary, existing), models, destination.catalog, today=day(now))
     if check.missing:
         if not asked.skip_unmapped:
             raise unmapped_error(check, destination.catalog)
@@ -289,8 +292,45 @@ async def _existing(
         return Existing(agents=frozenset(names)) if names else NOTHING
     existing = await find_existing(account, summary, reader, ideal, past, choices=choices)
     if existing.several:
-        raise _ambiguous(existing.several)
+        raise _ambiguous_error(existing.several)
     return existing
+
+
+def _past(account: Account, summary: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
+    """What earlier runs did, None if nothing is looked for; and the metadata keys that are left out."""
+    asked, kept = options.asked, {*options.asked.keep_metadata}
+    dropped = matching(summary, asked.drop_metadata) - kept
+    if asked.on_conflict is OnConflict.DUPLICATE:
+        return None, dropped
+    mapping = Path(asked.mapping) if asked.mapping else None
+    past = history(options.output, destination=account.party, prefix=asked.prefix, mapping=mapping)
+    # What earlier runs found to be the server's own, unless the user knows better.
+    past.added -= kept
+    dropped |= matching(summary, [escape(key) for key in past.added])
+    past.added |= dropped
+    if asked.on_conflict is OnConflict.UPDATE:
+        past.try_again()
+    return past, dropped
+
+
+def _planned_models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterable[str]:
+    """The models, by the bundle's names, of the assistants and agents that would be created or get another model.
+
+    Those of requests that exist already are left out.
+    """
+    records = summary.by_id()
+    written = {id for id, one in existing.requests.items() if one.equal}
+    for step in planned.steps():
+        match step:
+            case WriteRequest(id=id) if id in written:
+                pass
+            case UpdateDefinition(fields=fields) if "model" not in fields:
+                pass
+            case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
+                views = [read(records[step.kind][step.id])]
+                if isinstance(step, steps.CreateFoundryAgent):
+                    views += summary.versions.get(step.id, {}).values()
+                yield from (view.model for view in views if view.model is not None)
 
 
 def _with_inherent(planned: Plan, ideal: Plan) -> Plan:
@@ -308,45 +348,6 @@ def _with_keys(planned: Plan, summary: BundleSummary, asked: Asked, dropped: set
     made.discard(Kind.FOUNDRY_AGENT)
     shared = shared_keys(summary, made, asked.keep_metadata)
     return msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
-
-
-def _history(account: Account, summary: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
-    """What earlier runs did, None if nothing is looked for; and the metadata keys that are left out."""
-    asked, kept = options.asked, {*options.asked.keep_metadata}
-    dropped = matching(summary, asked.drop_metadata) - kept
-    if asked.on_conflict is OnConflict.DUPLICATE:
-        return None, dropped
-    mapping = Path(asked.mapping) if asked.mapping else None
-    past = history(options.output, destination=account.party, prefix=asked.prefix, mapping=mapping)
-    # What earlier runs found to be the server's own, unless the user knows better.
-    past.added -= kept
-    dropped |= matching(summary, [escape(key) for key in past.added])
-    past.added |= dropped
-    if asked.on_conflict is OnConflict.UPDATE:
-        past.try_again()
-    return past, dropped
-
-
-def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
-    """The error for what differs at the destination, or was changed there, and may not be touched."""
-    differences = msgspec.to_builtins(conflicts)
-    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
-    live = " (a new version of an agent is live at once)" if agents else ""
-    if changed := [step for step in conflicts if step.changed]:
-        words = [f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed]
-        return DestinationDiffers(
-            f"nothing written: changed at the destination since the last import ({named(words, _FEW)})",
-            hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
-            f"overwrite them{live}",
-            differences=differences,
-        )
-    count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
-    return DestinationDiffers(
-        f"nothing written: {count} from the bundle",
-        hint=f"use --on-conflict skip to keep them, update to make them equal to the bundle{live}, or duplicate to "
-        "create everything again",
-        differences=differences,
-    )
 
 
 def _about_metadata(planned: Plan) -> Iterator[str]:
@@ -369,31 +370,38 @@ def _about_versions(planned: Plan) -> Iterator[str]:
         yield f"not live: pinned to another version are {named(pinned, _FEW)}"
 
 
-def _models(planned: Plan, summary: BundleSummary, existing: Existing) -> Iterable[str]:
-    """The models, by the bundle's names, of the assistants and agents that would be created or get another model. Not
-    of requests that exist already."""
-    records = summary.by_id()
-    written = {id for id, one in existing.requests.items() if one.equal}
-    for step in planned.steps():
-        match step:
-            case WriteRequest(id=id) if id in written:
-                pass
-            case UpdateDefinition(fields=fields) if "model" not in fields:
-                pass
-            case CreateDefinition() | UpdateDefinition() | WriteRequest() if KINDS[step.kind].has_model:
-                views = [read(records[step.kind][step.id])]
-                if isinstance(step, steps.CreateFoundryAgent):
-                    views += summary.versions.get(step.id, {}).values()
-                yield from (view.model for view in views if view.model is not None)
+def _conflict_error(conflicts: list[steps.Differs]) -> DestinationDiffers:
+    """The error for what differs at the destination, or was changed there, and may not be touched."""
+    differences = msgspec.to_builtins(conflicts)
+    agents = any(step.kind is Kind.FOUNDRY_AGENT for step in conflicts)
+    live = " (a new version of an agent is live at once)" if agents else ""
+    if changed := [step for step in conflicts if step.changed]:
+        words = [f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed]
+        return DestinationDiffers(
+            f"nothing written: changed at the destination since the last import ({named(words, _FEW)})",
+            hint="use --on-conflict skip to keep the changes, or --on-conflict update --even-if-changed to "
+            f"overwrite them{live}",
+            differences=differences,
+        )
+    count = "1 existing object differs" if len(conflicts) == 1 else f"{len(conflicts)} existing objects differ"
+    return DestinationDiffers(
+        f"nothing written: {count} from the bundle",
+        hint=f"use --on-conflict skip to keep them, update to make them equal to the bundle{live}, or duplicate to "
+        "create everything again",
+        differences=differences,
+    )
 
 
-def _ambiguous(several: list[Several]) -> DestinationDiffers:
+def _ambiguous_error(several: list[Several]) -> DestinationDiffers:
     return DestinationDiffers(
         f"nothing written: the destination has several copies of one object ({named(several, _NAMED)})",
         hint="name the right copy with --mapping FILE, create another with --on-conflict duplicate, or "
         "delete the extra copies",
         differences=msgspec.to_builtins(several),
     )
+
+
+# -- import --------------------------------------------------------------------------------------------
 
 
 class ImportOptions(PlanOptions, frozen=True, kw_only=True):
@@ -450,24 +458,13 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
         return _verdict(self.report, self.completeness, self.inherent)
 
 
-def _verdict(report: Report, completeness: Completeness, inherent: Sequence[Loss]) -> Verdict:
-    """Of what a run did; ``inherent`` as its plan has it."""
-    verdict = completeness.verdict(
-        [*report.losses(), *inherent],
-        failed=report.failed(),
-        units={result.source for result in report.results},
-        originals={id for id, target in report.files.items() if str(id) == str(target)},
-    )
-    return verdict.having(Reason.DUPLICATES, len(report.duplicates))
-
-
 async def run_import(
     account: Account, reader: BundleReader, options: ImportOptions, observer: Observer, machine: Machine
 ) -> Imported:
     """Resumes the run of the same bundle, destination and options that was cut off, or plans, asks, and imports.
 
     OUTPUT_DIR is locked before the destination is looked at. What stopped the run is in its report. Raises
-    OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
+    OutputLocked, PlanOutdated, and as ``_prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
     """
     output = options.output
     digests = msgspec.to_builtins(reader.info.digests)
@@ -478,7 +475,7 @@ async def run_import(
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
     # Reading means decompressing, which would hold up every connection of the event loop.
     summary = await asyncio.to_thread(summarize, reader)
-    options, supplied = with_supplied(options, summary)
+    options, supplied = _with_supplied(options, summary)
     asked = options.asked
     completeness = Completeness(summary, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
@@ -488,7 +485,7 @@ async def run_import(
         again = unfinished(output, digests, account.party, written)
         found = None
         if not again:
-            found = await prepare(account, summary, reader, options, form, now=machine.now())
+            found = await _prepare(account, summary, reader, options, form, now=machine.now())
             observer.planned(found)
             found.require_feasible(asked.max_loss)
             observer.consent(found)
@@ -496,8 +493,7 @@ async def run_import(
         context = _context(account, folder, machine, options.settle)
         try:
             if again:
-                made = _made(folder)
-                account.progress.note(f"resuming run {folder.id}; created so far: {made}")
+                account.progress.note(f"resuming run {folder.id}; created so far: {_created_so_far(folder)}")
             with observer.halting(context.pace.stop):
                 plan = found.plan if found else folder.plan()
                 judge = partial(_verdict, completeness=completeness, inherent=plan.inherent)
@@ -524,6 +520,12 @@ def _context(account: Account, folder: RunFolder, machine: Machine, settle: floa
         operation=lambda: attempt_name(folder.id, machine.operation()),
         now=machine.now,
     )
+
+
+def _created_so_far(folder: RunFolder) -> str:
+    targets = folder.state.targets.items()
+    made = (counted(len(ids), noun(kind)) for kind, ids in targets if ids)
+    return ", ".join(made) or "nothing"
 
 
 async def _apply(
@@ -613,7 +615,12 @@ def _report(
     )
 
 
-def _made(folder: RunFolder) -> str:
-    targets = folder.state.targets.items()
-    made = (f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in targets if ids)
-    return ", ".join(made) or "nothing"
+def _verdict(report: Report, completeness: Completeness, inherent: Sequence[Loss]) -> Verdict:
+    """The verdict on what a run did; ``inherent`` as its plan has it."""
+    verdict = completeness.verdict(
+        [*report.losses(), *inherent],
+        failed=report.failed(),
+        units={result.source for result in report.results},
+        originals={id for id, target in report.files.items() if str(id) == str(target)},
+    )
+    return verdict.having(Reason.DUPLICATES, len(report.duplicates))
