@@ -175,7 +175,7 @@ def test_one_module_makes_files_durable_and_replaces_them() -> None:
     files = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
     # The sandbox is a program of its own, and what it has need not survive a crash.
     found = {name for name, text in files.items() if any(call in text for call in calls) and "sandbox/" not in name}
-    assert found == {"bundle/durable.py"}
+    assert found == {"safe_files.py"}
 
 
 @posix
