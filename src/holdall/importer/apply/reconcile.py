@@ -62,8 +62,9 @@ from holdall.model import (
     TargetId,
     credible,
 )
-from holdall.remote.client import Account, Answer, path, viewed
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.lists import Doubt
+from holdall.remote.wire import Answer
 
 Key = tuple[Kind, str, int | None]
 """Kind, name and size (bytes; of files): what an object is known by that carries no mark. A template's name is followed

@@ -42,9 +42,9 @@ from holdall.importer.runs.runlines import Create, Shown, Update
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import Answer, path, viewed
+from holdall.remote.client import path, viewed
 from holdall.remote.refusals import is_unknown
-from holdall.remote.wire import route
+from holdall.remote.wire import Answer, route
 
 TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
