@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdall.agent_views import FoundryAgentView
-from holdall.dialects.assistants import Request, own_metadata
+from holdall.dialects.assistants import own_metadata
 from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import dispensable, shown
-from holdall.dialects.tables import MARKS, METADATA_KEYS, OPERATION, UNMARKED, unmarked
+from holdall.dialects.tables import MARKS, METADATA_KEYS, OPERATION, UNMARKED, Request, unmarked
 from holdall.errors import REQUEST_ERRORS, DestinationDiffers, NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler, identity, outcome, require_first, withheld
