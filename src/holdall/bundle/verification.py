@@ -76,7 +76,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
+    """What a run found. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
     the caller gave, if any.
 
     Of very many ``findings`` and ``losses`` the first thousand are kept; their totals count all of them.

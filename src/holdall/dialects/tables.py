@@ -419,7 +419,8 @@ METADATA = Pairs()
 
 # -- tables and requests -------------------------------------------------------------------------------
 
-# As their makers name them. Of what has another name (a deployment, a look-alike's own) nothing is known.
+# Models as their makers name them, and the parameters that these refuse. Of one that has another name (a deployment, a
+# look-alike's own) nothing is known.
 _FAMILIES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"(ft:)?(o\d|gpt-[5-9](?!.*chat))"), ("temperature", "top_p")),
     (re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)"), ("reasoning_effort",)),

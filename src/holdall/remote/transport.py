@@ -339,7 +339,7 @@ _HEAD_OF_PACKED = (
 )
 _WEB_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 
-_longest_answer: ContextVar[int | None] = ContextVar("most", default=MAX_JSON)
+_longest_answer: ContextVar[int | None] = ContextVar("longest_answer", default=MAX_JSON)
 
 
 class TooLong(httpx2.RequestError):
