@@ -141,13 +141,13 @@ def verified(
     with reading(path):
         file = file or open_regular(path)
     with file:
-        run = _Verification(path, file, quick=quick, sha256=sha256, keep=keep, progress=progress or Silent())
+        run = _Run(path, file, quick=quick, sha256=sha256, keep=keep, progress=progress or Silent())
         with reading(path):
             verdict = run.run()
         yield verdict, run.bundle if verdict.whole else None
 
 
-class _Verification:
+class _Run:
     """One run. ``bundle`` is there afterwards where its last frame could be read."""
 
     def __init__(
