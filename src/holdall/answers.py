@@ -1,14 +1,15 @@
-"""What servers answer, made fit to be kept: keys taken out, in whatever encoding; and JSON made valid that has
-text around it, unpaired surrogates, or one unreadable record. Pure: text in, text out.
+"""Makes what servers answer fit to be kept: replaces keys, however they are encoded, and reads JSON that is not quite
+valid. Pure.
 
 A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these in
 capitals or small letters, with white space or line ends in between, and written with the escapes of JSON, HTML or URLs.
 Parts of a key are found too, if long enough to be useful; shorter ones occur in ordinary text. In JSON only strings are
 searched, each alone, so its shape is kept: otherwise a key of digits could match numbers, and one with a comma several
-fields.
+fields. A comparison of eight bytes at every fourth place rules out nearly all texts; only the rest is searched for keys
+byte by byte.
 
-All of it takes linear time, without recursion, within the limits of ``untrusted``. A comparison of eight bytes at every
-fourth place rules out nearly all texts; only the rest is searched for keys byte by byte.
+JSON is read although text stands around it, surrogates are unpaired, or one record in it is unreadable. All of it takes
+linear time, without recursion, within the limits of ``untrusted``.
 """
 
 from __future__ import annotations
@@ -29,24 +30,28 @@ from holdall.untrusted import MAX_VALUES, STRING, NotJson, read_json, require_pl
 MARK = "[key]"
 """What stands in a key's place."""
 
-_SHORTEST = 8
+
+# -- keys ----------------------------------------------------------------------------------------------
+
+_SHORTEST_KEY = 8
 """Letters of a key that is taken for one at all, if it has a digit: others are words, which look-alikes are given."""
-_LONG = 16
+_LONG_KEY = 16
 """Letters from which on a key needs no digit."""
-_PART = 12
+_SHORTEST_PART = 12
 """Letters of a part of a key that is of use."""
-_WORDS = 20
+_SHORTEST_WORDS = 20
 """The same for a part that has neither digit nor capital: it may be words of ordinary text."""
 
 # What looks like a key or a token, whoever owns it.
 _KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 
+# Numbers of eight bytes are compared, at every fourth place.
 _STEP = 4
 _GRAM = 8
 
 _SPACE = b" \t\r\n\f\v"
 _WHITE = re.compile(rb"[ \t\r\n\f\v]+")
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
+_COMPLETE_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
 # In each the first group is a code in hex digits, the second a letter or name, the third a code in decimal ones.
 _IN_JSON = re.compile(rb"\\(?:(?:u00|x)([0-7][0-9a-fA-F])|([\"\\/nrtbf]))")
 _IN_HTML = re.compile(rb"&(?:#x0{0,6}([0-7]?[0-9a-f])|(amp|lt|gt|quot|apos|nbsp)|#0{0,6}([0-9]{1,3}));", re.I)
@@ -57,59 +62,15 @@ _NAMED = {b'"': b'"', b"\\": b"\\", b"/": b"/", b"amp": b"&", b"lt": b"<", b"gt"
 _ESCAPES = ((b"\\", _IN_JSON), (b"\\", _IN_JSON), (b"\\", _IN_JSON), (b"&", _IN_HTML), (b"%", _IN_URLS))
 
 
-def _decoded(found: re.Match[bytes]) -> bytes:
-    """Nothing for white space, and a letter that no key has for what isn't ASCII."""
-    if found.lastindex is None:
-        return b""
-    if found.lastindex == 2:
-        return _NAMED.get(found[2].lower(), b"")
-    code = int(found[found.lastindex], 16 if found.lastindex == 1 else 10)
-    return bytes((min(code, 127),)) if code > 32 else b""
+def redacted(text: str, *keys: str) -> str:
+    """``text`` without anything that looks like a key or token, and without ``keys`` themselves in any encoding."""
+    return _KEYLIKE.sub(MARK, redactor(keys).text(text))
 
 
-def _stages(raw: bytes) -> Iterator[bytes]:
-    """``raw`` in small letters, without white space; then, one after the other, also without each kind of escapes. All
-    of them count: a key may look like an escape, as ``n2345678`` does behind a backslash."""
-    raw = raw.translate(None, _SPACE)
-    yield raw.lower()
-    for sign, pattern in _ESCAPES:
-        if sign in raw:
-            made, last = bytearray(), 0
-            for found in pattern.finditer(raw):  # sub() would hold a list of millions of pieces
-                made += raw[last : found.start()] + _decoded(found)
-                last = found.end()
-            raw = bytes(made + raw[last:])
-            yield raw.lower()
-
-
-def _placed(raw: bytes) -> Iterator[tuple[bytes, Sequence[int], Sequence[int]]]:
-    """The same, and for each byte of it where in ``raw`` that begins and ends which it stands for."""
-    starts: Sequence[int] = range(len(raw))
-    ends: Sequence[int] = range(1, len(raw) + 1)
-    yield raw.lower(), starts, ends
-    for pattern in (_WHITE, *(pattern for _, pattern in _ESCAPES)):
-        if not pattern.search(raw):
-            continue
-        made, begun, ended = bytearray(), array("I"), array("I")
-        last = 0
-        for found in pattern.finditer(raw):
-            start, end = found.span()
-            letter = _decoded(found)
-            made += raw[last:start] + letter
-            begun.extend(starts[last : start + len(letter)])
-            ended.extend(ends[last:start])
-            ended.extend(ends[end - len(letter) : end])
-            last = end
-        made += raw[last:]
-        begun.extend(starts[last:])
-        ended.extend(ends[last:])
-        raw, starts, ends = bytes(made), begun, ended
-        yield raw.lower(), starts, ends
-
-
-def _is_secret(key: str) -> bool:
-    """Whether a key is secret, and not a placeholder such as ``EMPTY`` or ``lm-studio``."""
-    return len(key) >= _LONG or (len(key) >= _SHORTEST and any(map(str.isdigit, key)))
+@lru_cache(maxsize=16)
+def redactor(keys: tuple[str, ...]) -> Redactor:
+    """The Redactor of these keys."""
+    return Redactor(keys)
 
 
 class Redactor:
@@ -129,13 +90,13 @@ class Redactor:
         """The encodings of a key, without escapes; notes the parts by which each is recognised."""
         if key.startswith(b"eyJ") and key.count(b".") == 2:
             key = key.partition(b".")[2]  # the first part of a JWT is the same in many
-        self._note(key, _PART, lambda part: any(map(_tells, part)))
-        self._note(key, _WORDS)
+        self._note(key, _SHORTEST_PART, lambda part: any(map(_is_digit_or_capital, part)))
+        self._note(key, _SHORTEST_WORDS)
         yield key.lower()
         for base in _base64(key):
-            self._note(base, _PART * 4 // 3 - 2)
+            self._note(base, _SHORTEST_PART * 4 // 3 - 2)
             yield base.lower()
-        self._note(key.hex().encode(), 2 * _PART)
+        self._note(key.hex().encode(), 2 * _SHORTEST_PART)
         yield key.hex().encode()
 
     def _note(self, form: bytes, length: int, fits: Callable[[bytes], bool] | None = None) -> None:
@@ -157,7 +118,7 @@ class Redactor:
         if not self._may_have(raw):
             return raw
         clean, last = bytearray(), 0
-        for found in _STRING.finditer(raw):
+        for found in _COMPLETE_STRING.finditer(raw):
             if self._may_have(found[0]):
                 clean += raw[last : found.start()] + self._string(found[0])
                 last = found.end()
@@ -225,14 +186,9 @@ class Redactor:
             yield first, end
 
 
-def _aligned(bare: bytes) -> list[tuple[int, memoryview[int]]]:
-    """Eight bytes as a number, at every eighth place, from the first and from the fourth on."""
-    view = memoryview(bare)
-    return [(at, view[at : at + max(len(bare) - at, 0) // _GRAM * _GRAM].cast("Q")) for at in (0, _STEP)]
-
-
-def _tells(letter: int) -> bool:
-    return 48 <= letter <= 57 or 65 <= letter <= 90
+def _is_secret(key: str) -> bool:
+    """Whether a key is secret, and not a placeholder such as ``EMPTY`` or ``lm-studio``."""
+    return len(key) >= _LONG_KEY or (len(key) >= _SHORTEST_KEY and any(map(str.isdigit, key)))
 
 
 def _base64(plain: bytes) -> Iterator[bytes]:
@@ -242,18 +198,70 @@ def _base64(plain: bytes) -> Iterator[bytes]:
         yield from {base, base.translate(bytes.maketrans(b"+/", b"-_"))}
 
 
-@lru_cache(maxsize=16)
-def redactor(keys: tuple[str, ...]) -> Redactor:
-    """The Redactor of these keys."""
-    return Redactor(keys)
+def _is_digit_or_capital(letter: int) -> bool:
+    return 48 <= letter <= 57 or 65 <= letter <= 90
 
 
-def redacted(text: str, *keys: str) -> str:
-    """``text`` without anything that looks like a key or token, and without ``keys`` themselves in any encoding."""
-    return _KEYLIKE.sub(MARK, redactor(keys).text(text))
+def _stages(raw: bytes) -> Iterator[bytes]:
+    """``raw`` in small letters, without white space; then, one after the other, also without each kind of escapes. All
+    of them count: a key may look like an escape, as ``n2345678`` does behind a backslash."""
+    raw = raw.translate(None, _SPACE)
+    yield raw.lower()
+    for sign, pattern in _ESCAPES:
+        if sign in raw:
+            made, last = bytearray(), 0
+            for found in pattern.finditer(raw):  # sub() would hold a list of millions of pieces
+                made += raw[last : found.start()] + _decoded(found)
+                last = found.end()
+            raw = bytes(made + raw[last:])
+            yield raw.lower()
 
 
-_MARKS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
+def _placed(raw: bytes) -> Iterator[tuple[bytes, Sequence[int], Sequence[int]]]:
+    """The same, and for each byte of it where in ``raw`` that begins and ends which it stands for."""
+    starts: Sequence[int] = range(len(raw))
+    ends: Sequence[int] = range(1, len(raw) + 1)
+    yield raw.lower(), starts, ends
+    for pattern in (_WHITE, *(pattern for _, pattern in _ESCAPES)):
+        if not pattern.search(raw):
+            continue
+        made, begun, ended = bytearray(), array("I"), array("I")
+        last = 0
+        for found in pattern.finditer(raw):
+            start, end = found.span()
+            letter = _decoded(found)
+            made += raw[last:start] + letter
+            begun.extend(starts[last : start + len(letter)])
+            ended.extend(ends[last:start])
+            ended.extend(ends[end - len(letter) : end])
+            last = end
+        made += raw[last:]
+        begun.extend(starts[last:])
+        ended.extend(ends[last:])
+        raw, starts, ends = bytes(made), begun, ended
+        yield raw.lower(), starts, ends
+
+
+def _decoded(found: re.Match[bytes]) -> bytes:
+    """Nothing for white space, and a letter that no key has for what isn't ASCII."""
+    if found.lastindex is None:
+        return b""
+    if found.lastindex == 2:
+        return _NAMED.get(found[2].lower(), b"")
+    code = int(found[found.lastindex], 16 if found.lastindex == 1 else 10)
+    return bytes((min(code, 127),)) if code > 32 else b""
+
+
+def _aligned(bare: bytes) -> list[tuple[int, memoryview[int]]]:
+    """Eight bytes as a number, at every eighth place, from the first and from the fourth on."""
+    view = memoryview(bare)
+    return [(at, view[at : at + max(len(bare) - at, 0) // _GRAM * _GRAM].cast("Q")) for at in (0, _STEP)]
+
+
+# -- lenient JSON --------------------------------------------------------------------------------------
+
+# A string, or a sign outside of strings.
+_TOKENS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
 
 
 def readable(raw: bytes) -> bytes:
@@ -267,6 +275,18 @@ def readable(raw: bytes) -> bytes:
         msgspec.json.decode(raw)
         return raw
     return msgspec.json.encode(read_json(raw, lenient=True))
+
+
+def read_members(raw: bytes) -> dict[str, Any]:
+    """The members of an object, each read leniently; unreadable ones are left out. ValueError if it isn't an object."""
+    pieces, _ = split_json(raw.lstrip())
+    if not raw.lstrip().startswith(b"{"):
+        raise NotJson("it is not an object")
+    found: dict[str, Any] = {}
+    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
+        with suppress(ValueError):
+            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
+    return found
 
 
 def split_json(raw: bytes) -> tuple[list[bytes], int]:
@@ -283,13 +303,13 @@ def split_json(raw: bytes) -> tuple[list[bytes], int]:
         raise NotJson("it is neither a list nor an object")
     pieces: list[bytes] = []
     start, depth = 1, 0
-    for found in _MARKS.finditer(raw):
-        mark = raw[found.start()]
-        if mark in (0x5B, 0x7B):  # [ {
+    for found in _TOKENS.finditer(raw):
+        sign = raw[found.start()]
+        if sign in (0x5B, 0x7B):  # [ {
             depth += 1
-        elif mark in (0x5D, 0x7D):  # ] }
+        elif sign in (0x5D, 0x7D):  # ] }
             depth -= 1
-        if depth == 0 or (depth == 1 and mark in (0x2C, 0x3A)):  # , :
+        if depth == 0 or (depth == 1 and sign in (0x2C, 0x3A)):  # , :
             if len(pieces) == MAX_VALUES:
                 raise ValueError(f"more than {MAX_VALUES} values")
             pieces.append(raw[start : found.start()].strip())
@@ -297,11 +317,6 @@ def split_json(raw: bytes) -> tuple[list[bytes], int]:
         if depth == 0:
             return (pieces if len(pieces) > 1 or pieces[0] else []), start
     raise NotJson("it is truncated")
-
-
-def trimmed(raw: bytes) -> bytes:
-    """A body without byte order mark and surrounding white space (which some servers send to keep a connection)."""
-    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def first_value(raw: bytes) -> bytes:
@@ -319,13 +334,6 @@ def first_value(raw: bytes) -> bytes:
     return raw
 
 
-def read_members(raw: bytes) -> dict[str, Any]:
-    """The members of an object, each read leniently; unreadable ones are left out. ValueError if it isn't an object."""
-    pieces, _ = split_json(raw.lstrip())
-    if not raw.lstrip().startswith(b"{"):
-        raise NotJson("it is not an object")
-    found: dict[str, Any] = {}
-    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
-        with suppress(ValueError):
-            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
-    return found
+def trimmed(raw: bytes) -> bytes:
+    """A body without byte order mark and surrounding white space (which some servers send to keep a connection)."""
+    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -1,6 +1,7 @@
-"""The address and credentials of an account, and Azure's addresses, of Foundry projects and of the accounts that these
-are in, as people have them; and the proxy on the way, from the environment or the system's settings. Requests to this
-machine never go through one. Values only: nothing is sent from here.
+"""The address and credentials of an account, and the proxy on the way to it. Values only: nothing is sent from here.
+
+An address may be Azure's: of a Foundry project, or of the account that the project is in, in the form in which people
+have it. The proxy is that of the environment or of the system's settings; requests to this machine never use one.
 """
 
 from __future__ import annotations
@@ -18,19 +19,8 @@ from holdall.errors import Mistakes, UsageFault
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
-
 # What a parameter of a URL is called that holds a key: api-key, access_token, sig, code …
-_FOR_KEYS = re.compile(r"key|token|secret|sig|code|pass|auth", re.I)
-
-API_VERSION = "api-version"
-FOUNDRY_VERSION = "v1"
-"""The default API version of Foundry's own paths."""
-OPENAI_PART = "/openai/v1"
-"""Below a project, or at an account: OpenAI's API, which takes no version in the query."""
-
-# By the path alone, so that it is found behind a gateway, too.
-_PROJECT = re.compile(r"(.*/api/projects/[^/]+)(?:/openai(?:/v1)?)?/*")
-_ACCOUNT = re.compile(r"([a-z0-9-]+)\.(?:services\.ai|openai|cognitiveservices)\.azure\.(com|us|cn)", re.I)
+_KEY_PARAMETER = re.compile(r"key|token|secret|sig|code|pass|auth", re.I)
 
 
 class Secret:
@@ -58,7 +48,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     insecure_http: str = "insecure_http=True"
 
 
-_PLAIN = Names()
+_DEFAULT_NAMES = Names()
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +65,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     organization: str | None = None
     project: str | None = None
     query: dict[str, str] = {}
-    names: Names = _PLAIN
+    names: Names = _DEFAULT_NAMES
 
     def is_same(self, other: Endpoint) -> bool:
         """Whether the two are one account by what is known without asking: the same key for the same address, or the
@@ -93,7 +83,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The secrets in it: the key, and a key in the query."""
-        return self.key.reveal(), *(value for name, value in self.query.items() if _FOR_KEYS.search(name))
+        return self.key.reveal(), *(value for name, value in self.query.items() if _KEY_PARAMETER.search(name))
 
     @property
     def is_foundry(self) -> bool:
@@ -105,7 +95,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         if not self.is_foundry:
             raise UsageFault(
                 f"can't use {self.names.base_url}: {self.base_url} is not the address of a Foundry project",
-                hint=f"it has the form {_example(urlsplit(self.base_url).hostname or '')}",
+                hint=f"it has the form {_example_address(urlsplit(self.base_url).hostname or '')}",
             )
 
     @property
@@ -134,7 +124,7 @@ def endpoint(
     project: str | None = None,
     token_command: tuple[str, ...] = (),
     insecure_http: bool = False,
-    names: Names = _PLAIN,
+    names: Names = _DEFAULT_NAMES,
 ) -> Endpoint:
     """An Endpoint from what a user writes. A query string in ``base_url`` (Azure needs one) goes on every request.
 
@@ -144,13 +134,13 @@ def endpoint(
     """
     mistakes = Mistakes()
     with mistakes.noted():
-        parts = _split(base_url, names, insecure_http)
+        parts = _checked_url(base_url, names, insecure_http)
     with mistakes.noted():
-        secret = Secret("" if token_command else _word(key, names.key))
+        secret = Secret("" if token_command else _header_value(key, names.key))
     with mistakes.noted():
-        organization = _word(organization, names.organization) if organization else None
+        organization = _header_value(organization, names.organization) if organization else None
     with mistakes.noted():
-        project = _word(project, names.project) if project else None
+        project = _header_value(project, names.project) if project else None
     mistakes.raise_all()
     return Endpoint(
         # Paths begin with a slash, and two of them are another path to most servers.
@@ -174,7 +164,7 @@ def _query(parts: SplitResult) -> dict[str, str]:
     return given
 
 
-def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
+def _checked_url(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
     try:
         parts = urlsplit(base_url.strip())
         fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -194,8 +184,8 @@ def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
             f"can't use {names.base_url}: http:// sends the key and all content to {parts.hostname} unencrypted",
             hint=f"use https://, or {names.insecure_http} on a network that you trust",
         )
-    if way_out := _way_out(parts.hostname or "", parts.path):
-        raise UsageFault(f"can't use {names.base_url}: no API is at this address of Azure", hint=way_out)
+    if hint := _azure_hint(parts.hostname or "", parts.path):
+        raise UsageFault(f"can't use {names.base_url}: no API is at this address of Azure", hint=hint)
     return parts
 
 
@@ -216,7 +206,7 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _word(text: str, name: str) -> str:
+def _header_value(text: str, name: str) -> str:
     """``text`` for use in a header. Raises UsageFault, without showing it: it may be a secret."""
     # A line break would end the header, and let the rest of the text be headers of its own.
     word = text.strip()
@@ -243,13 +233,26 @@ def title(account: Mapping[str, str | None]) -> str:
     return f"project {account['project']}" if account.get("project") else str(account.get("base_url") or "a server")
 
 
+# -- Azure's addresses ---------------------------------------------------------------------------------
+
+API_VERSION = "api-version"
+FOUNDRY_VERSION = "v1"
+"""The default API version of Foundry's own paths."""
+OPENAI_PART = "/openai/v1"
+"""Below a project, or at an account: OpenAI's API, which takes no version in the query."""
+
+# By the path alone, so that it is found behind a gateway, too.
+_PROJECT_PATH = re.compile(r"(.*/api/projects/[^/]+)(?:/openai(?:/v1)?)?/*")
+_AZURE_HOST = re.compile(r"([a-z0-9-]+)\.(?:services\.ai|openai|cognitiveservices)\.azure\.(com|us|cn)", re.I)
+
+
 def project_path(path: str) -> str | None:
     """The path of the project that a URL's path leads to, None where it leads to none.
 
     >>> project_path("/api/projects/p/openai/v1/"), project_path("/v1")
     ('/api/projects/p', None)
     """
-    found = _PROJECT.fullmatch(path)
+    found = _PROJECT_PATH.fullmatch(path)
     return found[1] if found else None
 
 
@@ -281,23 +284,27 @@ def canonical_url(base_url: str) -> str:
     return base_url if path is None else f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
 
-def _example(host: str = "") -> str:
+def _example_address(host: str = "") -> str:
     """The address of a project, of the account at ``host`` where that is one of Azure's."""
-    found = _ACCOUNT.fullmatch(host)
+    found = _AZURE_HOST.fullmatch(host)
     account, end = (found[1], found[2]) if found else ("ACCOUNT", "com")
     return f"https://{account}.services.ai.azure.{end}/api/projects/PROJECT"
 
 
-def _way_out(host: str, path: str) -> str:
+def _azure_hint(host: str, path: str) -> str:
     """The addresses that are meant where one at Azure is of no API; ``""`` where nothing is wrong with it."""
-    if not _ACCOUNT.fullmatch(host) or project_path(path) or (path.strip("/") and not path.startswith("/api/")):
+    if not _AZURE_HOST.fullmatch(host) or project_path(path) or (path.strip("/") and not path.startswith("/api/")):
         return ""
-    return f"use {_example(host)} for a Foundry project, or https://{host}{OPENAI_PART} for the account's OpenAI models"
+    models = f"https://{host}{OPENAI_PART}"
+    return f"use {_example_address(host)} for a Foundry project, or {models} for the account's OpenAI models"
 
 
 def _takes_no_version(host: str, path: str) -> bool:
     """Whether a URL is of an account's OpenAI API, which takes no version in the query."""
-    return _ACCOUNT.fullmatch(host) is not None and path.rstrip("/") == OPENAI_PART
+    return _AZURE_HOST.fullmatch(host) is not None and path.rstrip("/") == OPENAI_PART
+
+
+# -- the proxy -----------------------------------------------------------------------------------------
 
 
 class Proxy(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,13 +320,13 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy for requests to ``url``. Raises UsageFault, which doesn't show it, for one that can't be used."""
-    from urllib.request import getproxies  # behind it, as it loads an HTTP client of its own
+    from urllib.request import getproxies  # only here: it loads an HTTP client of its own
 
     parts, found = urlsplit(url), getproxies()
     host, value = parts.hostname or "", found.get(parts.scheme) or found.get("all")
     if not value or is_loopback(host) or _is_exempt(host, parts.port, found.get("no", "")):
         return None
-    return _read(value.strip(), _setting(parts.scheme if found.get(parts.scheme) else "all"))
+    return _parsed_proxy(value.strip(), _proxy_setting(parts.scheme if found.get(parts.scheme) else "all"))
 
 
 def _is_exempt(host: str, port: int | None, listed: str) -> bool:
@@ -339,12 +346,12 @@ def _is_exempt(host: str, port: int | None, listed: str) -> bool:
     return False
 
 
-def _setting(kind: str) -> str:
+def _proxy_setting(kind: str) -> str:
     names = (f"{kind}_proxy", f"{kind}_proxy".upper())
     return next((name for name in names if os.environ.get(name)), "the system's settings")
 
 
-def _read(value: str, setting: str) -> Proxy:
+def _parsed_proxy(value: str, setting: str) -> Proxy:
     url = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(url)

@@ -1,10 +1,11 @@
-"""The graph of references between definitions: who uses what, and which assistants a chosen one calls; and the selector
-that chooses: ``--only`` and ``--exclude`` with ``asst:``, ``agent:``, ``store:`` or ``file:`` before an id or a GLOB.
-Pure.
+"""References between definitions: which uses what, which assistants an assistant calls, and what ``--only`` and
+``--exclude`` select. Pure.
 
 A definition's references are in its view (``DefinitionView``), in the definition's order. An assistant calls another by
-a tool of type ``connected_agent``. Source: Azure's agents (2025-05-01), whose tool has the other's ``id``. A selection
-chooses roots. Everything that a root needs is included, whatever its name, so no copy lacks its files.
+a tool of type ``connected_agent``. Source: Azure's agents (2025-05-01), whose tool has the other's ``id``.
+
+A selection chooses roots by id, name or GLOB, with or without the prefix of a kind (``asst:``, ``store:``). Everything
+that a root needs is included, whatever its name, so no copy lacks its files.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from holdall.untrusted import normalized, read_json
 V = TypeVar("V", bound=DefinitionView)
 
 _CALL = "connected_agent"
-# What tools that write definitions to files have in place of the id, which means nothing in another project.
+# What tools that write definitions to files put in place of the id, which means nothing in another project.
 _NAME = "name_from_id"
+
+
+# -- who uses what -------------------------------------------------------------------------------------
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +61,9 @@ def users_of(views: Iterable[DefinitionView], *, stores: bool = True, files: boo
         for id in dict.fromkeys(view.skill_ids):
             found.skills.setdefault(id, []).append(SourceId(view.id))
     return found
+
+
+# -- who calls whom ------------------------------------------------------------------------------------
 
 
 def called(chosen: Iterable[SourceId], views: Mapping[SourceId, V]) -> list[V]:
@@ -163,6 +170,11 @@ def _call(tool: object) -> dict[str, Any]:
     return called if isinstance(called, dict) else {}
 
 
+# -- selecting -----------------------------------------------------------------------------------------
+
+_ID_LIKE = re.compile(f"(?:{'|'.join(start[:-1] for start in IDS)})[_-]")
+
+
 class Root(msgspec.Struct, frozen=True, kw_only=True):
     """Something that can be selected: an assistant, an agent, a vector store, a file."""
 
@@ -187,13 +199,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return not self.only or any(pattern(text).kind in (None, kind) for text in self.only)
 
 
-_ID_LIKE = re.compile(f"(?:{'|'.join(start[:-1] for start in IDS)})[_-]")
-
-
-def _plain(text: str) -> str:
-    return normalized("NFC", text).strip()
-
-
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
     """One pattern: an id, a name, or a GLOB (``*``, ``?``, ``[…]``; upper and lower case differ).
 
@@ -211,7 +216,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
             return True
         if _ID_LIKE.match(self.text) and fnmatchcase(root.id, self.text):
             return True
-        text, name = _plain(self.text), _plain(root.name or "")
+        text, name = _comparable(self.text), _comparable(root.name or "")
         return bool(name) and (text == name or fnmatchcase(name, text))
 
     def __str__(self) -> str:
@@ -273,10 +278,10 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
         if where == "the bundle"
         else "names must match in full; * and ? are wildcards; quote a GLOB"
     )
-    named = {_plain(root.name).lower(): root.name for root in (*roots, *more) if root.name and root.kind in kinds}
+    named = {_comparable(root.name).lower(): root.name for root in (*roots, *more) if root.name and root.kind in kinds}
     import difflib  # only for a hint
 
-    near = difflib.get_close_matches(_plain(wanted.text).lower(), named, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(_comparable(wanted.text).lower(), named, n=1, cutoff=0.8)
     if near:
         hint = f"did you mean {named[near[0]]!r}? Case matters; {hint}"
     if not wanted.kind:
@@ -284,3 +289,8 @@ def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: s
     return NothingThere(
         f"can't select {said or f'--only {wanted}'}: no {what} in {where} has that id or name", hint=hint
     )
+
+
+def _comparable(text: str) -> str:
+    """A name as patterns are compared with it."""
+    return normalized("NFC", text).strip()

@@ -1,6 +1,7 @@
-"""Text for people: what servers and bundles say, so that nothing in it moves a cursor, hides or turns round; numbers in
-words; lines broken between words to the width of a terminal, and columns of a table; lists of findings, of which the
-first are kept and the rest are counted. Pure.
+"""Text for people: control characters escaped, numbers in words, lines wrapped to the width of a terminal, tables, and
+lists of findings that are cut where they get long. Pure.
+
+What servers and bundles say can't move a cursor, hide or turn round. Lines break between words only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
+
+T = TypeVar("T")
+
+KEPT = 1000
+"""Findings of one kind that are kept to be reported."""
 
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -29,15 +35,6 @@ def printable(text: str) -> str:
     return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_unprintable(found[0]) else found[0], text)
 
 
-def _is_unprintable(char: str) -> bool:
-    return unicodedata.category(char) in _UNPRINTABLE
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def json_printable(document: str) -> str:
     """As ``printable``, by JSON's own escapes: in JSON such characters, line ends apart, are always inside strings."""
 
@@ -46,6 +43,15 @@ def json_printable(document: str) -> str:
         return "".join(f"\\u{unit}" for unit in units.split()) or found[0]
 
     return _UNUSUAL.sub(escaped, document)
+
+
+def _is_unprintable(char: str) -> bool:
+    return unicodedata.category(char) in _UNPRINTABLE
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def flat(value: object) -> str:
@@ -137,12 +143,6 @@ def table(rows: Sequence[Sequence[str]], gap: int = 2, width: int | None = None)
         row = [shortened(first, widths[0]), *others]
         padded = (f"{cell}{' ' * (width - columns(cell) + gap)}" for cell, width in zip(row, widths, strict=True))
         yield "".join(padded).rstrip()
-
-
-T = TypeVar("T")
-
-KEPT = 1000
-"""Findings of one kind that are kept to be reported."""
 
 
 class Capped(list[T]):

@@ -1,9 +1,9 @@
-"""The API's records: read leniently, with the original bytes kept.
+"""The API's records: read leniently, with the original bytes kept; and what the name of a file says of it.
 
 A record is never re-encoded: ``Record.raw`` is the slice of JSON that the server sent, so unknown fields survive. The
 ``*View`` structs decode the few fields that the program uses. Compatible servers leave fields out and send odd types,
-so nearly everything is optional, and numbers may be floats. And what a file's name says: whether its text is the file
-itself, and the names that a copy of it may have.
+so nearly everything is optional, and numbers may be floats. The name of a file decides whether its text is the file
+itself, and which names a copy of it may have.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from holdall.untrusted import MAX_SIZE
 
 SourceId = NewType("SourceId", str)
 """An id in the project that was exported. Servers choose ids: any string, never a path."""
-
 TargetId = NewType("TargetId", str)
 """An id in the project that is imported into."""
-
 
 _INVENTED = "invented_"
 
@@ -51,20 +49,7 @@ def is_placeholder(id: str) -> bool:
     return "{{" in id
 
 
-Moment = int | float | str | None
-"""When a server says that something was made: seconds since 1970, on look-alikes also milliseconds or ISO 8601."""
-
-KNOWLEDGE = ("assistants", "user_data", "vision")
-"""The purposes of files that an export takes where nothing refers to them; the others belong to batches and
-fine-tuning."""
-
-
-_YEAR_9999 = 253_402_300_799
-
-
-def credible(number: float | None) -> int | None:
-    """A server's size or count; None if missing or impossible."""
-    return int(number) if number is not None and 0 <= number <= MAX_SIZE else None
+# -- records -------------------------------------------------------------------------------------------
 
 
 class Kind(StrEnum):
@@ -104,6 +89,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: SourceId
     raw: bytes
 
+
+KNOWLEDGE = ("assistants", "user_data", "vision")
+"""The purposes of files that an export takes where nothing refers to them; the others belong to batches and
+fine-tuning."""
+
+
+def credible(number: float | None) -> int | None:
+    """A server's size or count; None if missing or impossible."""
+    return int(number) if number is not None and 0 <= number <= MAX_SIZE else None
+
+
+# -- views ---------------------------------------------------------------------------------------------
+
+Moment = int | float | str | None
+"""When a server says that something was made: seconds since 1970, on look-alikes also milliseconds or ISO 8601."""
 
 _UNREADABLE = (ValueError, msgspec.MsgspecError, RecursionError)
 
@@ -271,9 +271,12 @@ class FileView(View, frozen=True, kw_only=True):
         return credible(self.bytes)
 
 
+_YEAR_9999 = 253_402_300_799
+
+
 def epoch_seconds(value: Moment) -> int:
     """A server's ``created_at`` as whole seconds; 0 for none, and for what can't be read."""
-    number = _from_text(value) if isinstance(value, str) else value
+    number = _seconds_of(value) if isinstance(value, str) else value
     # NaN is in no range.
     if number is None or not 0 <= number < 1000 * (_YEAR_9999 + 1):
         return 0
@@ -282,7 +285,7 @@ def epoch_seconds(value: Moment) -> int:
     return seconds // 1000 if seconds > 100_000_000_000 else seconds
 
 
-def _from_text(value: str) -> float | None:
+def _seconds_of(value: str) -> float | None:
     try:
         return float(value)
     except ValueError:
@@ -294,20 +297,22 @@ def _from_text(value: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-_TEXT_NAMES = frozenset({
+# -- names of files ------------------------------------------------------------------------------------
+
+_TEXT_ENDINGS = frozenset({
     "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go", "h", "hpp", "htm", "html",
     "ini", "java", "js", "json", "jsonl", "kt", "log", "lua", "markdown", "md", "mjs", "org", "patch", "php", "pl",
     "ps1", "py", "r", "rb", "rs", "rst", "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts",
     "tsv", "tsx", "txt", "vtt", "xml", "yaml", "yml",
 })  # fmt: skip
-# Of these a server may hand out what a reader would see, which is shorter than the file.
-_MARKUP_NAMES = frozenset({"htm", "html", "rtf", "svg", "xml"})
+# For these a server may hand out what a reader would see, which is shorter than the file.
+_MARKUP_ENDINGS = frozenset({"htm", "html", "rtf", "svg", "xml"})
 
 
 def is_text_name(filename: str) -> bool:
     """True for names of plain-text types: what the parser reads in these is the file itself."""
     stem, dot, extension = filename.rpartition(".")
-    return bool(dot and stem) and extension.lower() in _TEXT_NAMES
+    return bool(dot and stem) and extension.lower() in _TEXT_ENDINGS
 
 
 def copy_names(name: str, *, is_text: bool) -> list[str]:
@@ -329,5 +334,5 @@ def copy_names(name: str, *, is_text: bool) -> list[str]:
 
 def comparable_size(filename: str | None, size: int | None) -> int | None:
     """``size``, a file's bytes, where the whole text of a file of that name must have as many; else None."""
-    markup = (filename or "").rpartition(".")[2].lower() in _MARKUP_NAMES
+    markup = (filename or "").rpartition(".")[2].lower() in _MARKUP_ENDINGS
     return size if filename and is_text_name(filename) and not markup else None

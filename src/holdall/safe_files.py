@@ -1,9 +1,9 @@
-"""Opens, locks and writes files, also where others may have a hand in: only regular ones, as the path may be somebody
-else's choice; locked, where another process may work in the same folder; always closed; and durable, written whole,
-synced and moved into place, or line by line.
+"""Opens, locks and writes files: regular files only, closed in any case, and durable.
 
-Opening or reading a pipe, a device or a socket may block or never end. A half-written last line is cut off when the
-file is opened again.
+A path may be somebody else's choice, and opening or reading a pipe, a device or a socket may block or never end. So
+only regular files are opened. A lock keeps other processes out of a folder. A file is written whole, which means
+beside its target, synced and moved into place, or line by line: a half-written last line is cut off when the file is
+opened again.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ else:
 if TYPE_CHECKING:
     import asyncio
 
+
+# -- opening -------------------------------------------------------------------------------------------
+
 # A pipe without another end would keep the opening waiting, and a terminal become the process's own.
 _AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
-_PRIVATE = 0o600
-# What a lock that another process holds is refused with: EAGAIN by flock, EACCES by Windows and some network disks.
-_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
+PRIVATE = 0o600
+"""The mode of a file that only its owner may read."""
 
 
 class Closing:
@@ -74,6 +76,26 @@ def read_regular(path: str | Path) -> bytes:
         return file.read()
 
 
+def open_private(path: Path, flags: int) -> int:
+    """A descriptor as ``regular`` gives it, of a file that is new with mode 0600 where the system has modes."""
+    return regular(path, flags, PRIVATE)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an OSError into CannotRead, which says what can't be read."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
+
+
+# -- locking -------------------------------------------------------------------------------------------
+
+# What a lock that another process holds is refused with: EAGAIN by flock, EACCES by Windows and some network disks.
+_LOCKED_ELSEWHERE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
+
+
 class FileLock:
     """A lock on ``path``, whose folder must be there. Raises ``busy`` at once where another process holds it, and
     CannotWrite where the file system has no locks: two runs in one folder would destroy each other's work."""
@@ -81,12 +103,12 @@ class FileLock:
     def __init__(self, path: Path, *, busy: HoldallError) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         while True:
-            self._descriptor = os.open(path, flags, _PRIVATE)
+            self._descriptor = os.open(path, flags, PRIVATE)
             try:
                 _lock(self._descriptor)
             except OSError as error:
                 os.close(self._descriptor)
-                if error.errno in _HELD:
+                if error.errno in _LOCKED_ELSEWHERE:
                     raise busy from None
                 raise CannotWrite(
                     f"can't lock {path}: {error.strerror or error}",
@@ -114,85 +136,15 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-PRIVATE = 0o600
+# -- writing durably -----------------------------------------------------------------------------------
 
 # Seconds between tries, 1.3 s in all: virus scanners and indexers let go of a new file within that.
 _PAUSES = tuple(0.01 * 2**n for n in range(7))
 
 
-def open_private(path: Path, flags: int) -> int:
-    """A descriptor as ``regular`` gives it, of a file that is new with mode 0600 where the system has modes."""
-    return regular(path, flags, PRIVATE)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable. Windows journals it by itself and opens no folder for this."""
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            _sync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def sync_file(file: BinaryIO) -> None:
-    """Flush ``file`` down to the disk."""
-    file.flush()
-    _sync(file.fileno())
-
-
-def _sync(descriptor: int) -> None:
-    """On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-        except OSError:  # a network file system that doesn't know it
-            pass
-    os.fsync(descriptor)
-
-
-def replace(source: Path, target: Path, *, wait: Callable[[float], None] = time.sleep) -> None:
-    """``os.replace``, which on Windows is tried again for 1.3 s while another program has one of the two open.
-
-    Raises OSError where ``target`` is a device, a pipe or a socket: ``/dev/null`` must not become a file.
-    """
-    with suppress(FileNotFoundError):
-        if not (stat.S_ISREG(mode := os.stat(target).st_mode) or stat.S_ISDIR(mode)):
-            raise OSError(errno.EINVAL, "not a regular file")
-    _retried(os.replace, source, target, wait)
-
-
-def _retried(
-    rename: Callable[[Path, Path], None], source: Path, target: Path, wait: Callable[[float], None] = time.sleep
-) -> None:
-    for pause in _PAUSES:
-        try:
-            return rename(source, target)
-        except PermissionError:
-            # Elsewhere an open file can be renamed and replaced: there the error stays.
-            if sys.platform != "win32":
-                raise
-        wait(pause)
-    return rename(source, target)
-
-
-def write_all(file: FileIO, data: bytes) -> None:
-    """Write all of ``data`` to an unbuffered file. Raises OSError; then part of it may be written.
-
-    A buffered file would keep what a full disk refused, and write it after the next line or fail in ``close``.
-    """
-    left = memoryview(data)
-    while left:
-        written = file.write(left)
-        left = left[written or 0 :]
-
-
 def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
     """Replace ``target`` by ``data``, atomically and durably. Raises CannotWrite."""
-    fresh = target.with_name(f".{target.name[:80]}.new")
+    fresh = _beside(target)
     try:
         with fresh.open("wb") as file:
             file.write(data)
@@ -214,7 +166,7 @@ def write_pieces(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
     # Also a link that leads nowhere.
     if not force and os.path.lexists(target):
         raise already_exists(target)
-    fresh = target.with_name(f".{target.name[:80]}.new")
+    fresh = _beside(target)
     try:
         with reporting(target):
             fresh.unlink(missing_ok=True)
@@ -225,6 +177,11 @@ def write_pieces(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
     finally:
         with suppress(OSError):
             fresh.unlink()
+
+
+def _beside(target: Path) -> Path:
+    """Where a file is written before it replaces ``target``."""
+    return target.with_name(f".{target.name[:80]}.new")
 
 
 def rename_durably(source: Path, target: Path, *, force: bool) -> None:
@@ -252,10 +209,73 @@ def rename_durably(source: Path, target: Path, *, force: bool) -> None:
     sync_folder(target.parent)
 
 
+def replace(source: Path, target: Path, *, wait: Callable[[float], None] = time.sleep) -> None:
+    """``os.replace``, which on Windows is tried again for 1.3 s while another program has one of the two open.
+
+    Raises OSError where ``target`` is a device, a pipe or a socket: ``/dev/null`` must not become a file.
+    """
+    with suppress(FileNotFoundError):
+        if not (stat.S_ISREG(mode := os.stat(target).st_mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "not a regular file")
+    _retried(os.replace, source, target, wait)
+
+
+def _retried(
+    rename: Callable[[Path, Path], None], source: Path, target: Path, wait: Callable[[float], None] = time.sleep
+) -> None:
+    for pause in _PAUSES:
+        try:
+            return rename(source, target)
+        except PermissionError:
+            # Elsewhere an open file can be renamed and replaced: there the error stays.
+            if sys.platform != "win32":
+                raise
+        wait(pause)
+    return rename(source, target)
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Flush ``file`` down to the disk."""
+    file.flush()
+    _sync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` durable. Windows journals it by itself and opens no folder for this."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
+    if sys.platform == "darwin":
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a network file system that doesn't know it
+            pass
+    os.fsync(descriptor)
+
+
 def already_exists(target: Path) -> AlreadyExists:
     return AlreadyExists(
         f"can't write {target}: it already exists", hint="choose another name, or use --force to replace it"
     )
+
+
+def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
+    """The error for an OSError on writing ``target``; ``hint`` is used unless the disk is full."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        hint = "free disk space, then run the same command again to resume"
+    elif short := exhausted(error):
+        hint = short.hint
+    elif isinstance(error, PermissionError) and sys.platform == "win32":
+        hint = hint or "close it in other programs, then run the same command again"
+    return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
 
 
 class reporting:
@@ -275,26 +295,9 @@ class reporting:
             raise cannot_write(self._target, error) from error
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn an OSError into CannotRead, which says what can't be read."""
-    try:
-        yield
-    except OSError as error:
-        raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
+# -- line by line --------------------------------------------------------------------------------------
 
-
-def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
-    """The error for an OSError on writing ``target``; ``hint`` is used unless the disk is full."""
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        hint = "free disk space, then run the same command again to resume"
-    elif short := exhausted(error):
-        hint = short.hint
-    elif isinstance(error, PermissionError) and sys.platform == "win32":
-        hint = hint or "close it in other programs, then run the same command again"
-    return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
-
-
+# So much is read at once, from the end, to find the last whole line.
 _BLOCK = 1 << 16
 
 
@@ -325,7 +328,7 @@ class AppendLog:
             # Without a buffer: that would keep what a full disk did not take, and write it behind the next line.
             opener = partial(regular, mode=mode)
             self._file = open(path, "x+b" if new else "a+b", buffering=0, opener=opener)  # noqa: SIM115
-            self.end = _whole(self._file) if end is None else end
+            self.end = _end_of_last_line(self._file) if end is None else end
             self._file.truncate(self.end)
             self._file.seek(self.end)
             # Not every file system counts names.
@@ -355,7 +358,7 @@ class AppendLog:
         later call."""
         if self._failure:
             raise self._failure
-        import asyncio  # behind it: most commands only write whole files
+        import asyncio  # only here: most commands write whole files and never start it
 
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((line, written))
@@ -395,7 +398,18 @@ class AppendLog:
         self._file.close()
 
 
-def _whole(file: FileIO) -> int:
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all of ``data`` to an unbuffered file. Raises OSError; then part of it may be written.
+
+    A buffered file would keep what a full disk refused, and write it after the next line or fail in ``close``.
+    """
+    left = memoryview(data)
+    while left:
+        written = file.write(left)
+        left = left[written or 0 :]
+
+
+def _end_of_last_line(file: FileIO) -> int:
     """The length of ``file`` up to its last line's end."""
     place = file.seek(0, os.SEEK_END)
     while place:

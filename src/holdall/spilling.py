@@ -1,4 +1,4 @@
-"""Dicts and sorted lists that keep what is too much for memory on disk."""
+"""A dict and sorters that keep on disk what is too much for memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,20 @@ if TYPE_CHECKING:
     from holdall.temporary import NumberTable
 
 K = TypeVar("K", str, int)
+T = TypeVar("T")
 
+_Pair = tuple[bytes, bytes]
+# Entries of a dict, and bytes of a sorter's pairs, that are in memory before they go to disk.
 _IN_MEMORY = 1 << 16
+_RUN_BYTES = 8 << 20
+_OVERHEAD = 150  # what two small bytes objects in a tuple in a list cost beyond their bytes
+# A run is read in blocks of this size, of which there is one in memory for each run.
+_BLOCK_BYTES = 64 << 10
+_LENGTH = struct.Struct("<I")
+_key_of = itemgetter(0)
+_encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[_Pair]).decode
 
 
 class SpillingDict(Generic[K]):
@@ -71,21 +83,6 @@ class SpillingDict(Generic[K]):
         self._recent.clear()
 
 
-T = TypeVar("T")
-
-_Pair = tuple[bytes, bytes]
-
-_RUN_BYTES = 8 << 20
-_OVERHEAD = 150  # what two small bytes objects in a tuple in a list cost beyond their bytes
-# A run is read in blocks of this size, of which there is one in memory for each run.
-_BLOCK_BYTES = 64 << 10
-_LENGTH = struct.Struct("<I")
-_key = itemgetter(0)
-_encode = msgspec.json.Encoder().encode
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(list[_Pair]).decode
-
-
 class Sorter(Closing):
     """Pairs of bytes in, the same pairs out by ascending key; equal keys keep the order in which they came.
 
@@ -105,11 +102,11 @@ class Sorter(Closing):
             self._write_run()
 
     def __iter__(self) -> Iterator[_Pair]:
-        self._run.sort(key=_key)
+        self._run.sort(key=_key_of)
         return self._merged() if self._runs else iter(self._run)
 
     def keys(self) -> Iterator[bytes]:
-        return map(_key, self)
+        return map(_key_of, self)
 
     def close(self) -> None:
         """Delete the temporary file."""
@@ -122,7 +119,7 @@ class Sorter(Closing):
 
             self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the sorter
             weakref.finalize(self, self._file.close)
-        self._run.sort(key=_key)
+        self._run.sort(key=_key_of)
         start = self._file.seek(0, 2)
         block: list[_Pair] = []
         size = 0
@@ -163,17 +160,17 @@ class Sorter(Closing):
             bound = min(block[-1][0] for _, block, _ in blocks)
             below: list[_Pair] = []
             for number, (source, block, at) in enumerate(blocks):
-                middle = bisect_left(block, bound, at, key=_key)
+                middle = bisect_left(block, bound, at, key=_key_of)
                 below += block[at:middle]
                 blocks[number] = source, block, middle
-            below.sort(key=_key)
+            below.sort(key=_key_of)
             yield from below
             # Those with this key may go on in further blocks, and those of earlier runs come first.
             left = []
             for source, block, at in blocks:
                 rest: list[_Pair] | None = block
                 while rest is not None:
-                    end = bisect_right(rest, bound, at, key=_key)
+                    end = bisect_right(rest, bound, at, key=_key_of)
                     yield from rest[at:end]
                     if end < len(rest):
                         left.append((source, rest, end))
@@ -202,7 +199,7 @@ class ValueSorter(Closing, Generic[T]):
 
     def by_text(self) -> Iterator[tuple[str, Iterator[T]]]:
         """The values of each key together, which must be read before those of the next."""
-        for key, group in groupby(self.items(), key=_key):
+        for key, group in groupby(self.items(), key=_key_of):
             yield key.decode("utf-8", "surrogatepass"), map(itemgetter(1), group)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Checks untrusted JSON before it is decoded: length, depth, encoding, and how much a record may hold.
+"""Checks and decodes untrusted JSON: length, depth, encoding, and how much a record or a bundle may hold.
 
 Deep nesting raises RecursionError in a decoder, at a depth that depends on the caller, and a byte of empty lists takes
 twenty in memory. JSON that passed here decodes safely, or fails with msgspec's own errors. The numbers are those of
@@ -22,8 +22,6 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 T = TypeVar("T")
-
-_decode = msgspec.json.Decoder().decode
 
 MAX_JSON = 8 << 20
 """Bytes of one record, one line or one holdall.json."""
@@ -58,30 +56,26 @@ TEXT_PER_BYTE = 64
 FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT, FREE_RECORDS = 512 << 20, 100_000, 2_000_000, 48 << 20, 32 << 20
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
-_NAMES = ("filename", "name", "model")
-# The fields in which a record refers to others: directly, or at any depth.
-_SINGLE, _PLACES = ("file_ids", "vector_store_id"), ("tools", "tool_resources", "files", "skills")
-_REFERRING = frozenset({*_SINGLE, *_PLACES, "versions", "definition"})
-_IDS = ("id", "file_id", "vector_store_id", "skill_id")
+_decode = msgspec.json.Decoder().decode
 
 # One without an end is taken to the end: else each quote in it would be tried anew.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\)?', re.DOTALL)
 _TOKENS = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+# A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
+# themselves.
+_SURROGATES = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
 _PIECE = 256 << 10
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
 
 
+# -- any JSON ------------------------------------------------------------------------------------------
+
+
 class NotJson(ValueError):
     """Bytes that aren't JSON in UTF-8."""
-
-
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``require_record`` found: the record's id, how many tools and references it has, how many values."""
-
-    id: str
-    uses: int
-    values: int
 
 
 def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: int = MAX_VALUES) -> int:
@@ -123,6 +117,29 @@ def depth_of(raw: bytes | bytearray) -> int:
     return deepest
 
 
+def count_values(raw: bytes | bytearray) -> int:
+    """Commas and opening brackets, those inside of strings too: no fewer than JSON has values, but for one."""
+    return len(raw) - len(raw.translate(None, b",[{"))
+
+
+def is_richer(raw: bytes | bytearray, values: int) -> bool:
+    """Whether JSON has more than so many values."""
+    return count_values(raw) > values and sum(map(count_values, without_strings(raw))) > values
+
+
+def without_strings(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
+    """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
+    at = 0
+    while at < len(raw):
+        found = _TOKENS.match(raw, at, min(at + _PIECE, len(raw)))
+        end = found.end() if found else at
+        if end > at:
+            yield STRING.sub(b"", raw[at:end])
+        elif long := STRING.match(raw, at):
+            end = long.end()
+        at = end
+
+
 def _require_utf8(raw: bytes | bytearray) -> None:
     """NotJson where ``raw`` isn't UTF-8. Decoded at once, one emoji makes four bytes of each letter."""
     decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
@@ -150,6 +167,51 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
     return _read_plain(raw, lenient=lenient)
 
 
+def read_as(raw: bytes, of: type[T]) -> T:
+    """``read_json`` as a value of a type. Raises ValueError, of which msgspec's errors are."""
+    try:
+        return msgspec.json.decode(raw, type=of)
+    except (ValueError, RecursionError):
+        return msgspec.convert(read_json(raw), of)
+
+
+def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
+    """The JSON object ``raw``, which has passed ``require_plain``. Raises ValueError where any object in it has a key
+    twice, which readers would read in two ways, or where it holds more than so many ``values``: members and elements.
+
+    >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
+    Traceback (most recent call last):
+    ...
+    ValueError: duplicate key 'id'
+    """
+    if is_richer(raw, values):
+        raise ValueError(f"more than {values} values")
+    found = json.loads(raw.decode(), object_pairs_hook=_unique)
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def without_half_characters(raw: bytes) -> bytes:
+    """JSON with each unpaired surrogate escape replaced by that of U+FFFD, of equal length; a copy only if there is
+    one.
+
+    Programs that cut text between two UTF-16 units write them; JSON's grammar allows them.
+
+    >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
+    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
+    """
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    made: bytearray | None = None
+    for found in _SURROGATES.finditer(raw):
+        start, end = found.span(1)
+        if start >= 0:
+            made = made or bytearray(raw)
+            made[start:end] = b"\\ufffd"
+    return bytes(made) if made else raw
+
+
 def _read_plain(raw: bytes, *, lenient: bool = False) -> Any:
     """As ``read_json``, of what has passed ``require_plain``."""
     try:
@@ -168,14 +230,6 @@ def _read_plain(raw: bytes, *, lenient: bool = False) -> Any:
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def read_as(raw: bytes, of: type[T]) -> T:
-    """``read_json`` as a value of a type. Raises ValueError, of which msgspec's errors are."""
-    try:
-        return msgspec.json.decode(raw, type=of)
-    except (ValueError, RecursionError):
-        return msgspec.convert(read_json(raw), of)
-
-
 def _number(digits: str) -> int | float | str:
     try:
         number = float(digits) if not digits.lstrip("-").isdigit() else int(digits)
@@ -188,82 +242,29 @@ def _refuse(word: str) -> Any:
     raise NotJson(f"{word} is not JSON")
 
 
-def most_bytes(file_size: int) -> int:
-    """The bytes of tar that a bundle of ``file_size`` bytes may have."""
-    return FREE_BYTES + MAX_EXPANSION * file_size
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"duplicate key {twice[:100]!r}")
+    return found
 
 
-def most_lines(file_size: int) -> int:
-    """The lines that a bundle of ``file_size`` bytes may have; as many tools and references besides."""
-    return FREE_LINES + file_size // LINE_BYTES
+# -- records -------------------------------------------------------------------------------------------
+
+_NAMES = ("filename", "name", "model")
+# The fields in which a record refers to others: directly, or at any depth.
+_SINGLE, _PLACES = ("file_ids", "vector_store_id"), ("tools", "tool_resources", "files", "skills")
+_REFERRING = frozenset({*_SINGLE, *_PLACES, "versions", "definition"})
+_IDS = ("id", "file_id", "vector_store_id", "skill_id")
 
 
-def most_values(file_size: int) -> int:
-    """The values that all records of a bundle of ``file_size`` bytes may have."""
-    return FREE_VALUES + VALUES_PER_BYTE * file_size
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``require_record`` found: the record's id, how many tools and references it has, how many values."""
 
-
-def most_records(file_size: int) -> int:
-    """The bytes that all records of a bundle of ``file_size`` bytes may have."""
-    return FREE_RECORDS + RECORD_EXPANSION * file_size
-
-
-def most_text(file_size: int) -> int:
-    """The weight that all parsed texts of a bundle of ``file_size`` bytes may have."""
-    return FREE_TEXT + TEXT_PER_BYTE * file_size
-
-
-def text_weight(size: int, strings: int = 0, lists: int = 0, objects: int = 0) -> int:
-    """What ``size`` bytes of parsed text with so much in them cost to read, as bytes of long strings do."""
-    return size + 32 * (strings + lists) + 512 * objects
-
-
-def count_values(raw: bytes | bytearray) -> int:
-    """Commas and opening brackets, those inside of strings too: no fewer than JSON has values, but for one."""
-    return len(raw) - len(raw.translate(None, b",[{"))
-
-
-def is_richer(raw: bytes | bytearray, values: int) -> bool:
-    """Whether JSON has more than so many values."""
-    return count_values(raw) > values and sum(map(count_values, without_strings(raw))) > values
-
-
-def normalized(form: Literal["NFC", "NFD"], text: str) -> str:
-    """``text`` in a normal form of Unicode, in linear time: of a row of marks that combine, which Python sorts in
-    quadratic time, the first thirty count. That is the stream-safe text format of Unicode's annex 15.
-
-    >>> normalized("NFC", "cafe" + "\u0301"), len(normalized("NFC", "a" + "\u0323\u0301" * 100_000))
-    ('café', 30)
-    """
-    return text if text.isascii() else unicodedata.normalize(form, _too_many_marks().sub(r"\1", text))
-
-
-@cache
-def _too_many_marks() -> re.Pattern[str]:
-    marks = "".join(char for char in map(chr, range(0x300, 0x20000)) if _is_mark(char))
-    return re.compile(f"([{marks}]{{30}})[{marks}]++")
-
-
-def _is_mark(char: str) -> bool:
-    return all(map(unicodedata.combining, unicodedata.normalize("NFD", char)))
-
-
-def require_id(id: str) -> None:
-    """Raises ValueError where an id is too long."""
-    # No letter takes more than four bytes, so most texts need not be encoded to be measured.
-    if len(id) * 4 > MAX_ID:
-        _require_short(id, MAX_ID, "an id")
-
-
-def require_filename(name: str) -> None:
-    """Raises ValueError where the name of a file is too long."""
-    if len(name) * 4 > MAX_FILENAME:
-        _require_short(name, MAX_FILENAME, "a file name")
-
-
-def _require_short(text: str, most: int, what: str) -> None:
-    if len(text.encode(errors="surrogatepass")) > most:
-        raise ValueError(f"{what} longer than {most} bytes: {text[:40]}…")
+    id: str
+    uses: int
+    values: int
 
 
 def require_record(raw: bytes) -> Measured:
@@ -297,6 +298,24 @@ def require_record(raw: bytes) -> Measured:
     return Measured(id=id, uses=uses, values=values)
 
 
+def require_id(id: str) -> None:
+    """Raises ValueError where an id is too long."""
+    # No letter takes more than four bytes, so most texts need not be encoded to be measured.
+    if len(id) * 4 > MAX_ID:
+        _require_short(id, MAX_ID, "an id")
+
+
+def require_filename(name: str) -> None:
+    """Raises ValueError where the name of a file is too long."""
+    if len(name) * 4 > MAX_FILENAME:
+        _require_short(name, MAX_FILENAME, "a file name")
+
+
+def _require_short(text: str, most: int, what: str) -> None:
+    if len(text.encode(errors="surrogatepass")) > most:
+        raise ValueError(f"{what} longer than {most} bytes: {text[:40]}…")
+
+
 def _definitions(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The record, and the definition in it: of a version of a Foundry agent, or of an agent with its latest version."""
     versions = record.get("versions")
@@ -324,66 +343,57 @@ def _references(parts: list[dict[str, Any]]) -> Iterator[str]:
             found += (item for item in value if isinstance(item, dict | list))
 
 
-def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
-    """The JSON object ``raw``, which has passed ``require_plain``. Raises ValueError where any object in it has a key
-    twice, which readers would read in two ways, or where it holds more than so many ``values``: members and elements.
+# -- a whole bundle ------------------------------------------------------------------------------------
 
-    >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
-    Traceback (most recent call last):
-    ...
-    ValueError: duplicate key 'id'
+
+def most_bytes(file_size: int) -> int:
+    """The bytes of tar that a bundle of ``file_size`` bytes may have."""
+    return FREE_BYTES + MAX_EXPANSION * file_size
+
+
+def most_lines(file_size: int) -> int:
+    """The lines that a bundle of ``file_size`` bytes may have; as many tools and references besides."""
+    return FREE_LINES + file_size // LINE_BYTES
+
+
+def most_values(file_size: int) -> int:
+    """The values that all records of a bundle of ``file_size`` bytes may have."""
+    return FREE_VALUES + VALUES_PER_BYTE * file_size
+
+
+def most_records(file_size: int) -> int:
+    """The bytes that all records of a bundle of ``file_size`` bytes may have."""
+    return FREE_RECORDS + RECORD_EXPANSION * file_size
+
+
+def most_text(file_size: int) -> int:
+    """The weight that all parsed texts of a bundle of ``file_size`` bytes may have."""
+    return FREE_TEXT + TEXT_PER_BYTE * file_size
+
+
+def text_weight(size: int, strings: int = 0, lists: int = 0, objects: int = 0) -> int:
+    """What ``size`` bytes of parsed text with so much in them cost to read, as bytes of long strings do."""
+    return size + 32 * (strings + lists) + 512 * objects
+
+
+# -- text ----------------------------------------------------------------------------------------------
+
+
+def normalized(form: Literal["NFC", "NFD"], text: str) -> str:
+    """``text`` in a normal form of Unicode, in linear time: of a row of marks that combine, which Python sorts in
+    quadratic time, the first thirty count. That is the stream-safe text format of Unicode's annex 15.
+
+    >>> normalized("NFC", "cafe" + "\u0301"), len(normalized("NFC", "a" + "\u0323\u0301" * 100_000))
+    ('café', 30)
     """
-    if is_richer(raw, values):
-        raise ValueError(f"more than {values} values")
-    found = json.loads(raw.decode(), object_pairs_hook=_once)
-    if not isinstance(found, dict):
-        raise ValueError("not a JSON object")
-    return found
+    return text if text.isascii() else unicodedata.normalize(form, _too_many_marks().sub(r"\1", text))
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"duplicate key {twice[:100]!r}")
-    return found
+@cache
+def _too_many_marks() -> re.Pattern[str]:
+    marks = "".join(char for char in map(chr, range(0x300, 0x20000)) if _is_mark(char))
+    return re.compile(f"([{marks}]{{30}})[{marks}]++")
 
 
-def without_strings(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
-    """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
-    at = 0
-    while at < len(raw):
-        found = _TOKENS.match(raw, at, min(at + _PIECE, len(raw)))
-        end = found.end() if found else at
-        if end > at:
-            yield STRING.sub(b"", raw[at:end])
-        elif long := STRING.match(raw, at):
-            end = long.end()
-        at = end
-
-
-# A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
-# themselves.
-_HALVES = re.compile(
-    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
-)
-
-
-def without_half_characters(raw: bytes) -> bytes:
-    """JSON with each unpaired surrogate escape replaced by that of U+FFFD, of equal length; a copy only if there is
-    one.
-
-    Programs that cut text between two UTF-16 units write them; JSON's grammar allows them.
-
-    >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
-    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
-    """
-    if b"\\ud" not in raw and b"\\uD" not in raw:
-        return raw
-    made: bytearray | None = None
-    for found in _HALVES.finditer(raw):
-        start, end = found.span(1)
-        if start >= 0:
-            made = made or bytearray(raw)
-            made[start:end] = b"\\ufffd"
-    return bytes(made) if made else raw
+def _is_mark(char: str) -> bool:
+    return all(map(unicodedata.combining, unicodedata.normalize("NFD", char)))

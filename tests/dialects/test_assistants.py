@@ -11,7 +11,7 @@ import pytest
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Why
 from holdall.dialects.registry import AS_IS, definition
-from holdall.dialects.tables import Targets
+from holdall.dialects.tables import Request, Targets
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.growth import assert_linear
@@ -48,7 +48,7 @@ def record(fields: dict[str, Any], kind: Kind = Kind.ASSISTANT) -> Record:
     return Record(kind=kind, id=SourceId(fields["id"]), raw=json.dumps(fields).encode())
 
 
-def request(fields: dict[str, Any], prefix: str = "") -> dialect.Request:
+def request(fields: dict[str, Any], prefix: str = "") -> Request:
     targets = Targets(
         stores={SourceId("vs_1"): TargetId("VS")},
         files={SourceId("file_1"): TargetId("F1"), SourceId("file_2"): TargetId("F2")},

@@ -14,7 +14,7 @@ from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS
 from holdall.dialects.loss import Severity, Why
 from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, connections, flat, impossible, version_body
 from holdall.dialects.registry import AS_IS, definition, dispensable, table
-from holdall.dialects.tables import CLONED_FROM, NAME, OPERATION, Form, Request, Targets
+from holdall.dialects.tables import CLONED_FROM, OPERATION, TRUE_NAME, Form, Request, Targets
 from holdall.importer.plan.difference import differences
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.sandbox.service.foundry_definitions import VERSION, read
@@ -68,7 +68,7 @@ def tool(asked: dict[str, Any], losses: list[tuple[Why, str]] | None = None, **r
 def test_name_id_and_dates() -> None:
     found = made(Kind.ASSISTANT, {"id": "asst_1", "model": "m", "name": "Front desk", "created_at": 1})
     assert found.body["name"] == "Front-desk"
-    assert found.body["metadata"] == {CLONED_FROM: "asst_1", OPERATION: "op", NAME: "Front desk"}
+    assert found.body["metadata"] == {CLONED_FROM: "asst_1", OPERATION: "op", TRUE_NAME: "Front desk"}
     assert [(loss.why, loss.field) for loss in found.losses] == [(Why.NAME_CHANGED, "name")]
     fits = made(Kind.ASSISTANT, {"id": "asst_1", "model": "m", "name": "desk"}, prefix="my-")
     assert (fits.body["name"], fits.body["metadata"]) == ("my-desk", {CLONED_FROM: "asst_1", OPERATION: "op"})
@@ -80,7 +80,7 @@ def test_name_id_and_dates() -> None:
 def test_the_name_chosen_for_the_bundle_counts() -> None:
     chosen = Targets(names={SourceId("asst_1"): "desk-2"})
     found = made(Kind.ASSISTANT, {"id": "asst_1", "model": "m", "name": "desk"}, targets=chosen)
-    assert (found.body["name"], found.body["metadata"][NAME]) == ("desk-2", "desk")
+    assert (found.body["name"], found.body["metadata"][TRUE_NAME]) == ("desk-2", "desk")
 
 
 def test_description_and_metadata() -> None:
@@ -513,9 +513,9 @@ def test_a_mapped_deployment_and_what_it_refuses() -> None:
 
 def test_the_real_name_of_a_copy_goes_on() -> None:
     asked = agent("Front-desk")
-    asked["versions"]["latest"]["metadata"] = {NAME: "Front desk", CLONED_FROM: "asst_0"}
+    asked["versions"]["latest"]["metadata"] = {TRUE_NAME: "Front desk", CLONED_FROM: "asst_0"}
     found = made(Kind.FOUNDRY_AGENT, asked)
-    assert (found.body["name"], found.body["metadata"][NAME]) == ("Front-desk", "Front desk")
+    assert (found.body["name"], found.body["metadata"][TRUE_NAME]) == ("Front-desk", "Front desk")
     assert [loss.why for loss in found.losses] == [Why.MARKS_REPLACED]
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from holdall.doctor.diagnosis import EndpointState, judged
 from holdall.doctor.examination import ask
+from holdall.endpoint import endpoint
 from holdall.errors import RemoteError, Unreachable
 from holdall.kinds import Platform
-from holdall.remote import client
 from holdall.remote.account_errors import AccountErrors
-from holdall.remote.client import Account, endpoint
+from holdall.remote.client import Account
 from holdall.remote.hints import RequestTarget
+from holdall.remote.wire import Answer
 
 NEEDS = "You have insufficient permissions for this operation. Missing scopes: api.files.read, api.files.write. Check"
 
@@ -55,11 +56,11 @@ class Answers:
     def __init__(self, answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str]) -> None:
         self._answers, self._otherwise = answers, otherwise
 
-    async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> client.Answer:
+    async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> Answer:
         status, text = next((v for k, v in self._answers.items() if where.startswith(k)), self._otherwise)
         if status != 200:
             raise refusal(status, text.replace("PATH", where))
-        return client.Answer(raw=text.encode(), status=status)
+        return Answer(raw=text.encode(), status=status)
 
 
 def asked(answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str] = (404, "")) -> dict[str, EndpointState]:
@@ -107,7 +108,7 @@ def test_deployments_are_only_asked_for_where_there_are_no_models() -> None:
 
 def test_no_connection_ends_it() -> None:
     class Nobody:
-        async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> client.Answer:
+        async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> Answer:
             raise Unreachable("down")
 
     with pytest.raises(Unreachable):

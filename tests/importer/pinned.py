@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdall.bundle.reader import open_bundle
+from holdall.endpoint import endpoint
 from holdall.errors import NotFound
 from holdall.importer.destination.destination import by_mapping, history
 from holdall.importer.plan.definitions import ABOUT
@@ -41,7 +42,8 @@ from holdall.importer.undo.observed import observe
 from holdall.importer.undo.undoplan import undo_plan
 from holdall.importer.written.requestfolder import RequestFolder, listed
 from holdall.model import Kind, TargetId
-from holdall.remote.client import Account, Answer, endpoint
+from holdall.remote.client import Account
+from holdall.remote.wire import Answer
 
 __all__ = ["BUNDLE", "KEY", "RUNS", "Pinned", "Still", "View", "changes", "ends", "expectation", "merged", "names"]
 

@@ -13,11 +13,12 @@ from typing import BinaryIO, cast
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
+from holdall.endpoint import endpoint
 from holdall.importer.apply.context import Context, Pace
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.verbs.import_bundle import Asked, ImportOptions, Machine, OnConflict, Prepared, Report, run_import
 from holdall.progress import Silent
-from holdall.remote.client import Account, endpoint
+from holdall.remote.client import Account
 from holdall.remote.limits import Limits
 from holdall.safe_files import sync_file
 from holdall.sandbox.server import Running

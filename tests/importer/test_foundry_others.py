@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from holdall.remote.client import Account, Answer
+from holdall.remote.client import Account
+from holdall.remote.wire import Answer
 from holdall.sandbox.behaviour import Reset
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running

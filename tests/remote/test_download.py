@@ -8,10 +8,11 @@ from unittest import mock
 
 import pytest
 
+from holdall.endpoint import endpoint
 from holdall.errors import ServerFailed
 from holdall.progress import Silent
 from holdall.remote import wire
-from holdall.remote.client import Account, endpoint
+from holdall.remote.client import Account
 from holdall.remote.limits import Limits
 from holdall.remote.transfer import transfer
 from holdall.sandbox.behaviour import CutBody, Fault, RateLimit, Reset, Stall

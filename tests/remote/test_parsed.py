@@ -11,8 +11,8 @@ import pytest
 
 from holdall.answers import Redactor
 from holdall.errors import UnexpectedAnswer
-from holdall.remote.client import Answer
 from holdall.remote.parsed import Parsed, read_parsed
+from holdall.remote.wire import Answer
 from tests.sweep import sweep
 
 KEY = "sk-proj-0123456789abcdef"

@@ -11,8 +11,9 @@ import pytest
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.kinds import Platform
 from holdall.model import AssistantView, Kind, SourceId
-from holdall.remote.client import Account, Answer, viewed
+from holdall.remote.client import Account, viewed
 from holdall.remote.survey import Missing, Surveyor
+from holdall.remote.wire import Answer
 
 
 class Server:

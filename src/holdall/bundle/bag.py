@@ -1,10 +1,11 @@
-"""BagIt and tar: writes and strictly parses headers, manifests and tag files; and validates a bundle's own statements
-(index, ledger, losses, ``holdall.json``, ``bag-info.txt``) against docs/format.md. Bytes in, bytes out.
+"""BagIt and tar: writes headers, manifests and tag files, parses them strictly, and checks what a bundle says of itself
+(index, ledger, ``holdall.json``, ``bag-info.txt``) against docs/format.md. Bytes in, bytes out.
 
 A tar header depends on path, size and time alone. A header is accepted only if it equals the one we would write, byte
-for byte: no links, devices, sparse files, odd owners or modes. Each ``_faults`` function yields what is wrong, a
-sentence each. Anything ambiguous is wrong: a duplicate key, a field or a fidelity that doesn't belong to the entry.
-Fields of newer minor versions are ignored.
+for byte: no links, devices, sparse files, odd owners or modes.
+
+Each ``…_faults`` function yields what is wrong, a sentence each. Anything ambiguous is wrong: a duplicate key, a field
+or a fidelity that doesn't belong to the entry. Fields of newer minor versions are ignored.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from holdall.kinds import KINDS
 from holdall.model import Fidelity
 from holdall.untrusted import MAX_SIZE, read_unique, require_filename, require_id, require_plain
 
+# -- tar headers ---------------------------------------------------------------------------------------
+
 BLOCK = 512
 NO_TIME = 0
 """The time of a file that has none of its own: the same in each bundle, so that equal files are equal bytes."""
 END_OF_TAR = bytes(2 * BLOCK)
 MAX_TIME = 2**33 - 1
 """The last second that eleven octal digits hold; ``created_at`` is clamped to 0 and this."""
-
-BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
 _MAX_USTAR_SIZE = 8**11 - 1
 _MAX_PAX = 4 * BLOCK
@@ -49,9 +50,8 @@ _TEMPLATE = (
     + b"0000000\x000000000\x00"  # device
     b"%b"  # prefix, 155, and 12 to the end of the block
 )
-_CONSTANT = sum(_TEMPLATE % (b"", b"", 0, b"", b"")) - sum(b"000000\x00 ") + sum(b"        ")
+_CONSTANT_SUM = sum(_TEMPLATE % (b"", b"", 0, b"", b"")) - sum(b"000000\x00 ") + sum(b"        ")
 """The sum of what is the same in every block; the checksum counts as blanks."""
-_MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)\n")
 
 
 class TarError(Exception):
@@ -83,10 +83,10 @@ def header(path: str, size: int, mtime: int) -> bytes:
     if size > _MAX_USTAR_SIZE:
         records += _pax_record(b"size", b"%d" % size)
         size = 0
-    block = _block(name, prefix, size, mtime, b"0")
+    block = _ustar_block(name, prefix, size, mtime, b"0")
     if not records:
         return block
-    return _block(_PAX_NAME, b"", len(records), mtime, b"x") + records + padding(len(records)) + block
+    return _ustar_block(_PAX_NAME, b"", len(records), mtime, b"x") + records + padding(len(records)) + block
 
 
 def _ustar_path(path: str) -> tuple[bytes | None, bytes]:
@@ -110,10 +110,10 @@ def _pax_record(key: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (length, key, value)
 
 
-def _block(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> bytes:
+def _ustar_block(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> bytes:
     numbers = b"%011o\x00%011o\x00" % (size, mtime)
     # The checksum is the sum of all bytes; half of a block is the same in every block, and most of the rest is zeros.
-    checksum = _CONSTANT + sum(name + prefix + numbers + kind)
+    checksum = _CONSTANT_SUM + sum(name + prefix + numbers + kind)
     return _TEMPLATE % (name.ljust(100, b"\0"), numbers, checksum, kind, prefix.ljust(167, b"\0"))
 
 
@@ -127,15 +127,15 @@ def parse_header(data: bytes | memoryview) -> Header | None:
         return None
     length, path, big = header_length(block), None, None
     if length > BLOCK:
-        path, big = _parse_pax(bytes(data[BLOCK : BLOCK + _number(block, _SIZE_AT)]))
+        path, big = _parse_pax(bytes(data[BLOCK : BLOCK + _octal(block, _SIZE_AT)]))
         block = bytes(data[length - BLOCK : length])
         if len(block) < BLOCK:
             raise TarError("the tar ends inside a header")
     try:
-        name = path or "/".join(part.decode() for part in (_text(block, 345, 155), _text(block, 0, 100)) if part)
+        name = path or "/".join(part.decode() for part in (_field(block, 345, 155), _field(block, 0, 100)) if part)
     except UnicodeDecodeError:
         raise TarError("member name is not UTF-8") from None
-    size = _number(block, _SIZE_AT) if big is None else big
+    size = _octal(block, _SIZE_AT) if big is None else big
     found = Header(path=name, size=size, mtime=header_time(block), length=length)
     if not is_safe(name):
         raise TarError(f"unsafe member name: {name!r}")
@@ -151,7 +151,7 @@ def header_length(block: bytes) -> int:
     """Bytes of the header that begins with ``block``, or TarError."""
     if block[_TYPE_AT : _TYPE_AT + 1] != b"x":
         return BLOCK
-    records = _number(block, _SIZE_AT)
+    records = _octal(block, _SIZE_AT)
     # Before anything of that length is read.
     if not 0 < records <= _MAX_PAX:
         raise TarError(f"pax header too large ({records} bytes)")
@@ -160,14 +160,14 @@ def header_length(block: bytes) -> int:
 
 def header_time(block: bytes) -> int:
     """The time in a file's ustar block, the one right before its content."""
-    return _number(block, _TIME_AT)
+    return _octal(block, _TIME_AT)
 
 
-def _text(block: bytes, start: int, length: int) -> bytes:
+def _field(block: bytes, start: int, length: int) -> bytes:
     return block[start : start + length].split(b"\0", 1)[0]
 
 
-def _number(block: bytes, start: int) -> int:
+def _octal(block: bytes, start: int) -> int:
     digits = block[start : start + 11]
     if not re.fullmatch(rb"[0-7]{11}", digits):
         raise TarError("header with an invalid size or time")
@@ -188,6 +188,13 @@ def _parse_pax(data: bytes) -> tuple[str | None, int | None]:
         return path.decode() if path else None, int(size) if size else None
     except ValueError:
         raise TarError("invalid pax header") from None
+
+
+# -- manifests and tag files ---------------------------------------------------------------------------
+
+BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+
+_MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)\n")
 
 
 def manifest_line(sha256: str, path: str) -> bytes:
@@ -237,11 +244,6 @@ def bag_info(fields: list[tuple[str, str]]) -> bytes:
     return "".join(f"{label}: {one_line(value)}\n" for label, value in fields).encode()
 
 
-def one_line(value: str) -> str:
-    """``value`` on one line, as in ``bag-info.txt``."""
-    return " ".join(value.split())
-
-
 def parse_bag_info(data: bytes) -> Iterator[tuple[str, str]]:
     """The fields of a ``bag-info.txt`` as we write it; ValueError where it isn't UTF-8, or has a folded line."""
     *lines, rest = data.decode().split("\n")
@@ -254,28 +256,28 @@ def parse_bag_info(data: bytes) -> Iterator[tuple[str, str]]:
         raise ValueError("bag-info.txt: unterminated line")
 
 
+def one_line(value: str) -> str:
+    """``value`` on one line, as in ``bag-info.txt``."""
+    return " ".join(value.split())
+
+
+# -- index, ledger and holdall.json --------------------------------------------------------------------
+
 # Members and elements, those of members included (docs/format.md, "Limits").
 LINE_VALUES = 100
 _INFO_VALUES = 100_000
+
 _index_decoder = msgspec.json.Decoder(IndexEntry)
 _ledger_decoder = msgspec.json.Decoder(LedgerLine)
 _encode = msgspec.json.Encoder().encode
-_SHA256 = re.compile("[0-9a-f]{64}")
+
+_HEX_SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Fidelity.ORIGINAL, Fidelity.CONTAINER, Fidelity.TEXT, Fidelity.UNAVAILABLE})
 _COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - layout.LATER
 _OXUM = "payload-oxum"
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+")
+_FILE_ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 _VERSION_ROUTE = re.compile("/skills/([^/ ]+)/versions/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
-_ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
-
-
-def ledger_line(raw: bytes) -> LedgerLine:
-    """A line of the ledger; ValueError where it is over a limit."""
-    require_plain(raw)
-    line = _ledger_decoder.decode(raw)
-    require_id(line.id)
-    require_filename(line.filename or "")
-    return line
 
 
 def index_line(raw: bytes) -> IndexEntry:
@@ -289,28 +291,38 @@ def index_line(raw: bytes) -> IndexEntry:
 
 def payload_line(raw: bytes) -> IndexEntry:
     """A line of the index; ValueError where it is over a limit or its path isn't allowed."""
-    return _of_payload(index_line(raw))
+    return _with_allowed_path(index_line(raw))
 
 
 def salvaged_line(raw: bytes) -> IndexEntry:
     """As ``payload_line``, but without limits: the sha256 proves the entry anyway. RecursionError where it is too
     deep."""
-    return _of_payload(_index_decoder.decode(raw))
+    return _with_allowed_path(_index_decoder.decode(raw))
 
 
-def _of_payload(entry: IndexEntry) -> IndexEntry:
+def _with_allowed_path(entry: IndexEntry) -> IndexEntry:
+    """``entry``. Raises ValueError where its path isn't allowed."""
     if not entry.path.startswith("data/") or not is_safe(entry.path):
         raise ValueError(f"{entry.path[:200]!r} is not allowed as a name in a bundle")
     return entry
 
 
+def ledger_line(raw: bytes) -> LedgerLine:
+    """A line of the ledger; ValueError where it is over a limit."""
+    require_plain(raw)
+    line = _ledger_decoder.decode(raw)
+    require_id(line.id)
+    require_filename(line.filename or "")
+    return line
+
+
 def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
-    # As in ledger_line_faults, the rules of docs/format.md one after another. A line that is just as we write it has
-    # each key once, and none without a value: to see that takes a tenth of the time.
+    # The rules of docs/format.md one after another: more functions would hide them. A line that is just as we write it
+    # has each key once, and none without a value: to see that takes a tenth of the time.
     if raw != _encode(entry) and None in read_unique(raw, values=LINE_VALUES).values():
         yield "a field without a value"
-    if not _SHA256.fullmatch(entry.sha256):
+    if not _HEX_SHA256.fullmatch(entry.sha256):
         yield "not a sha256"
     place = layout.place_of(entry.path)
     if place is None:
@@ -333,13 +345,13 @@ def entry_faults(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 
 def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_unique`` does."""
-    # The rules of docs/format.md one after another: more functions would hide them.
+    # As in entry_faults, the rules of docs/format.md one after another.
     if raw != _encode(line) and "truncated" not in read_unique(raw, values=LINE_VALUES):
         yield "no truncated field"
     _, arrow, origin = (line.route or "").partition(" -> ")
     if arrow and not _ORIGIN.fullmatch(origin):
         yield "invalid origin in its route"
-    if line.fidelity is Fidelity.SUPPLIED and not _is_inside(line.route):
+    if line.fidelity is Fidelity.SUPPLIED and not _is_relative(line.route):
         yield "invalid path of its original"
     if (line.path is None) != (line.fidelity is Fidelity.UNAVAILABLE):
         yield "path and fidelity disagree on whether it is unavailable"
@@ -360,40 +372,9 @@ def ledger_line_faults(raw: bytes, line: LedgerLine) -> Iterator[str]:
         yield f"route does not match fidelity {line.fidelity}"
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """The ids in the path of a content request: the file's, and the store's if its text was requested."""
-
-    store: str | None
-    file: str
-
-
-def parse_route(route: str | None) -> Route | None:
-    """Parses a ledger's route; None if it isn't an API path to the file's own content.
-
-    >>> parse_route("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
-    Route(store='vs_1', file='a/b')
-    """
-    found = _ROUTE.fullmatch(route or "")
-    return Route(store=found[1] and unquote(found[1]), file=unquote(found[2])) if found else None
-
-
-def parse_version_route(route: str | None) -> tuple[str, str] | None:
-    """The skill and the number in the path of a request for the zip of a skill's version; None for another path.
-
-    >>> parse_version_route("/skills/skill_1/versions/2/content")
-    ('skill_1', '2')
-    """
-    found = _VERSION_ROUTE.fullmatch(route or "")
-    return (unquote(found[1]), unquote(found[2])) if found else None
-
-
-def _is_inside(path: str | None) -> bool:
-    return bool(path) and not str(path).startswith("/") and ".." not in str(path).split("/")
-
-
 def info_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_unique`` does."""
-    # As in ledger_line_faults, the rules of docs/format.md one after another.
+    # As in entry_faults, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_INFO_VALUES)
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
@@ -427,3 +408,34 @@ def bag_faults(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     for label, value in fields:
         if known.get(label.lower(), value) != value:
             yield f"{label} differs from holdall.json"
+
+
+def _is_relative(path: str | None) -> bool:
+    return bool(path) and not str(path).startswith("/") and ".." not in str(path).split("/")
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids in the path of a content request: the file's, and the store's if its text was requested."""
+
+    store: str | None
+    file: str
+
+
+def parse_route(route: str | None) -> Route | None:
+    """Parses a ledger's route; None if it isn't an API path to the file's own content.
+
+    >>> parse_route("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
+    Route(store='vs_1', file='a/b')
+    """
+    found = _FILE_ROUTE.fullmatch(route or "")
+    return Route(store=found[1] and unquote(found[1]), file=unquote(found[2])) if found else None
+
+
+def parse_version_route(route: str | None) -> tuple[str, str] | None:
+    """The skill and the number in the path of a request for the zip of a skill's version; None for another path.
+
+    >>> parse_version_route("/skills/skill_1/versions/2/content")
+    ('skill_1', '2')
+    """
+    found = _VERSION_ROUTE.fullmatch(route or "")
+    return (unquote(found[1]), unquote(found[2])) if found else None

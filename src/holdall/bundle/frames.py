@@ -1,6 +1,7 @@
-"""Reads a bundle's frames: those of an offset, or of a line in a sorted file; or all, from first byte to last.
+"""Reads a bundle's frames: some of them, the lines of a sorted file, or all frames and tar members from first to last.
 
-All are decoded on several threads, with the tar members in order. Unreadable bytes are reported as lost, never skipped.
+Bytes are read by their offset in the tar, lines are found by bisection. All frames are decoded on several threads.
+Unreadable bytes are reported as lost, never skipped.
 """
 
 from __future__ import annotations
@@ -36,59 +37,14 @@ from holdall.untrusted import MAX_JSON, most_lines
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-MAX_LINES = 1 << 62
+T = TypeVar("T")
 
-_STEP = 4 << 10
-# So much is cut into lines faster than they are looked for one by one.
-_NEAR = 16 << 10
-# A frame may be 64 MiB of newlines: cut at once, that would be as many objects.
-_PIECE = 256 << 10
+_NO_LIMIT = 1 << 62
+_DIGEST_SIZE = 32
 _CACHE_BYTES = 16 << 20
-_DIGEST = 32
 # Frames are proved again together up to this size: a liar's may be of 14 bytes, and each state takes 250.
 _SPAN = 16 << 10
 _MOST_STATES = 1 << 18
-
-
-class SealHash:
-    """The sha256 of all frames, which the seal states. Where it ``keep``s its state at the edges of frames, it proves
-    frames once more without a hash for each: only the same bytes lead from one state to the next."""
-
-    def __init__(self, frames: FrameTable, *, keep: bool) -> None:
-        self._frames, self._running = frames, hashlib.sha256()
-        self._span = max(_SPAN, frames.length // _MOST_STATES) if keep else MAX_LINES
-        self._states, self._firsts = [self._running.copy()], array("Q", [0])
-        self._seen = self._size = 0
-
-    def add(self, frame: bytes) -> None:
-        """Take the next frame, compressed."""
-        if self._size and self._size + len(frame) > self._span:
-            self._states.append(self._running.copy())
-            self._firsts.append(self._seen)
-            self._size = 0
-        self._running.update(frame)
-        self._seen += 1
-        self._size += len(frame)
-
-    def digest(self, rest: Iterable[bytes] = ()) -> bytes:
-        """Of what was added, and the ``rest``; 32 bytes."""
-        found = self._running.copy()
-        for data in rest:
-            found.update(data)
-        return found.digest()
-
-    def span(self, number: int) -> tuple[int, int]:
-        """Where the frames that are proved together with this one begin and end in the file."""
-        at = bisect_right(self._firsts, number)
-        last = self._firsts[at] if at < len(self._firsts) else self._seen
-        return self._frames[self._firsts[at - 1]][0], sum(self._frames[last - 1][:2])
-
-    def is_same(self, number: int, data: bytes) -> bool:
-        """Whether this is what was added of that ``span``."""
-        at = bisect_right(self._firsts, number)
-        found = self._states[at - 1].copy()
-        found.update(data)
-        return found.digest() == (self._states[at] if at < len(self._states) else self._running).copy().digest()
 
 
 class FrameFile:
@@ -185,7 +141,7 @@ class FrameFile:
         with self._lock:
             self._file.seek(self.frames.length)
             found = self._file.read(SEAL_SIZE)
-        digest = found[-_DIGEST:]
+        digest = found[-_DIGEST_SIZE:]
         if found != encode_seal(digest):
             raise FrameError("no seal behind the last frame")
         return digest.hex()
@@ -239,32 +195,61 @@ class OwnFrames:
         return frame if self._file.is_ours(frame, data, least) else compress(data, least)
 
 
-def split_lines(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
-    """Lines, without newlines, of a file that comes in pieces. None for a lost piece, and for a line that is cut by
-    one, too long, or unterminated."""
-    rest: bytearray | None = bytearray()
-    for piece in pieces:
-        # Most lines of a piece are whole, so they are cut in one go.
-        first, *lines = (piece or b"").split(b"\n")
-        if rest is not None:
-            rest += first
-            if piece is None or len(rest) > MAX_JSON:
-                yield None
-                rest = None
-        if lines:
-            if rest is not None:
-                yield bytes(rest)
-            rest = bytearray(lines.pop())
-            yield from lines
-    if rest:
-        yield None
+class SealHash:
+    """The sha256 of all frames, which the seal states. Where it ``keep``s its state at the edges of frames, it proves
+    frames once more without a hash for each: only the same bytes lead from one state to the next."""
+
+    def __init__(self, frames: FrameTable, *, keep: bool) -> None:
+        self._frames, self._running = frames, hashlib.sha256()
+        self._span = max(_SPAN, frames.length // _MOST_STATES) if keep else _NO_LIMIT
+        self._states, self._firsts = [self._running.copy()], array("Q", [0])
+        self._seen = self._size = 0
+
+    def add(self, frame: bytes) -> None:
+        """Take the next frame, compressed."""
+        if self._size and self._size + len(frame) > self._span:
+            self._states.append(self._running.copy())
+            self._firsts.append(self._seen)
+            self._size = 0
+        self._running.update(frame)
+        self._seen += 1
+        self._size += len(frame)
+
+    def digest(self, rest: Iterable[bytes] = ()) -> bytes:
+        """Of what was added, and the ``rest``; 32 bytes."""
+        found = self._running.copy()
+        for data in rest:
+            found.update(data)
+        return found.digest()
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Where the frames that are proved together with this one begin and end in the file."""
+        at = bisect_right(self._firsts, number)
+        last = self._firsts[at] if at < len(self._firsts) else self._seen
+        return self._frames[self._firsts[at - 1]][0], sum(self._frames[last - 1][:2])
+
+    def is_same(self, number: int, data: bytes) -> bool:
+        """Whether this is what was added of that ``span``."""
+        at = bisect_right(self._firsts, number)
+        found = self._states[at - 1].copy()
+        found.update(data)
+        return found.digest() == (self._states[at] if at < len(self._states) else self._running).copy().digest()
+
+
+# -- sorted lines --------------------------------------------------------------------------------------
+
+_STEP = 4 << 10
+# So much is cut into lines faster than they are looked for one by one.
+_NEAR = 16 << 10
+# A frame may be 64 MiB of newlines: cut at once, that would be as many objects.
+_PIECE = 256 << 10
 
 
 class SortedLines:
     """Lines in ascending order of ``key(line)``, ``size`` bytes of them from ``offset`` on in a bundle's tar."""
 
     def __init__(
-        self, frames: FrameFile, offset: int, size: int, key: Callable[[bytes], bytes], *, most: int = MAX_LINES
+        self, frames: FrameFile, offset: int, size: int, key: Callable[[bytes], bytes], *, most: int = _NO_LIMIT
     ) -> None:
         """Raises FrameError after ``most`` lines."""
         self._frames, self._offset, self._size, self._key = frames, offset, size, key
@@ -336,29 +321,33 @@ class SortedLines:
         return self._frames.read(self._offset + start, size)
 
 
-T = TypeVar("T")
+def split_lines(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
+    """Lines, without newlines, of a file that comes in pieces. None for a lost piece, and for a line that is cut by
+    one, too long, or unterminated."""
+    rest: bytearray | None = bytearray()
+    for piece in pieces:
+        # Most lines of a piece are whole, so they are cut in one go.
+        first, *lines = (piece or b"").split(b"\n")
+        if rest is not None:
+            rest += first
+            if piece is None or len(rest) > MAX_JSON:
+                yield None
+                rest = None
+        if lines:
+            if rest is not None:
+                yield bytes(rest)
+            rest = bytearray(lines.pop())
+            yield from lines
+    if rest:
+        yield None
+
+
+# -- all frames, in order ------------------------------------------------------------------------------
 
 _WORTH_THREADS = 4 << 20
 _LARGER = 6 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
 _AHEAD = 48 << 20
-
-
-class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of one frame, or None and the reason why it is lost."""
-
-    number: int
-    size: int
-    data: bytes | None
-    error: str = ""
-
-
-class BrokenTar(Exception):
-    """The tar can't be followed beyond ``position``: a header is lost or invalid, or it isn't a tar."""
-
-    def __init__(self, position: int, why: str) -> None:
-        super().__init__(why)
-        self.position, self.why = position, why
 
 
 def choose_frames(file: BinaryIO) -> FrameTable:
@@ -405,6 +394,15 @@ def _begins_as_listed(file: BinaryIO, frames: FrameTable, number: int) -> bool:
         return declared_size(file.read(18)) == size
     except FrameError:
         return False
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of one frame, or None and the reason why it is lost."""
+
+    number: int
+    size: int
+    data: bytes | None
+    error: str = ""
 
 
 def pieces(
@@ -466,6 +464,87 @@ def _piece(frames: FrameTable, number: int, seen: Callable[[], object] | None, d
         return Piece(number=number, size=size, data=None, error=str(error))
 
 
+# -- the members of the tar ----------------------------------------------------------------------------
+
+
+class BrokenTar(Exception):
+    """The tar can't be followed beyond ``position``: a header is lost or invalid, or it isn't a tar."""
+
+    def __init__(self, position: int, why: str) -> None:
+        super().__init__(why)
+        self.position, self.why = position, why
+
+
+class Member:
+    """A member of the tar, with its content at ``offset``. Iterating (once) yields the readable part.
+
+    ``whole`` says afterwards whether none of it was lost.
+    """
+
+    def __init__(self, header: Header, tape: _Tape) -> None:
+        self.path, self.size, self.offset = header.path, header.size, tape.position
+        self.whole = True
+        self._tape, self._left = tape, header.size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        while self._left:
+            data, size = self._tape.take(self._left)
+            if not size:
+                self.whole = False
+                return
+            self._left -= size
+            if data is None:
+                self.whole = False
+            else:
+                yield data
+
+    def finish(self) -> None:
+        """Skip the rest. Raises BrokenTar if it ends early or isn't padded with zeros."""
+        for _ in self:
+            pass
+        if self._left:
+            raise BrokenTar(self._tape.position, "the tar ends inside a member")
+        filling, position = -self.size % BLOCK, self._tape.position
+        # Filling that is lost says nothing about the member before it or the one behind it.
+        if (self._tape.read(filling) or bytes(filling)) != bytes(filling):
+            raise BrokenTar(position, "a member is not padded with zeros")
+
+
+def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
+    """The members of the tar. After one with lost bytes the next may still be found. Raises BrokenTar, also for a wrong
+    end of the tar.
+
+    Each has two lines, in index and manifest or in the tag manifest, so a bundle of ``file_size`` has so many at most.
+    """
+    tape = _Tape(source)
+    left_over = most_lines(file_size) // 2 + len(layout.TAG_FILES)
+    while True:
+        position = tape.position
+        try:
+            header = _next_header(tape)
+        except TarError as error:
+            raise BrokenTar(position, str(error)) from None
+        if header is None:
+            break
+        left_over -= 1
+        if left_over < 0:
+            raise BrokenTar(position, "too many members for a bundle of this size")
+        member = Member(header, tape)
+        yield member
+        member.finish()
+    rest = len(END_OF_TAR) - BLOCK  # of which the first block was read as a header
+    if tape.read(rest) != bytes(rest) or tape.take(1)[1]:
+        raise BrokenTar(position, "the tar does not end correctly")
+
+
+def _next_header(tape: _Tape) -> Header | None:
+    block = tape.read(BLOCK)
+    rest = tape.read(header_length(block) - BLOCK) if block else None
+    if block is None or rest is None:
+        raise TarError("the tar ends inside a header")
+    return parse_header(block + rest)
+
+
 class _Tape:
     """The pieces as one stretch of bytes, with holes."""
 
@@ -506,73 +585,3 @@ class _Tape:
             size -= taken
         whole = [data for data in found if data is not None]
         return b"".join(whole) if len(whole) == len(found) else None
-
-
-class Member:
-    """A member of the tar, with its content at ``offset``. Iterating (once) yields the readable part.
-
-    ``whole`` says afterwards whether none of it was lost.
-    """
-
-    def __init__(self, header: Header, tape: _Tape) -> None:
-        self.path, self.size, self.offset = header.path, header.size, tape.position
-        self.whole = True
-        self._tape, self._left = tape, header.size
-
-    def __iter__(self) -> Iterator[memoryview]:
-        while self._left:
-            data, size = self._tape.take(self._left)
-            if not size:
-                self.whole = False
-                return
-            self._left -= size
-            if data is None:
-                self.whole = False
-            else:
-                yield data
-
-    def finish(self) -> None:
-        """Skip the rest. Raises BrokenTar if it ends early or isn't padded with zeros."""
-        for _ in self:
-            pass
-        if self._left:
-            raise BrokenTar(self._tape.position, "the tar ends inside a member")
-        filling, position = -self.size % BLOCK, self._tape.position
-        # Filling that is lost says nothing about the member before it or the one behind it.
-        if (self._tape.read(filling) or bytes(filling)) != bytes(filling):
-            raise BrokenTar(position, "a member is not padded with zeros")
-
-
-def _header(tape: _Tape) -> Header | None:
-    block = tape.read(BLOCK)
-    rest = tape.read(header_length(block) - BLOCK) if block else None
-    if block is None or rest is None:
-        raise TarError("the tar ends inside a header")
-    return parse_header(block + rest)
-
-
-def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
-    """The members of the tar. After one with lost bytes the next may still be found. Raises BrokenTar, also for a wrong
-    end of the tar.
-
-    Each has two lines, in index and manifest or in the tag manifest, so a bundle of ``file_size`` has so many at most.
-    """
-    tape = _Tape(source)
-    left_over = most_lines(file_size) // 2 + len(layout.TAG_FILES)
-    while True:
-        position = tape.position
-        try:
-            header = _header(tape)
-        except TarError as error:
-            raise BrokenTar(position, str(error)) from None
-        if header is None:
-            break
-        left_over -= 1
-        if left_over < 0:
-            raise BrokenTar(position, "too many members for a bundle of this size")
-        member = Member(header, tape)
-        yield member
-        member.finish()
-    rest = len(END_OF_TAR) - BLOCK  # of which the first block was read as a header
-    if tape.read(rest) != bytes(rest) or tape.take(1)[1]:
-        raise BrokenTar(position, "the tar does not end correctly")

@@ -1,4 +1,4 @@
-"""Paths, versions and structs of format 1.2, as in docs/format.md.
+"""Paths, versions and structs of format 1.2, as in docs/format.md, and names that are safe on every system.
 
 The structs are what we write. Unknown fields of a newer minor version are ignored; a newer major version is refused
 first. Names that servers and users chose become portable paths; the records keep the true names.
@@ -69,6 +69,58 @@ CLOSING = (BAG_INFO, MANIFEST, INDEX, INFO, TAG_MANIFEST)
 TAG_FILES = frozenset({*OPENING, *CLOSING})
 
 SUFFIX = ".tar.zst"
+
+
+# -- places --------------------------------------------------------------------------------------------
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A place of format 1.2, and what the index says of an entry there."""
+
+    has_id: bool = False
+    fidelities: frozenset[Fidelity] = frozenset()
+    """Of a content, one of these; empty for what is none."""
+    has_records: bool = False
+
+
+_BYTE_FIDELITIES = frozenset({Fidelity.ORIGINAL, Fidelity.SUPPLIED, Fidelity.CONTAINER})
+_PLACE_OF_LINES = Place(has_records=True)
+_PLACES = {
+    **{(KINDS[kind].folder, 0): (RECORD, Place(has_id=True)) for kind in DEFINITIONS},
+    (CONTENTS, 1): ("", Place(has_id=True, fidelities=_BYTE_FIDELITIES)),
+    (TEXTS, 1): (RECORD, Place(has_id=True, fidelities=frozenset({Fidelity.TEXT}))),
+}
+
+
+def place_of(path: str) -> Place | None:
+    """The place that an entry of that path has; None where format 1.2 has no such place."""
+    if path in (FILES, LEDGER, LOSSES):
+        return _PLACE_OF_LINES
+    if has_lines(path):
+        return Place(has_id=True, has_records=True)
+    folder = "/".join(path.split("/", 2)[:2]) + "/"
+    suffix, place = _PLACES.get((folder, path.count("/") - 2), ("", None))
+    return place if path.endswith(suffix) else None
+
+
+def kind_of(path: str) -> Kind:
+    """The kind of the record at ``path``, or of the one beside which the lines at ``path`` are."""
+    return next((kind for kind in DEFINITIONS if path.startswith(KINDS[kind].folder)), Kind.ASSISTANT)
+
+
+def has_lines(path: str) -> bool:
+    """Whether ``path`` is that of the lines beside a record: the memberships of a store, the versions of a skill."""
+    lines = KINDS[kind_of(path)].lines
+    return bool(lines) and path.endswith(lines) and path.count("/") == 2
+
+
+def beside(path: str) -> str:
+    """The path of a record, or of the lines beside it, without the ending: the same of both."""
+    lines = KINDS[kind_of(path)].lines
+    return path.removesuffix(lines) if lines and path.endswith(lines) else path.removesuffix(RECORD)
+
+
+# -- frames --------------------------------------------------------------------------------------------
 
 CONTENT_FRAME = 2 << 20
 """Decompressed bytes of a frame inside a large content."""
@@ -156,6 +208,8 @@ def frames_of(path: str) -> Frames:
     )
 
 
+# -- index, ledger and holdall.json --------------------------------------------------------------------
+
 Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 """Bytes, where a byte is, or a number of things; a bundle can't declare a negative one."""
 Message = Annotated[str, msgspec.Meta(max_length=64 << 10)]
@@ -225,8 +279,10 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``h1:`` and 64 hex digits each: equal where the project's state is equal. Each kind
-    added after format 1.0 has its own digest, None if there are none, so that older readers can check the rest.
+    """``h1:`` and 64 hex digits each: equal where the project's state is equal.
+
+    Each kind added after format 1.0 has its own digest, None if there are none, so that older readers can check the
+    rest.
     """
 
     definitions: str
@@ -284,55 +340,12 @@ def format_of(counts: Mapping[str, int]) -> str:
     return f"{MAJOR}.{max(row.since for row in KINDS.values() if not row.since or counts.get(row.count))}"
 
 
-def kind_of(path: str) -> Kind:
-    """The kind of the record at ``path``, or of the one beside which the lines at ``path`` are."""
-    return next((kind for kind in DEFINITIONS if path.startswith(KINDS[kind].folder)), Kind.ASSISTANT)
-
-
-def has_lines(path: str) -> bool:
-    """Whether ``path`` is that of the lines beside a record: the memberships of a store, the versions of a skill."""
-    lines = KINDS[kind_of(path)].lines
-    return bool(lines) and path.endswith(lines) and path.count("/") == 2
-
-
-def beside(path: str) -> str:
-    """The path of a record, or of the lines beside it, without the ending: the same of both."""
-    lines = KINDS[kind_of(path)].lines
-    return path.removesuffix(lines) if lines and path.endswith(lines) else path.removesuffix(RECORD)
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of format 1.2, and what the index says of an entry there."""
-
-    has_id: bool = False
-    fidelities: frozenset[Fidelity] = frozenset()
-    """Of a content, one of these; empty for what is none."""
-    has_records: bool = False
-
-
-_BYTES = frozenset({Fidelity.ORIGINAL, Fidelity.SUPPLIED, Fidelity.CONTAINER})
-_LINES = Place(has_records=True)
-_FOLDERS = {
-    **{(KINDS[kind].folder, 0): (RECORD, Place(has_id=True)) for kind in DEFINITIONS},
-    (CONTENTS, 1): ("", Place(has_id=True, fidelities=_BYTES)),
-    (TEXTS, 1): (RECORD, Place(has_id=True, fidelities=frozenset({Fidelity.TEXT}))),
-}
-
-
-def place_of(path: str) -> Place | None:
-    """The place that an entry of that path has; None where format 1.2 has no such place."""
-    if path in (FILES, LEDGER, LOSSES):
-        return _LINES
-    if has_lines(path):
-        return Place(has_id=True, has_records=True)
-    folder = "/".join(path.split("/", 2)[:2]) + "/"
-    suffix, place = _FOLDERS.get((folder, path.count("/") - 2), ("", None))
-    return place if path.endswith(suffix) else None
-
-
 def is_known(version: str) -> bool:
     """Whether this version knows everything in a bundle of that format."""
     return int(version.partition(".")[2]) <= MINOR
+
+
+# -- the bag -------------------------------------------------------------------------------------------
 
 
 def bag_name(source: Source) -> str:
@@ -375,6 +388,8 @@ def specification() -> bytes:
     return (Path(__file__).parents[3] / "docs" / "format.md").read_bytes()
 
 
+# -- safe names ----------------------------------------------------------------------------------------
+
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
 MAX_PATH = 1000
@@ -393,18 +408,8 @@ _LOOKED_AT = 4096
 # What most names are: nothing to change. Every reserved name begins with one of the suspect three letters.
 _SUSPECT = "|".join(sorted({name[:3] for name in _RESERVED}))
 _PLAIN_NAME = rf"(?!(?i:{_SUSPECT}))[A-Za-z0-9_](?:[A-Za-z0-9_ ()+,&=@#.-]{{,{MAX_NAME - 2}}}[A-Za-z0-9_()+,&=@#-])?"
-_plain_name = re.compile(_PLAIN_NAME).fullmatch
-_plain_path = re.compile(rf"{_PLAIN_NAME}(?:/{_PLAIN_NAME})*+").fullmatch
-
-
-def on_disk(path: str) -> str:
-    """``path`` for this system's functions: UTF-8, whatever the locale."""
-    return os.fsdecode(path.encode("utf-8", sys.getfilesystemencodeerrors()))
-
-
-def from_disk(path: str) -> str:
-    """The inverse of ``on_disk``."""
-    return os.fsencode(path).decode("utf-8", sys.getfilesystemencodeerrors())
+_is_plain_name = re.compile(_PLAIN_NAME).fullmatch
+_is_plain_path = re.compile(rf"{_PLAIN_NAME}(?:/{_PLAIN_NAME})*+").fullmatch
 
 
 def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bool = False) -> str:
@@ -412,7 +417,7 @@ def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bo
 
     ``percent`` keeps the percent sign, which only BagIt manifests can't hold.
     """
-    if len(name) + len(suffix) <= limit and _plain_name(name):
+    if len(name) + len(suffix) <= limit and _is_plain_name(name):
         return name + suffix
     if len(name) > _LOOKED_AT:
         name = name[: _LOOKED_AT - _LONGEST_SUFFIX] + name[-_LONGEST_SUFFIX:]
@@ -434,7 +439,7 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
     """The ``number``-th choice for a safe ``name`` (without ``suffix``) that is taken: ``report-2.pdf``."""
     if number == 1:
         return name + suffix
-    stem, extension = _split(name)
+    stem, extension = _stem_and_extension(name)
     tail = f"-{number}{extension}"
     # A stem of blanks alone is trimmed to nothing, and no name may begin with the hyphen of its number.
     return (_trimmed(stem, limit - len((tail + suffix).encode())) or "_") + tail + suffix
@@ -443,7 +448,7 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
 def is_name_of(name: str, id: str, *, suffix: str = "") -> bool:
     """Whether ``name`` can be the safe name of ``id``, numbered or not, before ``suffix``."""
     safe = safe_name(id, suffix=suffix).removesuffix(suffix)
-    number = _split(name)[0].rpartition("-")[2]
+    number = _stem_and_extension(name)[0].rpartition("-")[2]
     return name == safe or (
         number.isdecimal() and len(number) < 10 and numbered(safe, int(number), suffix=suffix) == name + suffix
     )
@@ -453,12 +458,38 @@ def is_safe(path: str) -> bool:
     """Whether every component of ``path`` keeps the rules, as a bundle's paths must."""
     if not path or len(path) > MAX_PATH or len(path.encode(errors="replace")) > MAX_PATH:
         return False
-    return _plain_path(path) is not None or all(map(_is_safe_name, path.split("/")))
+    return _is_plain_path(path) is not None or all(map(_is_safe_name, path.split("/")))
 
 
 @lru_cache(4096)
 def _is_safe_name(name: str) -> bool:
     return len(name) <= MAX_NAME and safe_name(name) == name
+
+
+def _stem_and_extension(name: str) -> tuple[str, str]:
+    """``name`` as stem and extension; what is too long for an extension belongs to the stem."""
+    stem, dot, extension = name.rpartition(".")
+    if not dot or not stem or len(extension.encode()) >= _LONGEST_SUFFIX:
+        return name, ""
+    return stem, dot + extension
+
+
+def _trimmed(text: str, limit: int) -> str:
+    """``text`` without trailing dots and blanks, cut to ``limit`` bytes in front of its extension."""
+    text = _bare(text)
+    if len(text.encode()) > limit:
+        stem, extension = _stem_and_extension(text)
+        room = max(limit - len(extension.encode()), 1)
+        stem = stem.encode()[:room].decode(errors="ignore")
+        text = _bare(_bare(stem) + extension) if extension else _bare(stem)
+    return text
+
+
+def _bare(text: str) -> str:
+    end = len(text)
+    while end and (text[end - 1] == "." or text[end - 1].isspace()):
+        end -= 1
+    return text[:end]
 
 
 def fold(name: str) -> str:
@@ -475,11 +506,11 @@ class Taken:
 
     def add(self, path: str) -> bool:
         """Take ``path``. Returns False if it is taken already."""
-        return self._hashes.add(_key(path))
+        return self._hashes.add(_folded_hash(path))
 
     def give_back(self, path: str) -> None:
         """``path`` is free again."""
-        self._hashes.discard(_key(path))
+        self._hashes.discard(_folded_hash(path))
         self._next.clear()
 
     def first_free(self, folder: str, name: str, *, suffix: str = "", limit: int = MAX_NAME) -> str:
@@ -492,31 +523,15 @@ class Taken:
         return path
 
 
-def _key(path: str) -> int:
+def _folded_hash(path: str) -> int:
     return hash(path.lower() if path.isascii() else fold(path))
 
 
-def _split(name: str) -> tuple[str, str]:
-    """``name`` as stem and extension; what is too long for an extension belongs to the stem."""
-    stem, dot, extension = name.rpartition(".")
-    if not dot or not stem or len(extension.encode()) >= _LONGEST_SUFFIX:
-        return name, ""
-    return stem, dot + extension
+def on_disk(path: str) -> str:
+    """``path`` for this system's functions: UTF-8, whatever the locale."""
+    return os.fsdecode(path.encode("utf-8", sys.getfilesystemencodeerrors()))
 
 
-def _trimmed(text: str, limit: int) -> str:
-    """``text`` without trailing dots and blanks, cut to ``limit`` bytes in front of its extension."""
-    text = _bare(text)
-    if len(text.encode()) > limit:
-        stem, extension = _split(text)
-        room = max(limit - len(extension.encode()), 1)
-        stem = stem.encode()[:room].decode(errors="ignore")
-        text = _bare(_bare(stem) + extension) if extension else _bare(stem)
-    return text
-
-
-def _bare(text: str) -> str:
-    end = len(text)
-    while end and (text[end - 1] == "." or text[end - 1].isspace()):
-        end -= 1
-    return text[:end]
+def from_disk(path: str) -> str:
+    """The inverse of ``on_disk``."""
+    return os.fsencode(path).decode("utf-8", sys.getfilesystemencodeerrors())

@@ -36,68 +36,7 @@ from holdall.model import Kind, Record, SourceId
 from holdall.safe_files import Closing, open_regular, reading
 from holdall.untrusted import MAX_JSON, most_lines, most_records, most_values, require_plain, require_record
 
-
-class EntryStream(io.RawIOBase):
-    """The raw half of ``BundleReader.open``."""
-
-    def __init__(self, reader: BundleReader, entry: IndexEntry) -> None:
-        self._reader, self._entry = reader, entry
-        self._position = 0
-        self._hash = hashlib.sha256()
-        self._hashed = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        base = (0, self._position, self._entry.size)[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def readinto(self, buffer: object, /) -> int:
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        entry = self._entry
-        size = min(len(view), entry.size - self._position)
-        if size <= 0:
-            return 0
-        with self._reader.guarding(entry.path):
-            frames = self._reader.frames
-            piece = next(frames.chunks(entry.offset + self._position, size))
-        view[: len(piece)] = piece
-        # An upload that is repeated reads it again from the start.
-        if self._position == 0:
-            self._hash, self._hashed = hashlib.sha256(), 0
-        # Frames that were proved are hashed as they are read.
-        if self._position == self._hashed and not self._reader.frames.is_held:
-            self._hash.update(piece)
-            self._hashed += len(piece)
-            if self._hashed == entry.size and self._hash.hexdigest() != entry.sha256:
-                raise wrong_hash(self._reader.path, entry.path)
-        self._position += len(piece)
-        return len(piece)
-
-
-def wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
-    """The error for an entry whose bytes have another sha256 than the index says."""
-    return DamagedBundle(
-        f"can't read {entry} in {bundle}: sha256 mismatch",
-        hint=f"holdall verify {pasteable(bundle)} lists the damage",
-        entry=entry,
-    )
-
-
 T = TypeVar("T")
-
-
-class _Path(msgspec.Struct, frozen=True, kw_only=True):
-    path: str
-
-
-class _Id(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
 
 
 class PathHash(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +52,17 @@ class Formatted(msgspec.Struct, frozen=True, kw_only=True):
     format: str
 
 
-_path = msgspec.json.Decoder(_Path)
-_path_hash = msgspec.json.Decoder(PathHash)
-_id = msgspec.json.Decoder(_Id)
+class _Path(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+
+
+class _Id(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+_path_decoder = msgspec.json.Decoder(_Path)
+_path_hash_decoder = msgspec.json.Decoder(PathHash)
+_id_decoder = msgspec.json.Decoder(_Id)
 
 
 def open_bundle(path: str | Path, *, file: BinaryIO | None = None) -> BundleReader:
@@ -134,7 +81,7 @@ class BundleReader(Closing):
         with reading(path):
             self._file = file or open_regular(path)
         try:
-            self.frames = FrameFile(self._file, frames or _frames(path, self._file))
+            self.frames = FrameFile(self._file, frames or _frame_table(path, self._file))
             self.size = self._file.seek(0, 2)
             self._most_lines = most_lines(self.size)
             self._most_records, self._most_values = most_records(self.size), most_values(self.size)
@@ -143,7 +90,7 @@ class BundleReader(Closing):
             if file is None:
                 self._file.close()
             raise
-        self._index = self._sorted(self.info.index, lambda line: _path.decode(line).path.encode())
+        self._index = self._sorted(self.info.index, lambda line: _path_decoder.decode(line).path.encode())
         self._measured: set[int] = set()
         self._members: dict[Kind, dict[str, str]] = {}
         self._uses = self._values = self._record_bytes = 0
@@ -181,7 +128,7 @@ class BundleReader(Closing):
         Read from start to end, it raises DamagedBundle in place of the last piece if the sha256 differs from the index;
         of a bundle that was verified, in place of the first frame that has changed since.
         """
-        return cast(BinaryIO, io.BufferedReader(EntryStream(self, entry), buffer_size=128 << 10))
+        return cast(BinaryIO, io.BufferedReader(_EntryStream(self, entry), buffer_size=128 << 10))
 
     def read(self, entry: IndexEntry, limit: int = MAX_FRAME) -> bytes:
         """All bytes of an entry, proved; DamagedBundle where it declares more than ``limit``."""
@@ -265,7 +212,7 @@ class BundleReader(Closing):
     @cached_property
     def _ledger(self) -> SortedLines | None:
         entry = self.find(layout.LEDGER)
-        return self._sorted(entry, lambda line: _id.decode(line).id.encode()) if entry else None
+        return self._sorted(entry, lambda line: _id_decoder.decode(line).id.encode()) if entry else None
 
     def losses(self) -> Iterator[LossLine]:
         """The recorded losses, besides the ledger's."""
@@ -288,7 +235,7 @@ class BundleReader(Closing):
         with self.guarding(layout.INDEX):
             for line in self._index:
                 require_plain(line)
-                found = _path_hash.decode(line)
+                found = _path_hash_decoder.decode(line)
                 room.take(found)
                 yield found
 
@@ -380,6 +327,87 @@ class BundleReader(Closing):
             return bag, info, raw
 
 
+class _EntryStream(io.RawIOBase):
+    """The raw half of ``BundleReader.open``."""
+
+    def __init__(self, reader: BundleReader, entry: IndexEntry) -> None:
+        self._reader, self._entry = reader, entry
+        self._position = 0
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        base = (0, self._position, self._entry.size)[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: object, /) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        entry = self._entry
+        size = min(len(view), entry.size - self._position)
+        if size <= 0:
+            return 0
+        with self._reader.guarding(entry.path):
+            frames = self._reader.frames
+            piece = next(frames.chunks(entry.offset + self._position, size))
+        view[: len(piece)] = piece
+        # An upload that is repeated reads it again from the start.
+        if self._position == 0:
+            self._hash, self._hashed = hashlib.sha256(), 0
+        # Frames that were proved are hashed as they are read.
+        if self._position == self._hashed and not self._reader.frames.is_held:
+            self._hash.update(piece)
+            self._hashed += len(piece)
+            if self._hashed == entry.size and self._hash.hexdigest() != entry.sha256:
+                raise wrong_hash(self._reader.path, entry.path)
+        self._position += len(piece)
+        return len(piece)
+
+
+def wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
+    """The error for an entry whose bytes have another sha256 than the index says."""
+    return DamagedBundle(
+        f"can't read {entry} in {bundle}: sha256 mismatch",
+        hint=f"holdall verify {pasteable(bundle)} lists the damage",
+        entry=entry,
+    )
+
+
+def require_format(path: Path, found: str) -> None:
+    """Raises NewerFormat for another major version than this reads, FrameError for what is none."""
+    match = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}", found)
+    if not match:
+        raise FrameError(f"unknown format {found[:20]!r}")
+    if int(match[1]) != layout.MAJOR:
+        raise NewerFormat(
+            f"can't read {path}: its format is {found}, and this version of holdall reads {layout.MAJOR}.x",
+            hint="install a newer version of holdall",
+        )
+
+
+def _frame_table(path: Path, file: BinaryIO) -> FrameTable:
+    try:
+        with reading(path):
+            return read_table(file)
+    except FrameError as error:
+        file.seek(0)
+        if file.read(4) != FRAME_MAGIC:
+            raise NotABundle(
+                f"can't read {path}: not a holdall bundle", hint="name a file that `holdall export` wrote"
+            ) from None
+        raise DamagedBundle(
+            f"can't read {path}: {error}",
+            hint="it may be truncated: compare its size with the original; holdall extract --salvage recovers "
+            "what is intact",
+        ) from None
+
+
 class _Room:
     """What all entries of a bundle may have together: bytes and lines."""
 
@@ -417,32 +445,3 @@ class _Guarding:
                 f"the rest",
                 entry=self._path,
             ) from None
-
-
-def _frames(path: Path, file: BinaryIO) -> FrameTable:
-    try:
-        with reading(path):
-            return read_table(file)
-    except FrameError as error:
-        file.seek(0)
-        if file.read(4) != FRAME_MAGIC:
-            raise NotABundle(
-                f"can't read {path}: not a holdall bundle", hint="name a file that `holdall export` wrote"
-            ) from None
-        raise DamagedBundle(
-            f"can't read {path}: {error}",
-            hint="it may be truncated: compare its size with the original; holdall extract --salvage recovers "
-            "what is intact",
-        ) from None
-
-
-def require_format(path: Path, found: str) -> None:
-    """Raises NewerFormat for another major version than this reads, FrameError for what is none."""
-    match = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}", found)
-    if not match:
-        raise FrameError(f"unknown format {found[:20]!r}")
-    if int(match[1]) != layout.MAJOR:
-        raise NewerFormat(
-            f"can't read {path}: its format is {found}, and this version of holdall reads {layout.MAJOR}.x",
-            hint="install a newer version of holdall",
-        )

@@ -1,6 +1,6 @@
-"""The totals in ``holdall.json``: counts, fidelities, and losses against the project as exported.
+"""The totals in ``holdall.json``: counts, fidelities, digests, and losses against the project as exported.
 
-And its digests: equal where the state of the project is equal (docs/format.md, "Digests").
+Digests are equal where the state of the project is equal (docs/format.md, "Digests").
 """
 
 from __future__ import annotations
@@ -20,58 +20,9 @@ from holdall.safe_files import Closing
 from holdall.spilling import Sorter
 from holdall.verdict import Reason, Verdict
 
-# A number with a fraction or an exponent keeps the digits that the server sent: how a language prints a double is
-# nothing to build a digest on.
-_decoder = msgspec.json.Decoder(float_hook=lambda digits: msgspec.Raw(digits.encode()))
-_encoder = msgspec.json.Encoder(order="sorted")
-
-
-def record_hash(kind: Kind, raw: bytes) -> str:
-    """sha256 over the canonical form of a record without its volatile fields; over ``raw`` where it has none."""
-    try:
-        try:
-            value = _decoder.decode(raw)
-        except msgspec.ValidationError:  # a whole number of more digits than Python reads
-            value = json.loads(raw.decode(), parse_int=_as_sent, parse_float=_as_sent, parse_constant=_refuse)
-        if isinstance(value, dict):
-            for field in KINDS[kind].volatile:
-                value.pop(field, None)
-        raw = _encoder.encode(value)
-    except (ValueError, RecursionError):
-        # Not JSON that every reader understands alike (a lone surrogate, nesting without end): its bytes speak.
-        pass
-    return hashlib.sha256(raw).hexdigest()
-
-
-def _as_sent(digits: str) -> msgspec.Raw:
-    return msgspec.Raw(b"0" if digits == "-0" else digits.encode())
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def definition_line(kind: Kind, id: str, sha256: str, owner: str | None = None) -> bytes:
-    """The line that a record adds to its kind's digest; that of a membership or a version names what it is of, too."""
-    return _encoder.encode([kind, id, sha256] if owner is None else [kind, owner, id, sha256])
-
-
-def content_line(id: str, fidelity: Fidelity, sha256: str) -> bytes:
-    """The line that a content adds to the contents digest."""
-    return _encoder.encode(["content", id, fidelity, sha256])
-
-
-def digest_of(lines: Iterable[bytes]) -> str:
-    """The digest over lines that come in ascending order of their bytes."""
-    total = hashlib.sha256()
-    for line in lines:
-        total.update(line + b"\n")
-    return f"h1:{total.hexdigest()}"
-
-
 _FIDELITIES = list(Fidelity)
-_DEFAULT = Fidelity.TEXT
-_NAMES = {kind: (row.count, row.digest) for kind, row in KINDS.items()}
+_DEFAULT_MINIMUM = Fidelity.TEXT
+_COUNT_AND_DIGEST = {kind: (row.count, row.digest) for kind, row in KINDS.items()}
 
 
 class BundleTotals(Closing):
@@ -80,7 +31,7 @@ class BundleTotals(Closing):
     Memory is flat: the digests' lines are sorted on disk. Add nothing after ``digests``.
     """
 
-    def __init__(self, minimum: Fidelity = _DEFAULT) -> None:
+    def __init__(self, minimum: Fidelity = _DEFAULT_MINIMUM) -> None:
         """A content of less than ``minimum`` is a loss."""
         self._minimum = minimum
         self._lines = {"definitions": Sorter(), "contents": Sorter()}
@@ -95,7 +46,7 @@ class BundleTotals(Closing):
 
     def record(self, kind: Kind, id: str, sha256: str, owner: str | None = None) -> None:
         """A record, by its hash (``record_hash``); a membership or a version with what it is of."""
-        count, digest = _NAMES[kind]
+        count, digest = _COUNT_AND_DIGEST[kind]
         self._counts[count] += 1
         if (lines := self._lines.get(digest)) is None:
             lines = self._lines[digest] = Sorter()
@@ -142,14 +93,6 @@ class BundleTotals(Closing):
         return Digests(**{name: digest_of(lines.keys()) for name, lines in self._lines.items()})
 
 
-def minimum_of(info: HoldallInfo) -> Fidelity:
-    """The ``--min-fidelity`` of the export; the default if it wasn't recorded."""
-    try:
-        return Fidelity(info.min_fidelity or _DEFAULT)
-    except ValueError:
-        return _DEFAULT
-
-
 def capture_of(info: HoldallInfo, *, tool: str) -> Capture:
     """What a bundle is a capture of, written by ``tool``."""
     return Capture(
@@ -159,6 +102,17 @@ def capture_of(info: HoldallInfo, *, tool: str) -> Capture:
         options=info.options,
         min_fidelity=minimum_of(info),
     )
+
+
+def minimum_of(info: HoldallInfo) -> Fidelity:
+    """The ``--min-fidelity`` of the export; the default if it wasn't recorded."""
+    try:
+        return Fidelity(info.min_fidelity or _DEFAULT_MINIMUM)
+    except ValueError:
+        return _DEFAULT_MINIMUM
+
+
+# -- losses --------------------------------------------------------------------------------------------
 
 
 def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason | None:
@@ -192,3 +146,54 @@ def declared_verdict(info: HoldallInfo) -> Verdict:
         return verdict_of(info.losses)
     lost = info.fidelities.get(Fidelity.UNAVAILABLE)
     return verdict_of({Reason.FILES: lost.files} if lost else {})
+
+
+# -- digests -------------------------------------------------------------------------------------------
+
+# A number with a fraction or an exponent keeps the digits that the server sent: how a language prints a double is
+# nothing to build a digest on.
+_decoder = msgspec.json.Decoder(float_hook=lambda digits: msgspec.Raw(digits.encode()))
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def record_hash(kind: Kind, raw: bytes) -> str:
+    """sha256 over the canonical form of a record without its volatile fields; over ``raw`` where it has none."""
+    try:
+        try:
+            value = _decoder.decode(raw)
+        except msgspec.ValidationError:  # a whole number of more digits than Python reads
+            value = json.loads(raw.decode(), parse_int=_as_sent, parse_float=_as_sent, parse_constant=_refuse)
+        if isinstance(value, dict):
+            for field in KINDS[kind].volatile:
+                value.pop(field, None)
+        raw = _encoder.encode(value)
+    except (ValueError, RecursionError):
+        # Not JSON that every reader understands alike (a lone surrogate, nesting without end): its bytes speak.
+        pass
+    return hashlib.sha256(raw).hexdigest()
+
+
+def definition_line(kind: Kind, id: str, sha256: str, owner: str | None = None) -> bytes:
+    """The line that a record adds to its kind's digest; that of a membership or a version names what it is of, too."""
+    return _encoder.encode([kind, id, sha256] if owner is None else [kind, owner, id, sha256])
+
+
+def content_line(id: str, fidelity: Fidelity, sha256: str) -> bytes:
+    """The line that a content adds to the contents digest."""
+    return _encoder.encode(["content", id, fidelity, sha256])
+
+
+def digest_of(lines: Iterable[bytes]) -> str:
+    """The digest over lines that come in ascending order of their bytes."""
+    total = hashlib.sha256()
+    for line in lines:
+        total.update(line + b"\n")
+    return f"h1:{total.hexdigest()}"
+
+
+def _as_sent(digits: str) -> msgspec.Raw:
+    return msgspec.Raw(b"0" if digits == "-0" else digits.encode())
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")

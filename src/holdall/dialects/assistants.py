@@ -1,8 +1,8 @@
 """The Assistants API, version 2: what create calls accept of a record, and what is lost.
 
 Values are sent unchanged (a float stays a float) where the destination's table allows. Fields that only the server sets
-are no loss; any other unknown field is left out and reported. Sources: the official OpenAPI description
-(CreateAssistantRequest, CreateVectorStoreRequest, VectorStoreFileAttributes).
+are no loss; any other unknown field is left out and reported. Other destinations use its rules for tools, too.
+Sources: the official OpenAPI description (CreateAssistantRequest, CreateVectorStoreRequest, VectorStoreFileAttributes).
 """
 
 from __future__ import annotations
@@ -48,24 +48,19 @@ from holdall.dialects.tables import (
 from holdall.graph import with_callees
 from holdall.model import Record, SourceId, TargetId
 
-NAME = 64
+MAX_NAME = 64
 """Characters of the name of a function or of a schema."""
 
-_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{NAME}}}")
+_PLAIN_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+
+
+# -- rules of formats and tools ------------------------------------------------------------------------
+
+_SCHEMA = Members(members={"description": Text(), "schema": Free(), "strict": Flag()})
 _NOT_STRICT = (
     "changed to false: strict needs a schema in which every object requires all its properties and allows no others"
 )
-_SCHEMA = Members(members={"description": Text(), "schema": Free(), "strict": Flag()})
-
-# Not among what a strict schema may have.
-_NEVER_STRICT = frozenset(
-    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
-)
-_INSIDE = ("properties", "$defs", "definitions")
-_LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
-_SINGLE = ("items", "additionalProperties")
-_NESTED = frozenset((*_INSIDE, *_LISTED, *_SINGLE))
 
 
 class Format(Rule, frozen=True):
@@ -90,9 +85,9 @@ class Format(Rule, frozen=True):
 
 def _json_schema(reading: Reading, asked: dict[str, Any], where: str) -> dict[str, Any]:
     name = asked.get("name")
-    plain = _NOT_IN_NAMES.sub("_", name)[:NAME] if isinstance(name, str) and name else "response"
+    plain = _NOT_IN_NAMES.sub("_", name)[:MAX_NAME] if isinstance(name, str) and name else "response"
     if plain != name:
-        text = f"changed to {plain}: only letters, digits, _ and -, at most {NAME}"
+        text = f"changed to {plain}: only letters, digits, _ and -, at most {MAX_NAME}"
         reading.lose(Why.VALUE_CHANGED, f"{where}name", name, text)
     found = {"name": plain, **repair_members(reading, _SCHEMA.members, asked, where)}
     if found.get("strict"):
@@ -128,8 +123,12 @@ class Function(Rule, frozen=True, kw_only=True):
 
     def repair(self, reading: Reading, tool: Any, where: str) -> Any:
         asked = tool.get("function") if self.nested else without_type(tool)
-        if not isinstance(asked, dict) or not isinstance(name := asked.get("name"), str) or not _NAME.fullmatch(name):
-            text = f"left out: the function's name must be 1 to {NAME} letters, digits, _ or -"
+        if (
+            not isinstance(asked, dict)
+            or not isinstance(name := asked.get("name"), str)
+            or not _PLAIN_NAME.fullmatch(name)
+        ):
+            text = f"left out: the function's name must be 1 to {MAX_NAME} letters, digits, _ or -"
             reading.lose(Why.UNKNOWN_TOOL, where, tool, text)
             return ABSENT
         inside = f"{where}.function." if self.nested else f"{where}."
@@ -213,148 +212,14 @@ class Tools(Rule, frozen=True, kw_only=True):
         alike = [other for other in found if other["type"] == kind]
         if alike and kind in self.once:
             return f"a {kind}"
-        if kind == "function" and any(_name(other) == _name(tool) for other in alike):
-            return f"a function {_name(tool)}"
+        if kind == "function" and any(_function_name(other) == _function_name(tool) for other in alike):
+            return f"a function {_function_name(tool)}"
         return ""
 
 
-def _name(tool: dict[str, Any]) -> str:
+def _function_name(tool: dict[str, Any]) -> str:
     name: str = tool.get("function", tool)["name"]
     return name
-
-
-def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """``schema`` as a function's parameters; None if it isn't an object's.
-
-    >>> as_parameters({})
-    {'type': 'object', 'properties': {}}
-    """
-    kind = schema.get("type", "object")
-    if isinstance(kind, list) and "object" in kind:
-        kind = "object"
-    if kind != "object":
-        return None
-    properties = schema.get("properties")
-    rest = {key: value for key, value in schema.items() if key not in ("type", "properties")}
-    whole = {"type": "object", "properties": properties if isinstance(properties, dict) else {}, **rest}
-    listed: dict[str, Any] = _with_items(whole)
-    return listed
-
-
-def as_strict(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """``schema`` as ``strict`` accepts it; None if that would change its meaning.
-
-    ``additionalProperties: false`` is added if unset, because ``strict`` implies it; which properties are required is
-    the owner's choice.
-
-    >>> as_strict({"type": "object", "properties": {}})
-    {'type': 'object', 'properties': {}, 'required': [], 'additionalProperties': False}
-    """
-    # At its root it is one object, and no choice of several.
-    if schema.get("type") != "object" or "anyOf" in schema:
-        return None
-    closed: dict[str, Any] = _closed(schema)
-    return closed if all(map(_is_strict, _inside(closed))) else None
-
-
-def _with_items(schema: Any) -> Any:
-    """A list has to say what is in it."""
-    if not isinstance(schema, dict):
-        return schema
-    found = _mapped(schema, _with_items)
-    is_list = found.get("type") == "array" or (isinstance(found.get("type"), list) and "array" in found["type"])
-    return {**found, "items": {}} if is_list and "items" not in found and "prefixItems" not in found else found
-
-
-def _closed(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return schema
-    found = _mapped(schema, _closed)
-    if not _is_object(found):
-        return found
-    if not isinstance(found.get("properties"), dict):
-        found = {**found, "properties": {}}
-    # Of an object without properties nobody has to say which are required.
-    if not found["properties"]:
-        found.setdefault("required", [])
-    found.setdefault("additionalProperties", False)
-    return found
-
-
-def _mapped(schema: dict[str, Any], change: Any) -> dict[str, Any]:
-    """A copy of ``schema`` with each schema in it changed."""
-    found = dict(schema)
-    # Most schemas are of one value, and there may be 100,000 of them.
-    if _NESTED.isdisjoint(found):
-        return found
-    for key in _INSIDE:
-        if isinstance(found.get(key), dict):
-            found[key] = {name: change(each) for name, each in found[key].items()}
-    for key in _LISTED:
-        if isinstance(found.get(key), list):
-            found[key] = [change(each) for each in found[key]]
-    for key in _SINGLE:
-        if isinstance(found.get(key), dict):
-            found[key] = change(found[key])
-    return found
-
-
-def _inside(schema: Any) -> Iterator[dict[str, Any]]:
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    for key in _INSIDE:
-        if isinstance(schema.get(key), dict):
-            for each in schema[key].values():
-                yield from _inside(each)
-    for key in _LISTED:
-        if isinstance(schema.get(key), list):
-            for each in schema[key]:
-                yield from _inside(each)
-    yield from _inside(schema.get("items"))
-
-
-def _is_object(schema: dict[str, Any]) -> bool:
-    kind = schema.get("type")
-    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
-
-
-def _is_strict(schema: dict[str, Any]) -> bool:
-    if _NEVER_STRICT & schema.keys():
-        return False
-    if not _is_object(schema):
-        return True
-    required = schema.get("required")
-    names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
-    return schema["additionalProperties"] is False and names == set(schema["properties"])
-
-
-__all__ = [
-    "ATTACHMENT",
-    "FIELDS",
-    "NOTHING",
-    "OPENAI",
-    "OWN",
-    "READ_ONLY",
-    "STORE",
-    "STORE_READ_ONLY",
-    "TOOLS",
-    "Attachment",
-    "Request",
-    "assistant",
-    "attachment",
-    "dispensable",
-    "file_search",
-    "mapped",
-    "marked_request",
-    "own_metadata",
-    "purpose",
-    "refusing",
-    "store",
-]
-
-NOTHING = Members(members={})
-"""A tool without members."""
 
 
 def file_search(ranker: str, defaults: Mapping[str, Any] = {}) -> Members:
@@ -370,6 +235,12 @@ def file_search(ranker: str, defaults: Mapping[str, Any] = {}) -> Members:
     return Members(members={"file_search": Members(members=options)})
 
 
+NOTHING = Members(members={})
+"""A tool without members."""
+
+
+# -- what the calls that create accept -----------------------------------------------------------------
+
 TOOLS = Tools(
     kinds={
         "file_search": file_search("default_2024_08_21", {"score_threshold": 0}),
@@ -380,7 +251,8 @@ TOOLS = Tools(
     # A second one of these is refused.
     once=("file_search", "code_interpreter"),
 )
-_RULES: Mapping[str, Rule] = {
+
+_ASSISTANT: Mapping[str, Rule] = {
     "model": Text(),
     "name": Text(most=256),
     "description": Text(most=512),
@@ -395,7 +267,7 @@ _RULES: Mapping[str, Rule] = {
     "metadata": METADATA,
 }
 
-FIELDS = tuple(field for field in _RULES if field != "metadata")
+FIELDS = tuple(field for field in _ASSISTANT if field != "metadata")
 """What a client can set in an assistant, but for its metadata."""
 
 STORE: Mapping[str, Rule] = {
@@ -427,7 +299,6 @@ ATTACHMENT: Mapping[str, Rule] = {
 
 READ_ONLY = ("id", "object", "created_at")
 """What only the server sets in an assistant."""
-
 # With expires_at: a server reckons it from expires_after and the last use.
 STORE_READ_ONLY = (
     "id",
@@ -440,6 +311,9 @@ STORE_READ_ONLY = (
     "expires_at",
     "last_active_at",
 )
+
+
+# -- requests ------------------------------------------------------------------------------------------
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
@@ -518,37 +392,6 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
     return Attachment(body=body, recut="chunking_strategy" not in body, losses=reading.losses)
 
 
-def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
-    """The fields of ``body`` that may be left out, and whether that loses nothing. A null means the same as leaving it
-    out.
-    """
-    # Reasoning models take no temperature and no top_p, yet a server shows both, at 1, for assistants that have one.
-    found = {field: body[field] == default for field, default in DEFAULTS.items() if field in body}
-    nulls = {field: True for field, value in body.items() if value is None}
-    return {**found, **nulls}
-
-
-def own_metadata(record: Record) -> dict[str, Any]:
-    """The metadata of a copy of ``record``, without our marks."""
-    return unmarked(fields(Reading(record), {"metadata": STORE["metadata"]}).get("metadata"))
-
-
-def refusing(reading: Reading, body: dict[str, Any]) -> dict[str, Any]:
-    """Remove from ``body`` what its model refuses; values other than the default are lost. Returns what was removed."""
-    # As it is, a model may be anything.
-    model = body["model"] if isinstance(body.get("model"), str) else ""
-    taken = {field: body.pop(field) for field in refused(model) if field in body}
-    for field, value in taken.items():
-        if value is not None and value != DEFAULTS[field]:
-            why = (
-                "is not a reasoning model and does not accept it"
-                if field == "reasoning_effort"
-                else "is a reasoning model and does not accept it"
-            )
-            reading.lose(Why.MODEL_REFUSES, field, value, f"left out: {model} {why}")
-    return taken
-
-
 def marked_request(reading: Reading, body: dict[str, Any], operation: str) -> Request:
     """The request with our marks in its metadata."""
     record = reading.record
@@ -558,19 +401,6 @@ def marked_request(reading: Reading, body: dict[str, Any], operation: str) -> Re
     body["metadata"] = metadata.create
     update = None if metadata.final is None else {"metadata": metadata.final}
     return Request(body=body, update=update, losses=[*reading.losses, *losses])
-
-
-def purpose(source: str | None) -> str:
-    """The purpose to upload with. Those that only the server gives (``assistants_output``, …) become ``assistants``."""
-    if not source or source.endswith(("_output", "-results")):
-        return "assistants"
-    return source
-
-
-def mapped(ids: object, copies: Mapping[SourceId, TargetId]) -> list[TargetId]:
-    """The copies' ids for ``ids``, each once. Anything but a list of ids has none."""
-    found = [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
-    return list(dict.fromkeys(copies[SourceId(id)] for id in found if id in copies))
 
 
 def _resources(
@@ -592,8 +422,170 @@ def _resources(
     return kept
 
 
-OPENAI = Table(form=Form.ASSISTANTS, build=assistant, fields=_RULES, stores=1, files=20)
+def refusing(reading: Reading, body: dict[str, Any]) -> dict[str, Any]:
+    """Remove from ``body`` what its model refuses; values other than the default are lost. Returns what was removed."""
+    # As it is, a model may be anything.
+    model = body["model"] if isinstance(body.get("model"), str) else ""
+    taken = {field: body.pop(field) for field in refused(model) if field in body}
+    for field, value in taken.items():
+        if value is not None and value != DEFAULTS[field]:
+            why = (
+                "is not a reasoning model and does not accept it"
+                if field == "reasoning_effort"
+                else "is a reasoning model and does not accept it"
+            )
+            reading.lose(Why.MODEL_REFUSES, field, value, f"left out: {model} {why}")
+    return taken
+
+
+def mapped(ids: object, copies: Mapping[SourceId, TargetId]) -> list[TargetId]:
+    """The copies' ids for ``ids``, each once. Anything but a list of ids has none."""
+    found = [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
+    return list(dict.fromkeys(copies[SourceId(id)] for id in found if id in copies))
+
+
+def purpose(source: str | None) -> str:
+    """The purpose to upload with. Those that only the server gives (``assistants_output``, …) become ``assistants``."""
+    if not source or source.endswith(("_output", "-results")):
+        return "assistants"
+    return source
+
+
+def own_metadata(record: Record) -> dict[str, Any]:
+    """The metadata of a copy of ``record``, without our marks."""
+    return unmarked(fields(Reading(record), {"metadata": STORE["metadata"]}).get("metadata"))
+
+
+def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields of ``body`` that may be left out, and whether that loses nothing. A null means the same as leaving it
+    out.
+    """
+    # Reasoning models take no temperature and no top_p, yet a server shows both, at 1, for assistants that have one.
+    found = {field: body[field] == default for field, default in DEFAULTS.items() if field in body}
+    nulls = {field: True for field, value in body.items() if value is None}
+    return {**found, **nulls}
+
+
+OPENAI = Table(form=Form.ASSISTANTS, build=assistant, fields=_ASSISTANT, stores=1, files=20)
 """The Assistants API, version 2, which any server has that calls itself compatible."""
 
-OWN = msgspec.structs.replace(OPENAI, fields={**_RULES, "tools": msgspec.structs.replace(TOOLS, others=True)})
+OWN = msgspec.structs.replace(OPENAI, fields={**_ASSISTANT, "tools": msgspec.structs.replace(TOOLS, others=True)})
 """The same for what came from this very server, which takes the tools that it gave out itself."""
+
+
+# -- schemas of functions and formats ------------------------------------------------------------------
+
+# Not among what a strict schema may have.
+_NEVER_STRICT = frozenset(
+    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
+)
+_BY_NAME = ("properties", "$defs", "definitions")
+_IN_LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
+_ALONE = ("items", "additionalProperties")
+_NESTED = frozenset((*_BY_NAME, *_IN_LISTS, *_ALONE))
+
+
+def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """``schema`` as a function's parameters; None if it isn't an object's.
+
+    >>> as_parameters({})
+    {'type': 'object', 'properties': {}}
+    """
+    kind = schema.get("type", "object")
+    if isinstance(kind, list) and "object" in kind:
+        kind = "object"
+    if kind != "object":
+        return None
+    properties = schema.get("properties")
+    rest = {key: value for key, value in schema.items() if key not in ("type", "properties")}
+    whole = {"type": "object", "properties": properties if isinstance(properties, dict) else {}, **rest}
+    listed: dict[str, Any] = _with_items(whole)
+    return listed
+
+
+def as_strict(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """``schema`` as ``strict`` accepts it; None if that would change its meaning.
+
+    ``additionalProperties: false`` is added if unset, because ``strict`` implies it; which properties are required is
+    the owner's choice.
+
+    >>> as_strict({"type": "object", "properties": {}})
+    {'type': 'object', 'properties': {}, 'required': [], 'additionalProperties': False}
+    """
+    # At its root it is one object, and no choice of several.
+    if schema.get("type") != "object" or "anyOf" in schema:
+        return None
+    closed: dict[str, Any] = _closed(schema)
+    return closed if all(map(_is_strict, _schemas_in(closed))) else None
+
+
+def _with_items(schema: Any) -> Any:
+    """A list has to say what is in it."""
+    if not isinstance(schema, dict):
+        return schema
+    found = _each_changed(schema, _with_items)
+    is_list = found.get("type") == "array" or (isinstance(found.get("type"), list) and "array" in found["type"])
+    return {**found, "items": {}} if is_list and "items" not in found and "prefixItems" not in found else found
+
+
+def _closed(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    found = _each_changed(schema, _closed)
+    if not _is_object(found):
+        return found
+    if not isinstance(found.get("properties"), dict):
+        found = {**found, "properties": {}}
+    # Of an object without properties nobody has to say which are required.
+    if not found["properties"]:
+        found.setdefault("required", [])
+    found.setdefault("additionalProperties", False)
+    return found
+
+
+def _each_changed(schema: dict[str, Any], change: Any) -> dict[str, Any]:
+    """A copy of ``schema`` with each schema in it changed."""
+    found = dict(schema)
+    # Most schemas are of one value, and there may be 100,000 of them.
+    if _NESTED.isdisjoint(found):
+        return found
+    for key in _BY_NAME:
+        if isinstance(found.get(key), dict):
+            found[key] = {name: change(each) for name, each in found[key].items()}
+    for key in _IN_LISTS:
+        if isinstance(found.get(key), list):
+            found[key] = [change(each) for each in found[key]]
+    for key in _ALONE:
+        if isinstance(found.get(key), dict):
+            found[key] = change(found[key])
+    return found
+
+
+def _schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for key in _BY_NAME:
+        if isinstance(schema.get(key), dict):
+            for each in schema[key].values():
+                yield from _schemas_in(each)
+    for key in _IN_LISTS:
+        if isinstance(schema.get(key), list):
+            for each in schema[key]:
+                yield from _schemas_in(each)
+    yield from _schemas_in(schema.get("items"))
+
+
+def _is_object(schema: dict[str, Any]) -> bool:
+    kind = schema.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+
+
+def _is_strict(schema: dict[str, Any]) -> bool:
+    if _NEVER_STRICT & schema.keys():
+        return False
+    if not _is_object(schema):
+        return True
+    required = schema.get("required")
+    names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+    return schema["additionalProperties"] is False and names == set(schema["properties"])

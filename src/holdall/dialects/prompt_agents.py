@@ -27,7 +27,7 @@ from holdall.dialects.tables import (
     ABSENT,
     DEFAULTS,
     METADATA,
-    NAME,
+    TRUE_NAME,
     Form,
     Reading,
     Request,
@@ -151,7 +151,7 @@ def _marked(reading: Reading, body: dict[str, Any], prefix: str, operation: str,
     record, own = reading.record, reading.name
     name = chosen or agent_name(prefix + own if own else None, record.id)
     # A copy of a copy is still called what the first one was.
-    inherited = _object(body.get("metadata")).get(NAME) if record.kind is Kind.FOUNDRY_AGENT else None
+    inherited = _object(body.get("metadata")).get(TRUE_NAME) if record.kind is Kind.FOUNDRY_AGENT else None
     real = prefix + (inherited if isinstance(inherited, str) else own or "")
     metadata, losses = marked_once(
         body.get("metadata"),
@@ -162,7 +162,7 @@ def _marked(reading: Reading, body: dict[str, Any], prefix: str, operation: str,
         real=real if own and real != name else None,
     )
     if own and name != prefix + own:
-        is_kept = NAME in metadata
+        is_kept = TRUE_NAME in metadata
         text = f"{name} at the destination" + ("; the real name is in its metadata" if is_kept else "")
         reading.lose(Why.NAME_CHANGED if is_kept else Why.VALUE_CHANGED, "name", own, text)
     return Request(body={**body, "name": name, "metadata": metadata}, losses=[*reading.losses, *losses])

@@ -1,8 +1,8 @@
 """What a destination's table of limits is made of: a rule for each field of a record, one class for each kind of value;
 values that several destinations share; and the metadata keys that mark a copy. Pure.
 
-A destination is a module here: a ``Table``, and a function that makes the request. Both the plan's losses and the
-requests come from it, so foreseeable refusals are found in advance. ``registry`` lists the destinations.
+A destination is a module of this package: a ``Table``, and a function that makes the request. Both the plan's losses
+and the requests come from it, so foreseeable refusals are found in advance. ``registry`` lists the destinations.
 
 A rule says what an API accepts and repairs the rest: a value is rewritten if that means the same, cut if too long, else
 left out. Every change of meaning is a loss. In the API's own objects null means the same as leaving out, and some
@@ -33,89 +33,29 @@ from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.untrusted import read_json, require_plain, without_half_characters
 
-CLONED_FROM = "cloned_from"
-OPERATION = "holdall_op"
-NAME = "holdall_name"
-MARKS = frozenset({CLONED_FROM, OPERATION, NAME})
+T = TypeVar("T")
 
-UNMARKED = frozenset({Kind.FILE, Kind.SKILL, Kind.SKILL_VERSION, Kind.TEMPLATE})
-"""The kinds whose objects have no metadata, and so no marks."""
+ABSENT: Any = object()
+"""What stands for a value that isn't sent."""
+
+NOT_AN_OBJECT = "must be an object"
 
 METADATA_KEYS = 16
 """As many keys as the metadata of an object may have."""
 
-_LONGEST = 512
+USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+"""What a tool uses, in ``tool_resources``."""
+
+DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
+"""Parameters that some models refuse, with what they are where nobody set them."""
 
 
-class Marked(msgspec.Struct, frozen=True, kw_only=True):
-    """Metadata to create with; ``final`` is what to set it to right after, or None where it can stay."""
-
-    create: dict[str, Any]
-    final: dict[str, Any] | None = None
-
-
-def unmarked(metadata: object) -> dict[str, Any]:
-    """The owner's own keys: ``metadata`` without our marks. Anything that isn't an object counts as empty."""
-    return {k: v for k, v in metadata.items() if k not in MARKS} if isinstance(metadata, Mapping) else {}
-
-
-def marked(
-    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str
-) -> tuple[Marked, list[Loss]]:
-    """The source's metadata (within the key limit) with our marks; and the losses."""
-    own = unmarked(metadata)
-    said = partial(Loss, kind=kind, id=source, name=name)
-    losses = _replaced(metadata, said)
-    marks = {CLONED_FROM: str(source), OPERATION: operation}
-    room = METADATA_KEYS - len(marks)
-    if len(own) <= room:
-        return Marked(create={**own, **marks}), losses
-    # Any two may give way: they are back with the next call.
-    kept = dict(list(own.items())[:room])
-    final = dict(own)
-    left_out = [OPERATION]
-    # Where one of the two fits, it is the origin: the attempt is of interest only until its answer is known.
-    if len(own) < METADATA_KEYS:
-        final[CLONED_FROM] = str(source)
-    else:
-        left_out.insert(0, CLONED_FROM)
-    verb = "is" if len(left_out) == 1 else "are"
-    text = f"full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed after creation"
-    losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
-    return Marked(create={**kept, **marks}, final=final), losses
-
-
-def marked_once(
-    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str, real: str | None = None
-) -> tuple[dict[str, Any], list[Loss]]:
-    """The same for an object that no later call can change: marks that don't fit are left out. ``real`` is the name of
-    one that is called otherwise at the destination."""
-    own = unmarked(metadata)
-    said = partial(Loss, kind=kind, id=source, name=name)
-    losses = _replaced(metadata, said)
-    marks = {CLONED_FROM: str(source), OPERATION: operation, **({NAME: real[:_LONGEST]} if real else {})}
-    fitting = list(marks)[: max(0, METADATA_KEYS - len(own))]
-    if left_out := [key for key in marks if key not in fitting]:
-        text = f"full ({len(own)} keys), so {' and '.join(left_out)} can't be added"
-        losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
-    return {**own, **{key: marks[key] for key in fitting}}, losses
-
-
-def _replaced(metadata: object, said: Callable[..., Loss]) -> list[Loss]:
-    """The loss of a source that is itself a copy."""
-    inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
-    if inherited is None:
-        return []
-    text = f"was {inherited}; set to the id in the bundle"
-    return [said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text)]
-
-
-T = TypeVar("T")
+# -- reading a record ----------------------------------------------------------------------------------
 
 # Dots in the name of a field that stand between objects, at the most; keys may have any number.
-_DEEPEST = 64
+_MOST_DOTS = 64
 # So many fields are named one by one; of more, the first and their number.
-_FEW = 20
+_NAMED_FIELDS = 20
 
 
 def read_fields(record: Record) -> dict[str, Any]:
@@ -187,11 +127,11 @@ class Reading:
         self._noted += 1
 
     def lose_each(self, why: Why, fields: Mapping[str, object], text: str) -> None:
-        """Record that ``fields`` aren't sent, for one reason: ``_FEW`` of many are losses of their own."""
-        for field, value in islice(fields.items(), _FEW):
+        """Record that ``fields`` aren't sent, for one reason: ``_NAMED_FIELDS`` of many are losses of their own."""
+        for field, value in islice(fields.items(), _NAMED_FIELDS):
             self._note(why, field, value, text)
-        if len(fields) > _FEW:
-            text = f"{text}; same for {len(fields) - _FEW} more"
+        if len(fields) > _NAMED_FIELDS:
+            text = f"{text}; same for {len(fields) - _NAMED_FIELDS} more"
             last = self._noted - 1
             self._losses[last] = msgspec.structs.replace(self._losses[last], text=text)
             self.left_out.update(fields)
@@ -211,7 +151,7 @@ class Reading:
     def _parts_of(self, field: str) -> list[int]:
         """The losses of parts of ``field``; saves each loss a search through all earlier ones."""
         for number in range(self._looked_at, self._noted):
-            *outer, _ = str(self._losses[number].field).split(".", _DEEPEST)
+            *outer, _ = str(self._losses[number].field).split(".", _MOST_DOTS)
             for count in range(1, len(outer) + 1):
                 self._parts.setdefault(".".join(outer[:count]), []).append(number)
         self._looked_at = self._noted
@@ -225,27 +165,11 @@ class Reading:
                 self._note(Why.UNKNOWN_FIELD, where + field, value, "left out: not in the destination's API")
 
 
-ABSENT: Any = object()
-"""What stands for a value that isn't sent."""
-
-NOT_AN_OBJECT = "must be an object"
+# -- rules ---------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*", re.A)
 _FLAGS = {"true": True, "false": False}
-_TEXT, _FLAG = "must be a string", "must be true or false"
-
-USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
-"""What a tool uses, in ``tool_resources``."""
-
-DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
-"""Parameters that some models refuse, with what they are where nobody set them."""
-
-# As their makers name them. Of what has another name (a deployment, a look-alike's own) nothing is known.
-_FAMILIES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
-    (re.compile(r"(ft:)?(o\d|gpt-[5-9](?!.*chat))"), ("temperature", "top_p")),
-    (re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)"), ("reasoning_effort",)),
-)
-_NONE: Mapping[Any, Any] = MappingProxyType({})
+_NOT_A_STRING, _NOT_A_FLAG = "must be a string", "must be true or false"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -273,9 +197,9 @@ class Text(Rule, frozen=True, kw_only=True):
         text = value
         if is_number(value):
             text = msgspec.json.encode(value).decode()
-            reading.lose(Why.VALUE_CHANGED, where, value, f"{_TEXT}; converted")
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{_NOT_A_STRING}; converted")
         if not isinstance(text, str):
-            return unfit(reading, value, where, _TEXT)
+            return unfit(reading, value, where, _NOT_A_STRING)
         if self.most is not None and len(text) > self.most:
             why = Why.TRUNCATED if self.weighs else Why.OVER_LIMIT
             reading.lose(why, where, value, f"cut from {len(text)} to {self.most} characters")
@@ -332,9 +256,9 @@ class Flag(Rule, frozen=True):
         if isinstance(value, bool):
             return value
         if isinstance(value, str) and value.strip().lower() in _FLAGS:
-            reading.lose(Why.VALUE_CHANGED, where, value, f"{_FLAG}; converted from a string")
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{_NOT_A_FLAG}; converted from a string")
             return _FLAGS[value.strip().lower()]
-        return unfit(reading, value, where, _FLAG)
+        return unfit(reading, value, where, _NOT_A_FLAG)
 
 
 class Choice(Rule, frozen=True, kw_only=True):
@@ -400,7 +324,7 @@ class Pairs(Rule, frozen=True, kw_only=True):
                 spare[inside] = item
             else:
                 if made is not item:
-                    reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}; converted")
+                    reading.lose(Why.VALUE_CHANGED, inside, item, f"{_NOT_A_STRING}; converted")
                 found[key] = made
         if spare:
             reading.lose_each(Why.OVER_LIMIT, spare, f"left out: more than {self.keys} keys")
@@ -431,17 +355,6 @@ class Members(Rule, frozen=True, kw_only=True):
         return completed(self.defaults, found)
 
 
-def repair_members(reading: Reading, rules: Mapping[str, Rule], value: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The members with ``rules`` that can be sent; nulls are left out."""
-    there = {key: each for key, each in rules.items() if value.get(key) is not None}
-    made = {key: each.repair(reading, value[key], f"{where}{key}") for key, each in there.items()}
-    return {key: item for key, item in made.items() if item is not ABSENT}
-
-
-def completed(defaults: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    return {**found, **{key: value for key, value in defaults.items() if key not in found}}
-
-
 class Each(Rule, frozen=True):
     """A list of these."""
 
@@ -465,6 +378,17 @@ class Tagged(Rule, frozen=True, kw_only=True):
             return unfit(reading, value, where, f"its type must be one of {', '.join(self.kinds)}")
         made = self.kinds[kind].repair(reading, without_type(value), where)
         return made if made is ABSENT else {"type": kind, **made}
+
+
+def repair_members(reading: Reading, rules: Mapping[str, Rule], value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The members with ``rules`` that can be sent; nulls are left out."""
+    there = {key: each for key, each in rules.items() if value.get(key) is not None}
+    made = {key: each.repair(reading, value[key], f"{where}{key}") for key, each in there.items()}
+    return {key: item for key, item in made.items() if item is not ABSENT}
+
+
+def completed(defaults: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, **{key: value for key, value in defaults.items() if key not in found}}
 
 
 def without_type(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -493,6 +417,17 @@ SHARE = Number(least=0, most=1)
 METADATA = Pairs()
 
 
+# -- tables and requests -------------------------------------------------------------------------------
+
+# Models as their makers name them, and the parameters that these refuse. Of one that has another name (a deployment, a
+# look-alike's own) nothing is known.
+_FAMILIES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (re.compile(r"(ft:)?(o\d|gpt-[5-9](?!.*chat))"), ("temperature", "top_p")),
+    (re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)"), ("reasoning_effort",)),
+)
+_EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
 class Form(StrEnum):
     """The dialects that a destination can be asked in."""
 
@@ -504,6 +439,29 @@ class Form(StrEnum):
     """A prompt agent of Azure AI Foundry, which keeps each version of it."""
 
 
+def _anywhere(base_url: str) -> bool:
+    return True
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One destination: what becomes of an assistant there, its ``fields``, and how many ``stores`` and code interpreter
+    ``files`` it may have. ``build`` makes the request, ``is_at`` says whether the server at a base URL is one.
+
+    ``resources`` are what its tools use besides, ``batch_files`` how many files one call attaches. ``purpose`` is
+    that of all uploads, where files of another can't be used.
+    """
+
+    form: Form
+    build: Builder
+    fields: Mapping[str, Rule]
+    stores: int
+    files: int
+    is_at: Callable[[str], bool] = _anywhere
+    resources: frozenset[str] = frozenset()
+    batch_files: int = 2000
+    purpose: str | None = None
+
+
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
     """What a definition refers to, by the ids at the destination; an assistant that isn't there is None.
 
@@ -512,13 +470,13 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
     project, so that everything bound to it is there. ``names`` are those that agents are given, by the source's ids.
     """
 
-    stores: Mapping[SourceId, TargetId] = _NONE
-    files: Mapping[SourceId, TargetId] = _NONE
-    assistants: Mapping[SourceId, TargetId | None] = _NONE
-    skills: Mapping[SourceId, TargetId] = _NONE
-    versions: Mapping[tuple[SourceId, str], str] = _NONE
-    connections: Mapping[str, str] | None = _NONE
-    names: Mapping[SourceId, str] = _NONE
+    stores: Mapping[SourceId, TargetId] = _EMPTY
+    files: Mapping[SourceId, TargetId] = _EMPTY
+    assistants: Mapping[SourceId, TargetId | None] = _EMPTY
+    skills: Mapping[SourceId, TargetId] = _EMPTY
+    versions: Mapping[tuple[SourceId, str], str] = _EMPTY
+    connections: Mapping[str, str] | None = _EMPTY
+    names: Mapping[SourceId, str] = _EMPTY
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -550,29 +508,82 @@ class Builder(Protocol):
     ) -> Request: ...
 
 
-def _anywhere(base_url: str) -> bool:
-    return True
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One destination: what becomes of an assistant there, its ``fields``, and how many ``stores`` and code interpreter
-    ``files`` it may have. ``build`` makes the request, ``is_at`` says whether the server at a base URL is one.
-
-    ``resources`` are what its tools use besides, ``batch_files`` how many files one call attaches. ``purpose`` is
-    that of all uploads, where files of another can't be used.
-    """
-
-    form: Form
-    build: Builder
-    fields: Mapping[str, Rule]
-    stores: int
-    files: int
-    is_at: Callable[[str], bool] = _anywhere
-    resources: frozenset[str] = frozenset()
-    batch_files: int = 2000
-    purpose: str | None = None
-
-
 def refused(model: str) -> tuple[str, ...]:
     """The parameters that a model refuses, judged by its name."""
     return next((names for family, names in _FAMILIES if family.match(model)), ())
+
+
+# -- marks ---------------------------------------------------------------------------------------------
+
+CLONED_FROM = "cloned_from"
+OPERATION = "holdall_op"
+TRUE_NAME = "holdall_name"
+MARKS = frozenset({CLONED_FROM, OPERATION, TRUE_NAME})
+
+UNMARKED = frozenset({Kind.FILE, Kind.SKILL, Kind.SKILL_VERSION, Kind.TEMPLATE})
+"""The kinds whose objects have no metadata, and so no marks."""
+
+_LONGEST_VALUE = 512
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata to create with; ``final`` is what to set it to right after, or None where it can stay."""
+
+    create: dict[str, Any]
+    final: dict[str, Any] | None = None
+
+
+def unmarked(metadata: object) -> dict[str, Any]:
+    """The owner's own keys: ``metadata`` without our marks. Anything that isn't an object counts as empty."""
+    return {k: v for k, v in metadata.items() if k not in MARKS} if isinstance(metadata, Mapping) else {}
+
+
+def marked(
+    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str
+) -> tuple[Marked, list[Loss]]:
+    """The source's metadata (within the key limit) with our marks; and the losses."""
+    own = unmarked(metadata)
+    said = partial(Loss, kind=kind, id=source, name=name)
+    losses = _origin_replaced(metadata, said)
+    marks = {CLONED_FROM: str(source), OPERATION: operation}
+    room = METADATA_KEYS - len(marks)
+    if len(own) <= room:
+        return Marked(create={**own, **marks}), losses
+    # Any two may give way: they are back with the next call.
+    kept = dict(list(own.items())[:room])
+    final = dict(own)
+    left_out = [OPERATION]
+    # Where one of the two fits, it is the origin: the attempt is of interest only until its answer is known.
+    if len(own) < METADATA_KEYS:
+        final[CLONED_FROM] = str(source)
+    else:
+        left_out.insert(0, CLONED_FROM)
+    verb = "is" if len(left_out) == 1 else "are"
+    text = f"full ({len(own)} keys), so {' and '.join(left_out)} {verb} removed after creation"
+    losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
+    return Marked(create={**kept, **marks}, final=final), losses
+
+
+def marked_once(
+    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str, real: str | None = None
+) -> tuple[dict[str, Any], list[Loss]]:
+    """The same for an object that no later call can change: marks that don't fit are left out. ``real`` is the name of
+    one that is called otherwise at the destination."""
+    own = unmarked(metadata)
+    said = partial(Loss, kind=kind, id=source, name=name)
+    losses = _origin_replaced(metadata, said)
+    marks = {CLONED_FROM: str(source), OPERATION: operation, **({TRUE_NAME: real[:_LONGEST_VALUE]} if real else {})}
+    fitting = list(marks)[: max(0, METADATA_KEYS - len(own))]
+    if left_out := [key for key in marks if key not in fitting]:
+        text = f"full ({len(own)} keys), so {' and '.join(left_out)} can't be added"
+        losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
+    return {**own, **{key: marks[key] for key in fitting}}, losses
+
+
+def _origin_replaced(metadata: object, said: Callable[..., Loss]) -> list[Loss]:
+    """The loss of a source that is itself a copy."""
+    inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
+    if inherited is None:
+        return []
+    text = f"was {inherited}; set to the id in the bundle"
+    return [said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text)]

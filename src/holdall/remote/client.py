@@ -1,7 +1,8 @@
-"""One account over the network: reads, writes and lists, each repeated while ``remote.limits`` says so.
+"""One account over the network: reads, writes and lists, each repeated while ``remote.limits`` says so; and what an
+account is asked first.
 
-And what an account is asked first: whether it has assistants, or any endpoint that answers with the key, which models,
-and of a Foundry project the deployments and connections: names only, never what a connection logs in with.
+That is whether it has assistants, or any endpoint that answers with the key, which models it has, and which deployments
+and connections a Foundry project has: names only, never what a connection logs in with.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import msgspec
 
 from holdall.answers import Redactor, read_members, readable, redactor
-from holdall.endpoint import Endpoint, Secret, endpoint
+from holdall.endpoint import Endpoint
 from holdall.errors import (
     REQUEST_ERRORS,
     AuthenticationFailed,
@@ -37,84 +38,10 @@ from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt, Listing, Page, read_page
 from holdall.remote.wire import Answer, Download, Rest, Surface, Wire, route
 
-# Of a list without end: pages, and bytes of all of them.
-_MOST_PAGES = 100
-_MOST_BYTES = 16 << 20
-
-
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """A model under the name that its owner gave it, which is what an agent's ``model`` names."""
-
-    name: str
-    model: str | None = None
-    version: str | None = None
-
-
-class ProjectConnection(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the project may use. ``id`` is its ARM id, ``type`` the kind of service."""
-
-    name: str
-    id: str | None = None
-    type: str | None = None
-
-
-class _Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    name: str
-    model_name: str | None = None
-    model_version: str | None = None
-
-
-class _Values(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    value: list[msgspec.Raw]
-    next_link: str | None = None
-
-
-async def deployments(account: Account) -> list[Deployment]:
-    """All deployments of a project. Raises as ``Account.get``, and UnexpectedAnswer for what is no list."""
-    found = await _values(account, "/deployments", _Deployment)
-    return [Deployment(name=one.name, model=one.model_name, version=one.model_version) for one in found]
-
-
-async def connections(account: Account) -> list[ProjectConnection]:
-    """All connections of a project. Raises as ``deployments``."""
-    return await _values(account, "/connections", ProjectConnection)
-
-
-async def _values(account: Account, where: str, of: type[T]) -> list[T]:
-    found: list[T] = []
-    params: dict[str, str] = {}
-    links: set[str] = set()
-    size = 0
-    while len(links) < _MOST_PAGES and size < _MOST_BYTES:
-        answer = await account.get(where, params)
-        size += len(answer.raw)
-        try:
-            page = msgspec.json.decode(answer.raw, type=_Values)
-        except msgspec.DecodeError as error:
-            raise account.unreadable(f"can't list {where}", answer, error) from None
-        for item in page.value:
-            with suppress(msgspec.DecodeError):  # without a name it can't be used
-                found.append(msgspec.json.decode(item, type=of))
-        if not page.next_link or page.next_link in links:
-            return found
-        links.add(page.next_link)
-        # The same path at the same address: behind a gateway a link names the server behind it.
-        params = _query(page.next_link)
-    raise UnexpectedAnswer(f"can't list {where}: too long: stopped after {len(found)} items in {len(links)} pages")
-
-
-def _query(link: str) -> dict[str, str]:
-    with suppress(ValueError):
-        return dict(parse_qsl(urlsplit(link).query, keep_blank_values=True))
-    return {}
-
-
-__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
-
 T = TypeVar("T")
 
-# A wait that the user is told of, in seconds.
-_LONG = 5.0
+# Seconds of a wait that the user is told of.
+_LONG_WAIT = 5.0
 
 
 class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -442,7 +369,7 @@ class Account(Wire):
                         renewed, wait = True, 0.0
                     else:
                         wait = tries.after(error, slot)
-                        if wait >= _LONG:
+                        if wait >= _LONG_WAIT:
                             kind = f"waiting: {type(error).__name__}"
                             why = f"rate limit of the {self.side}" if isinstance(error, RateLimited) else error.message
                             self.progress.note(f"waiting {wait:.0f} s: {why}", kind=kind)
@@ -462,50 +389,12 @@ class Account(Wire):
         return True
 
 
-_NO_RESPONSE = "resp_" + "0" * 48
+# -- what an account is asked first --------------------------------------------------------------------
+
+_UNKNOWN_RESPONSE = "resp_" + "0" * 48
 _UNKNOWN_PATH = "nowhere_" + "0" * 24
 NO_SUCH_ROUTE = (405, 501)
 """What a server says of a path that it doesn't know, besides 404."""
-
-
-async def absence(account: Account, where: str) -> RemoteError | None:
-    """The error that says that a list doesn't exist; None if it does. Raises what a list that exists fails with."""
-    params = None if where == "/models" else {"limit": 1}
-    try:
-        await account.get(where, params, patient=False)
-    except REQUEST_ERRORS as error:
-        if await is_absent(account, error):
-            return error
-        if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
-            raise
-        await account.get(where, params)  # it may pass
-    return None
-
-
-async def is_absent(account: Account, error: RemoteError, *, denied: bool = False) -> bool:
-    """Whether a list that ends in ``error`` isn't there at all: few servers say that with a 404.
-
-    So an error is compared with the answer to a path that can't be there: a list that alone is refused may have
-    something. Where few servers have it, and ``denied`` may be a word for that, 403, 405 and 501 say so by themselves.
-    A server that fails at everything is taken for one without that list; see ``may_be_there``.
-    """
-    if isinstance(error, NotFound) or (denied and error.status in NO_SUCH_ROUTE):
-        return True
-    if not isinstance(error, REQUEST_ERRORS) and not (denied and isinstance(error, PermissionDenied)):
-        return False
-    if account.unknown_path is None or account.unknown_path >= 500:  # which may pass
-        try:
-            account.unknown_path = (await account.get(f"/{_UNKNOWN_PATH}", patient=False)).status
-        except RemoteError as refused:
-            account.unknown_path = refused.status
-    return account.unknown_path == error.status
-
-
-def may_be_there(error: RemoteError) -> str | None:
-    """The doubt to report where ``error`` counted as absence and may be temporary; else None."""
-    if isinstance(error, ServerFailed) and error.status not in NO_SUCH_ROUTE:
-        return f"the server answers every request with {error.status}"
-    return None
 
 
 async def probe(account: Account) -> RemoteError | None:
@@ -565,6 +454,46 @@ def usual_address(account: Account) -> str:
     return "the base URL usually ends in /v1"
 
 
+async def absence(account: Account, where: str) -> RemoteError | None:
+    """The error that says that a list doesn't exist; None if it does. Raises what a list that exists fails with."""
+    params = None if where == "/models" else {"limit": 1}
+    try:
+        await account.get(where, params, patient=False)
+    except REQUEST_ERRORS as error:
+        if await is_absent(account, error):
+            return error
+        if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
+            raise
+        await account.get(where, params)  # it may pass
+    return None
+
+
+async def is_absent(account: Account, error: RemoteError, *, denied: bool = False) -> bool:
+    """Whether a list that ends in ``error`` isn't there at all: few servers say that with a 404.
+
+    So an error is compared with the answer to a path that can't be there: a list that alone is refused may have
+    something. Where few servers have it, and ``denied`` may be a word for that, 403, 405 and 501 say so by themselves.
+    A server that fails at everything is taken for one without that list; see ``may_be_there``.
+    """
+    if isinstance(error, NotFound) or (denied and error.status in NO_SUCH_ROUTE):
+        return True
+    if not isinstance(error, REQUEST_ERRORS) and not (denied and isinstance(error, PermissionDenied)):
+        return False
+    if account.unknown_path is None or account.unknown_path >= 500:  # which may pass
+        try:
+            account.unknown_path = (await account.get(f"/{_UNKNOWN_PATH}", patient=False)).status
+        except RemoteError as refused:
+            account.unknown_path = refused.status
+    return account.unknown_path == error.status
+
+
+def may_be_there(error: RemoteError) -> str | None:
+    """The doubt to report where ``error`` counted as absence and may be temporary; else None."""
+    if isinstance(error, ServerFailed) and error.status not in NO_SUCH_ROUTE:
+        return f"the server answers every request with {error.status}"
+    return None
+
+
 async def same_project(one: Account, other: Account) -> bool:
     """Whether two accounts surely are one project: by the answers' headers, else by an id that both list first.
 
@@ -597,11 +526,11 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
     Responses have no list, so one that can't be is asked for: a server that has the endpoint says that there is no such
     response, and says it otherwise than of a path that it doesn't know. A key that may not read says so by the error.
     """
-    nowhere = await _error(account, f"/{_UNKNOWN_PATH}")
-    error = await _error(account, path("/responses/{}", _NO_RESPONSE))
+    nowhere = await _error_of(account, f"/{_UNKNOWN_PATH}")
+    error = await _error_of(account, path("/responses/{}", _UNKNOWN_RESPONSE))
     if error is None:
         return True, None
-    if nowhere is not None and _same(nowhere, error):
+    if nowhere is not None and _is_same_answer(nowhere, error):
         return (False if error.detail else None), error
     if error.status in NO_SUCH_ROUTE:
         return False, error
@@ -609,7 +538,7 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
     return (True if isinstance(error, (NotFound, RequestRefused)) else None), error
 
 
-async def _error(account: Account, where: str) -> RemoteError | None:
+async def _error_of(account: Account, where: str) -> RemoteError | None:
     try:
         await account.get(where, patient=False)
     except RemoteError as error:
@@ -617,7 +546,7 @@ async def _error(account: Account, where: str) -> RemoteError | None:
     return None
 
 
-def _same(one: RemoteError, other: RemoteError) -> bool:
+def _is_same_answer(one: RemoteError, other: RemoteError) -> bool:
     """Whether two answers differ in nothing but the path that was asked for."""
 
     def words(error: RemoteError) -> str:
@@ -658,11 +587,6 @@ def read_models(raw: bytes) -> Mapping[str, date | None]:
     return models | {deployment.name: None for deployment in found.value}
 
 
-def day(now: float) -> date:
-    """The day, UTC, of a time in Unix seconds."""
-    return datetime.fromtimestamp(now, UTC).date()
-
-
 def shutdown(value: object) -> date | None:
     """A model's ``shutdown_date``: a date, a time or Unix seconds; None for none, and for what can't be read."""
     with suppress(ValueError, OverflowError, OSError):
@@ -671,3 +595,82 @@ def shutdown(value: object) -> date | None:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return day(value)
     return None
+
+
+def day(now: float) -> date:
+    """The day, UTC, of a time in Unix seconds."""
+    return datetime.fromtimestamp(now, UTC).date()
+
+
+# -- the lists of a Foundry project --------------------------------------------------------------------
+
+# So many pages, and bytes of all of them, are read of a list without end.
+_MOST_PAGES = 100
+_MOST_BYTES = 16 << 20
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A model under the name that its owner gave it, which is what an agent's ``model`` names."""
+
+    name: str
+    model: str | None = None
+    version: str | None = None
+
+
+class ProjectConnection(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the project may use. ``id`` is its ARM id, ``type`` the kind of service."""
+
+    name: str
+    id: str | None = None
+    type: str | None = None
+
+
+class _Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    name: str
+    model_name: str | None = None
+    model_version: str | None = None
+
+
+class _ValuePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    value: list[msgspec.Raw]
+    next_link: str | None = None
+
+
+async def deployments(account: Account) -> list[Deployment]:
+    """All deployments of a project. Raises as ``Account.get``, and UnexpectedAnswer for what is no list."""
+    found = await _project_list(account, "/deployments", _Deployment)
+    return [Deployment(name=one.name, model=one.model_name, version=one.model_version) for one in found]
+
+
+async def connections(account: Account) -> list[ProjectConnection]:
+    """All connections of a project. Raises as ``deployments``."""
+    return await _project_list(account, "/connections", ProjectConnection)
+
+
+async def _project_list(account: Account, where: str, of: type[T]) -> list[T]:
+    found: list[T] = []
+    params: dict[str, str] = {}
+    links: set[str] = set()
+    size = 0
+    while len(links) < _MOST_PAGES and size < _MOST_BYTES:
+        answer = await account.get(where, params)
+        size += len(answer.raw)
+        try:
+            page = msgspec.json.decode(answer.raw, type=_ValuePage)
+        except msgspec.DecodeError as error:
+            raise account.unreadable(f"can't list {where}", answer, error) from None
+        for item in page.value:
+            with suppress(msgspec.DecodeError):  # without a name it can't be used
+                found.append(msgspec.json.decode(item, type=of))
+        if not page.next_link or page.next_link in links:
+            return found
+        links.add(page.next_link)
+        # The same path at the same address: behind a gateway a link names the server behind it.
+        params = _link_query(page.next_link)
+    raise UnexpectedAnswer(f"can't list {where}: too long: stopped after {len(found)} items in {len(links)} pages")
+
+
+def _link_query(link: str) -> dict[str, str]:
+    with suppress(ValueError):
+        return dict(parse_qsl(urlsplit(link).query, keep_blank_values=True))
+    return {}

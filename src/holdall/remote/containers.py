@@ -25,9 +25,10 @@ from holdall.errors import (
     UnexpectedAnswer,
 )
 from holdall.remote import refusals
-from holdall.remote.client import Account, Answer, path
+from holdall.remote.client import Account, path
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.transfer import ContentSink, transfer
+from holdall.remote.wire import Answer
 
 # Well below what a container takes: 50 files can be named at its creation, and the smallest has 1 GB of memory.
 _MOST_FILES = 20

@@ -1,12 +1,12 @@
-"""The HTTP transport below the SDK: connections, proxies, allowed redirects, and size limits of answers.
-
-The pool of the HTTP client looks at all of its connections twice for each request, and asks each idle one whether the
-server has closed it: with 32 of them that costs more than to send the request. Here a request takes the connection that
-was used last, and asks only that one.
+"""The HTTP transport below the SDK: connections, proxies, allowed redirects, size limits of answers, and uploads.
 
 Within one origin (scheme, host and port) redirects are followed as long as they leave the method alone. To another
 origin only the GET of a file's content goes, with no header but those that say which bytes are wanted, over https, or
 over http where the base URL is http too; and never from outside into this machine or a private network.
+
+The pool of the HTTP client looks at all of its connections twice for each request, and asks each idle one whether the
+server has closed it: with 32 of them that costs more than to send the request. Here a request takes the connection that
+was used last, and asks only that one.
 
 Each request sets the size limit of its answer; a hook of the HTTP client enforces it on the decompressed body, whatever
 the headers say. Another hook reads uploads in threads.
@@ -34,136 +34,15 @@ from holdall.endpoint import is_loopback, proxy_for
 from holdall.errors import UsageFault
 from holdall.untrusted import MAX_JSON
 
-# Both call the same error by the same name.
-_ERRORS = {
-    below: getattr(httpx2, name)
-    for name, below in vars(httpcore2).items()
-    if isinstance(below, type) and issubclass(below, Exception) and hasattr(httpx2, name)
-}
+# -- redirects -----------------------------------------------------------------------------------------
 
-
-class ConnectionStack(httpx2.AsyncBaseTransport):
-    """HTTP/1.1 connections to the origin of ``url``, without a proxy. One that was idle for ``expiry`` seconds is not
-    used again. ``context`` is needed for https only.
-
-    There are as many as requests were under way at once, which whoever sends them limits.
-    """
-
-    def __init__(self, url: httpx2.URL, context: ssl.SSLContext | None, expiry: float | None) -> None:
-        self._origin, self._context, self._expiry = _url(url).origin, context, expiry
-        if context:
-            context.set_alpn_protocols(["http/1.1"])
-        self._network = httpcore2.AnyIOBackend()
-        self._idle: list[_Connection] = []
-        """Those that were used last are at its end."""
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        assert isinstance(request.stream, httpx2.AsyncByteStream)
-        with _mapped():
-            sent = httpcore2.Request(
-                request.method,
-                _url(request.url),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-            connection = await self._unused() or await self._connect(request.extensions["timeout"]["connect"])
-            came = await connection.handle_async_request(sent)
-        body = _RawBody(came, connection, self._idle)
-        return httpx2.Response(came.status, headers=came.headers, stream=body, extensions=came.extensions)
-
-    async def aclose(self) -> None:
-        while self._idle:
-            await self._idle.pop().aclose()
-
-    async def _unused(self) -> _Connection | None:
-        """The connection that was used last and is idle; those that can't be used any more are closed."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.has_expired():
-                return connection
-            await connection.aclose()
-        return None
-
-    async def _connect(self, timeout: float | None) -> _Connection:
-        host = self._origin.host.decode("ascii")
-        stream = await self._network.connect_tcp(host, self._origin.port, timeout=timeout)
-        if self._origin.scheme == b"https":
-            assert self._context
-            stream = await stream.start_tls(self._context, host, timeout)
-        return _Connection(self._origin, stream, self._expiry)
-
-
-class _Connection(httpcore2.AsyncHTTP11Connection):
-    # Reads four times as long take a quarter of the processor time off a large download.
-    READ_NUM_BYTES = 256 << 10
-
-
-class _RawBody(httpx2.AsyncByteStream):
-    """The body of an answer. Its connection is idle again once it is closed, if all of it was read."""
-
-    def __init__(self, response: httpcore2.Response, connection: _Connection, idle: list[_Connection]) -> None:
-        self._response, self._connection, self._idle = response, connection, idle
-        self._is_open = True
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _mapped():
-            async for piece in self._response.aiter_stream():
-                yield piece
-
-    async def aclose(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            await self._response.aclose()
-            if self._connection.is_idle():
-                self._idle.append(self._connection)
-
-
-def _url(url: httpx2.URL) -> httpcore2.URL:
-    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Raises the errors of httpcore2 as those of httpx2."""
-    try:
-        yield
-    except tuple(_ERRORS) as error:
-        raise _ERRORS[type(error)](str(error)) from error
-
-
-MAX_ERROR = 64 << 10
-"""Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
-MAX_PAGE = 4 * MAX_JSON
-"""Bytes of one page of a list, or of a parsed text."""
-
-# So much of a packed body is unpacked at once: a thousand times as much may come out.
-_UNPACKED = 64 << 10
-_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
-# What a piece counts for at least: a body that comes byte by byte costs a thousand times its length.
-_LEAST_PIECE = 128
-# So much of a packed body may be read ahead of what comes out of it.
-_AHEAD = 1 << 20
-# So much of an upload is read and sent at once; the SDK's own pieces are of 64 KiB.
-_PIECE = 1 << 20
-# They describe the packed body, which nobody sees.
-_HEAD_OF_PACKED = (
-    "content-encoding",
-    "content-length",
-    "content-md5",
-    "content-range",
-    "digest",
-    "etag",
-    "last-modified",
-    "repr-digest",
-)
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAME_METHOD = (307, 308)
 # An id has no / in it: those that did are escaped. The base URL of a Foundry project is that of its classic surface.
-_CONTENT = re.compile(rb"(?:/openai/v1)?(?:/containers/[^/?]+)?/files/[^/?]+/content")
+_CONTENT_PATH = re.compile(rb"(?:/openai/v1)?(?:/containers/[^/?]+)?/files/[^/?]+/content")
 # What says which bytes, and in which form.
-_HEADERS = ("accept", "accept-encoding", "range", "if-range", "user-agent")
+_HEADERS_ELSEWHERE = ("accept", "accept-encoding", "range", "if-range", "user-agent")
 
 
 class BadRedirect(httpx2.RequestError):
@@ -259,13 +138,13 @@ class Transport(httpx2.AsyncBaseTransport):
     async def _to_other_origin(self, first: httpx2.Request, target: httpx2.URL) -> httpx2.Request:
         """The request for a file's content to another origin."""
         name, path = _origin(target), first.url.raw_path.removeprefix(self._base.raw_path.rstrip(b"/"))
-        if first.method != "GET" or not _CONTENT.fullmatch(path.partition(b"?")[0]):
+        if first.method != "GET" or not _CONTENT_PATH.fullmatch(path.partition(b"?")[0]):
             raise BadRedirect(f"to {name}, another server", moved_to=name)
         stays = is_loopback(target.host) or not is_loopback(first.url.host)
         if target.scheme == "http" and not (first.url.scheme == "http" and stays):
             raise BadRedirect(f"to {name}, which is unencrypted")
         await _require_outside(first.url, target, await _networks(target))
-        headers = {key: first.headers[key] for key in _HEADERS if key in first.headers}
+        headers = {key: first.headers[key] for key in _HEADERS_ELSEWHERE if key in first.headers}
         return httpx2.Request("GET", target, headers=headers, extensions=first.extensions)
 
     async def _check_peer(self, first: httpx2.Request, request: httpx2.Request, response: httpx2.Response) -> None:
@@ -276,13 +155,6 @@ class Transport(httpx2.AsyncBaseTransport):
         peer = stream.get_extra_info("server_addr") if stream and not proxy_for(str(request.url)) else None
         if peer:
             await _require_outside(first.url, request.url, {_network(str(peer[0]))})
-
-
-async def _require_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str]) -> None:
-    """Raise BadRedirect where ``target`` is in networks that what was asked isn't in, but for the internet."""
-    inside = networks - {""}
-    if inside and (inside := inside - await _networks(asked)):
-        raise BadRedirect(f"to {_origin(target)}, which is {inside.pop()}")
 
 
 def _same_request(request: httpx2.Request, target: httpx2.URL, status: int) -> httpx2.Request:
@@ -310,6 +182,13 @@ def _origin(url: httpx2.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
+async def _require_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str]) -> None:
+    """Raise BadRedirect where ``target`` is in networks that what was asked isn't in, but for the internet."""
+    inside = networks - {""}
+    if inside and (inside := inside - await _networks(asked)):
+        raise BadRedirect(f"to {_origin(target)}, which is {inside.pop()}")
+
+
 async def _networks(url: httpx2.URL) -> set[str]:
     """Which networks a URL's host is in, as ``_network`` names them. Empty where its name can't be looked up here."""
     try:
@@ -332,9 +211,135 @@ def _network(text: str) -> str:
     return "" if address.is_global and not address.is_multicast else "a private address"
 
 
+# -- connections ---------------------------------------------------------------------------------------
+
+
+# Both call the same error by the same name.
+_ERRORS = {
+    below: getattr(httpx2, name)
+    for name, below in vars(httpcore2).items()
+    if isinstance(below, type) and issubclass(below, Exception) and hasattr(httpx2, name)
+}
+
+
+class ConnectionStack(httpx2.AsyncBaseTransport):
+    """HTTP/1.1 connections to the origin of ``url``, without a proxy. One that was idle for ``expiry`` seconds is not
+    used again. ``context`` is needed for https only.
+
+    There are as many as requests were under way at once, which whoever sends them limits.
+    """
+
+    def __init__(self, url: httpx2.URL, context: ssl.SSLContext | None, expiry: float | None) -> None:
+        self._origin, self._context, self._expiry = _core_url(url).origin, context, expiry
+        if context:
+            context.set_alpn_protocols(["http/1.1"])
+        self._network = httpcore2.AnyIOBackend()
+        self._idle: list[_Connection] = []
+        """Those that were used last are at its end."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        assert isinstance(request.stream, httpx2.AsyncByteStream)
+        with _mapped_errors():
+            sent = httpcore2.Request(
+                request.method,
+                _core_url(request.url),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+            connection = await self._unused() or await self._connect(request.extensions["timeout"]["connect"])
+            came = await connection.handle_async_request(sent)
+        body = _ConnectionBody(came, connection, self._idle)
+        return httpx2.Response(came.status, headers=came.headers, stream=body, extensions=came.extensions)
+
+    async def aclose(self) -> None:
+        while self._idle:
+            await self._idle.pop().aclose()
+
+    async def _unused(self) -> _Connection | None:
+        """The connection that was used last and is idle; those that can't be used any more are closed."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return None
+
+    async def _connect(self, timeout: float | None) -> _Connection:
+        host = self._origin.host.decode("ascii")
+        stream = await self._network.connect_tcp(host, self._origin.port, timeout=timeout)
+        if self._origin.scheme == b"https":
+            assert self._context
+            stream = await stream.start_tls(self._context, host, timeout)
+        return _Connection(self._origin, stream, self._expiry)
+
+
+class _Connection(httpcore2.AsyncHTTP11Connection):
+    # Reads four times as long take a quarter of the processor time off a large download.
+    READ_NUM_BYTES = 256 << 10
+
+
+class _ConnectionBody(httpx2.AsyncByteStream):
+    """The body of an answer. Its connection is idle again once it is closed, if all of it was read."""
+
+    def __init__(self, response: httpcore2.Response, connection: _Connection, idle: list[_Connection]) -> None:
+        self._response, self._connection, self._idle = response, connection, idle
+        self._is_open = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _mapped_errors():
+            async for piece in self._response.aiter_stream():
+                yield piece
+
+    async def aclose(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            await self._response.aclose()
+            if self._connection.is_idle():
+                self._idle.append(self._connection)
+
+
+def _core_url(url: httpx2.URL) -> httpcore2.URL:
+    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """Raises the errors of httpcore2 as those of httpx2."""
+    try:
+        yield
+    except tuple(_ERRORS) as error:
+        raise _ERRORS[type(error)](str(error)) from error
+
+
 # -- answers -------------------------------------------------------------------------------------------
 
-_most: ContextVar[int | None] = ContextVar("most", default=MAX_JSON)
+MAX_ERROR = 64 << 10
+"""Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
+
+MAX_PAGE = 4 * MAX_JSON
+"""Bytes of one page of a list, or of a parsed text."""
+
+# So much of a packed body is unpacked at once: a thousand times as much may come out.
+_UNPACKED = 64 << 10
+# What a piece counts for at least: a body that comes byte by byte costs a thousand times its length.
+_LEAST_PIECE = 128
+# So much of a packed body may be read ahead of what comes out of it.
+_AHEAD = 1 << 20
+# They describe the packed body, which nobody sees.
+_HEAD_OF_PACKED = (
+    "content-encoding",
+    "content-length",
+    "content-md5",
+    "content-range",
+    "digest",
+    "etag",
+    "last-modified",
+    "repr-digest",
+)
+_WEB_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
+
+_longest_answer: ContextVar[int | None] = ContextVar("longest_answer", default=MAX_JSON)
 
 
 class TooLong(httpx2.RequestError):
@@ -344,28 +349,28 @@ class TooLong(httpx2.RequestError):
 @contextmanager
 def at_most(size: int | None) -> Iterator[None]:
     """Limits the answers of requests that are sent in here to ``size`` bytes; with None the reader limits them."""
-    token = _most.set(size)
+    token = _longest_answer.set(size)
     try:
         yield
     finally:
-        _most.reset(token)
+        _longest_answer.reset(token)
 
 
 def is_web_page(headers: Mapping[str, str], text: str) -> bool:
     """Whether an answer is a web page."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
+    return kind in ("text/html", "application/xhtml+xml") or _WEB_PAGE.match(text) is not None
 
 
 async def _limit_answer(response: httpx2.Response) -> None:
     """Limits an answer whose head has arrived. A hook of the HTTP client."""
-    most, is_cut = _most.get(), False
+    most, is_cut = _longest_answer.get(), False
     if response.status_code >= 300 or (most is not None and is_web_page(response.headers, "")):
         most, is_cut = MAX_ERROR, True
     packing = response.headers.get("content-encoding", "identity").strip().lower()
     if "," in packing:
         raise TooLong(f"its body is compressed more than once ({packing[:80]})")
-    body = _Body(response.stream, packing, most, is_cut=is_cut)  # type: ignore[arg-type]
+    body = _LimitedBody(response.stream, packing, most, is_cut=is_cut)  # type: ignore[arg-type]
     if packing != "identity":
         for name in _HEAD_OF_PACKED:
             response.headers.pop(name, None)
@@ -375,7 +380,7 @@ async def _limit_answer(response: httpx2.Response) -> None:
     response.encoding = "utf-8"
 
 
-class _Body(httpx2.AsyncByteStream):
+class _LimitedBody(httpx2.AsyncByteStream):
     """An unpacked body of at most ``most`` bytes. A longer one is cut there if ``is_cut``, else raises TooLong."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, packing: str, most: int | None, *, is_cut: bool) -> None:
@@ -419,13 +424,19 @@ class _Body(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
+# -- uploads -------------------------------------------------------------------------------------------
+
+# So much of an upload is read and sent at once; the SDK's own pieces are of 64 KiB.
+_UPLOAD_PIECE = 1 << 20
+
+
 async def _read_in_thread(request: httpx2.Request) -> None:
     """Have what is uploaded read in a thread, where it may be decompressed; what is small and in memory goes as one
     piece. A hook of the HTTP client."""
     if isinstance(request.stream, httpx2.ByteStream):
         return
     files = [field.file for field in getattr(request.stream, "fields", ()) if hasattr(field, "file")]
-    if files and all(type(file) is io.BytesIO and len(file.getbuffer()) <= _PIECE for file in files):
+    if files and all(type(file) is io.BytesIO and len(file.getbuffer()) <= _UPLOAD_PIECE for file in files):
         request.stream = httpx2.ByteStream(b"".join(request.stream))  # type: ignore[arg-type]
     else:
         request.stream = _ReadInThread(request.stream)  # type: ignore[arg-type]
@@ -438,15 +449,15 @@ class _ReadInThread(httpx2.AsyncByteStream):
         self._pieces = pieces
         # Without it they are only smaller.
         for field in getattr(pieces, "fields", ()):
-            field.CHUNK_SIZE = _PIECE
+            field.CHUNK_SIZE = _UPLOAD_PIECE
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces, loop = iter(self._pieces), asyncio.get_running_loop()
-        reading: asyncio.Future[tuple[bytes, bool]] | None = loop.run_in_executor(None, _read, pieces)
+        reading: asyncio.Future[tuple[bytes, bool]] | None = loop.run_in_executor(None, _next_piece, pieces)
         try:
             while reading:
                 data, is_last = await asyncio.shield(reading)
-                reading = None if is_last else loop.run_in_executor(None, _read, pieces)
+                reading = None if is_last else loop.run_in_executor(None, _next_piece, pieces)
                 yield data
         finally:
             # Whoever is cancelled here may close the file, or send it again from its start.
@@ -454,13 +465,13 @@ class _ReadInThread(httpx2.AsyncByteStream):
                 await asyncio.gather(reading, return_exceptions=True)
 
 
-def _read(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+def _next_piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
     """The next pieces of a body in one, and whether they are the last."""
     group, size = [], 0
     for piece in pieces:
         group.append(piece)
         size += len(piece)
-        if size >= _PIECE:
+        if size >= _UPLOAD_PIECE:
             return b"".join(group), False
     return b"".join(group), True
 

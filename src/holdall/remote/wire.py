@@ -1,9 +1,9 @@
-"""Requests to one account, each sent once, where each goes, and their answers. The only importer of the OpenAI SDK.
+"""Requests to one account, each sent once, where they go, and their answers. The only importer of the OpenAI SDK.
 
 The SDK makes the requests for records, and its HTTP client sends all requests. Those with a content, of which there may
 be a million, are made here: the SDK takes as long to make one as it takes to send it. Answers are taken as bytes: the
 SDK's models would drop fields that they don't know. Its errors leave here as ours. Its retries are off:
-``remote.limits`` decides, because a blindly repeated POST can create a thing twice. Everything here is sent once.
+``remote.limits`` decides, because a blindly repeated POST can create a thing twice.
 
 A Foundry project has two surfaces. OpenAI's paths are there twice: below ``/openai/v1`` without an API version, for the
 new agents, and right under the project with one, for Agents (classic). What one of them has need not be on the other.
@@ -67,6 +67,17 @@ from holdall.version import __version__
 T = TypeVar("T")
 
 
+# -- where a request goes ------------------------------------------------------------------------------
+
+_OPENAI_PATHS = frozenset({
+    "batches", "containers", "conversations", "evals", "files", "models", "responses", "uploads", "vector_stores",
+})  # fmt: skip
+"""The first parts of the paths that are OpenAI's."""
+# These take the API version that was given; Foundry's own paths take FOUNDRY_VERSION.
+_CLASSIC_PATHS = frozenset({"assistants", "threads"})
+_ABSENT_STATUSES = (404, 405, 410)
+
+
 class Surface(StrEnum):
     """Where a Foundry project has OpenAI's paths."""
 
@@ -74,15 +85,6 @@ class Surface(StrEnum):
     """Below ``/openai/v1``, without an API version."""
     CLASSIC = "classic"
     """Right under the project, with one."""
-
-
-_OPENAI = frozenset({
-    "batches", "containers", "conversations", "evals", "files", "models", "responses", "uploads", "vector_stores",
-})  # fmt: skip
-"""The first parts of the paths that are OpenAI's."""
-# Of which the version that was given is; Foundry's own paths have another one.
-_CLASSIC = frozenset({"assistants", "threads"})
-_ABSENT = (404, 405, 410)
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,25 +98,16 @@ def address(endpoint: Endpoint, where: str, surface: Surface) -> Address:
     """Where a path (``/files/file-1``) is sent, on a ``surface`` where it is there twice."""
     query = {name: value for name, value in endpoint.query.items() if name.lower() != API_VERSION}
     first = where.split("/")[1]
-    if not endpoint.is_foundry or first in _CLASSIC or not first or (first in _OPENAI and surface is Surface.CLASSIC):
+    if (
+        not endpoint.is_foundry
+        or first in _CLASSIC_PATHS
+        or not first
+        or (first in _OPENAI_PATHS and surface is Surface.CLASSIC)
+    ):
         return Address(base_url=endpoint.base_url, query=tuple(endpoint.query.items()))
-    if first in _OPENAI:
+    if first in _OPENAI_PATHS:
         return Address(base_url=endpoint.base_url + OPENAI_PART, query=tuple(query.items()))
     return Address(base_url=endpoint.base_url, query=(*query.items(), (API_VERSION, FOUNDRY_VERSION)))
-
-
-def _may_be_elsewhere(error: RemoteError) -> bool:
-    """Whether a read that ends in ``error`` on one surface may succeed on another: it isn't there, or not given."""
-    return isinstance(error, NotFound) or error.status in _ABSENT or refusals.is_foreign(error) or _is_withheld(error)
-
-
-def _is_withheld(error: RemoteError) -> bool:
-    return refusals.read(error).reason is RefusalReason.PURPOSE
-
-
-def _most_telling(errors: Iterable[RemoteError]) -> RemoteError:
-    """The error that stands where no surface gives something: one that it is withheld, else that it is nowhere."""
-    return min(errors, key=lambda error: (not _is_withheld(error), not isinstance(error, NotFound)))
 
 
 class Routes:
@@ -133,7 +126,7 @@ class Routes:
     def to_read(self, where: str) -> tuple[Surface, ...]:
         """The surfaces that a read of a path tries, in this order."""
         _, first, *rest = where.split("/")
-        if not self._is_foundry or first not in _OPENAI:
+        if not self._is_foundry or first not in _OPENAI_PATHS:
             return self.order[:1]
         known = self._elsewhere.get(unquote(rest[0])) if rest else None
         # Stable: what nothing is known of stays in order. A surface may have a thing, although it has no list of them.
@@ -214,9 +207,36 @@ class Routes:
             self._elsewhere.update((id, surface) for id in ids)
 
 
-_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/=]+):?", re.I)
+def _may_be_elsewhere(error: RemoteError) -> bool:
+    """Whether a read that ends in ``error`` on one surface may succeed on another: it isn't there, or not given."""
+    return (
+        isinstance(error, NotFound)
+        or error.status in _ABSENT_STATUSES
+        or refusals.is_foreign(error)
+        or _is_withheld(error)
+    )
+
+
+def _is_withheld(error: RemoteError) -> bool:
+    return refusals.read(error).reason is RefusalReason.PURPOSE
+
+
+def _most_telling(errors: Iterable[RemoteError]) -> RemoteError:
+    """The error that stands where no surface gives something: one that it is withheld, else that it is nowhere."""
+    return min(errors, key=lambda error: (not _is_withheld(error), not isinstance(error, NotFound)))
+
+
+def route(where: str) -> str:
+    """The path with its ids (every second segment) replaced by ``*``: the endpoint that it belongs to."""
+    parts = where.strip("/").split("/")
+    return "/" + "/".join("*" if place % 2 else part for place, part in enumerate(parts))
+
+
+# -- answers -------------------------------------------------------------------------------------------
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
+_SHA256_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/=]+):?", re.I)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,12 +286,12 @@ class Download:
         self.can_resume = not is_packed and headers.get("accept-ranges", "bytes").strip().lower() != "none"
         announced = headers.get("content-length", "")
         self.start = 0
-        self.length = int(announced) if _LENGTH.fullmatch(announced) and not is_packed else None
+        self.length = int(announced) if _CONTENT_LENGTH.fullmatch(announced) and not is_packed else None
         self.digest = None if is_packed else _digest(headers)
         self.validator = None if is_packed else _validator(headers)
         if status == 206:
             # A part without its place in the whole can't be used: -1 continues nothing.
-            place = _RANGE.fullmatch(headers.get("content-range", "").strip())
+            place = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
             self.start = int(place[1]) if place and not is_packed else -1
             self.length = int(place[3]) if place and place[3] != "*" else None
             self.digest = None
@@ -284,7 +304,7 @@ def _validator(headers: Mapping[str, str]) -> str | None:
 
 
 def _digest(headers: Mapping[str, str]) -> tuple[str, bytes] | None:
-    found = _DIGEST.search(headers.get("repr-digest", "")) or _DIGEST.search(headers.get("digest", ""))
+    found = _SHA256_DIGEST.search(headers.get("repr-digest", "")) or _SHA256_DIGEST.search(headers.get("digest", ""))
     name, text = ("sha256", found[1]) if found else ("md5", headers.get("content-md5", ""))
     try:
         value = base64.b64decode(text, validate=True)
@@ -293,11 +313,7 @@ def _digest(headers: Mapping[str, str]) -> tuple[str, bytes] | None:
     return (name, value) if len(value) == (32 if name == "sha256" else 16) else None
 
 
-def route(where: str) -> str:
-    """The path with its ids (every second segment) replaced by ``*``: the endpoint that it belongs to."""
-    parts = where.strip("/").split("/")
-    return "/" + "/".join("*" if place % 2 else part for place, part in enumerate(parts))
-
+# -- requests ------------------------------------------------------------------------------------------
 
 SILENCE = 120.0
 """Seconds without a byte after which a connection counts as dead."""
@@ -314,6 +330,7 @@ _CONNECTING = 15.0
 _CHUNK = 1 << 20
 # By the first part of a path, as the SDK's own calls send it: these answer only with it, others may refuse it.
 _BETAS = {row.endpoint.split("/")[1]: row.beta for row in KINDS.values() if row.beta}
+
 _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 

@@ -15,7 +15,7 @@ from holdall.importer.apply.writes import Changes, Writes
 from holdall.importer.plan.difference import differences
 from holdall.importer.runs.runlines import Line, Shown
 from holdall.model import Kind, SourceId, TargetId
-from holdall.remote.client import Answer
+from holdall.remote.wire import Answer
 from tests.importer.rig import context
 
 SENT = {

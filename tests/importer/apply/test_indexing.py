@@ -17,7 +17,7 @@ from holdall.importer.apply.writes import Writes
 from holdall.importer.runs.runlines import Line
 from holdall.importer.runs.runstate import RunState
 from holdall.model import Kind, Record, SourceId, TargetId
-from holdall.remote.client import Answer
+from holdall.remote.wire import Answer
 from tests.importer.rig import context
 
 STORE = TargetId("VS")

@@ -28,7 +28,7 @@ from holdall.importer.apply.writes import TRIES, Writes
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import Create
 from holdall.model import Kind, SourceId, TargetId
-from holdall.remote.client import Answer
+from holdall.remote.wire import Answer
 from tests.importer.rig import context
 
 

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
+from holdall.endpoint import endpoint
 from holdall.graph import Selection
 from holdall.importer.destination.destination import History, history
 from holdall.importer.destination.match import find_existing
@@ -20,7 +21,7 @@ from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.difference import By, Existing
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity, Kind, SourceId
-from holdall.remote.client import Account, endpoint, probe
+from holdall.remote.client import Account, probe
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf

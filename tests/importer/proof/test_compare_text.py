@@ -20,7 +20,8 @@ from holdall.errors import NotFound
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
-from holdall.remote.client import Account, Answer
+from holdall.remote.client import Account
+from holdall.remote.wire import Answer
 from tests.importer.shelf import Shelf
 from tests.sweep import examples
 

@@ -10,13 +10,14 @@ from typing import cast
 import pytest
 
 from holdall.bundle.reader import BundleReader
+from holdall.endpoint import endpoint
 from holdall.importer.destination.destination import by_mapping
 from holdall.importer.proof.compare_text import TextMatch
 from holdall.importer.runs.effects import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.importer.verbs.undo_import import withdraw
 from holdall.model import Fidelity, SourceId
-from holdall.remote.client import Account, endpoint
+from holdall.remote.client import Account
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from holdall.endpoint import endpoint
 from holdall.errors import NotFound, Unreachable
 from holdall.importer.runs.effects import is_undone
 from holdall.importer.runs.runfolder import BEFORE, Baseline
@@ -18,7 +19,7 @@ from holdall.importer.runs.runstate import read_state
 from holdall.importer.undo.observed import observe
 from holdall.importer.verbs.undo_import import UndoOptions, UndoPlan, UndoResult, undo_import
 from holdall.model import Kind
-from holdall.remote.client import Account, endpoint
+from holdall.remote.client import Account
 from holdall.sandbox.behaviour import Behaviour, Fail, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running

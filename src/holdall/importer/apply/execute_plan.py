@@ -16,10 +16,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.registry import definition, dispensable
-from holdall.dialects.tables import OPERATION, Targets
+from holdall.dialects.tables import OPERATION, Request, Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.context import Context, RunTally, explained
 from holdall.importer.apply.reconcile import Reconciler, leftovers
@@ -189,7 +188,7 @@ class PlanExecution:
                 pass
         return None
 
-    def _request(self, step: _Definition, op: str = "", record: Record | None = None) -> dialect.Request:
+    def _request(self, step: _Definition, op: str = "", record: Record | None = None) -> Request:
         """The definition's request with the ids of this destination, or that of another version, ``record``. Raises
         _Failed if a store that it needs isn't whole."""
         is_new = isinstance(step, steps.CreateDefinition)
@@ -334,7 +333,7 @@ class PlanExecution:
         await self._look(step, target, final(made), left_out)
         return target
 
-    async def _set_metadata(self, step: steps.CreateDefinition, target: TargetId) -> dialect.Request:
+    async def _set_metadata(self, step: steps.CreateDefinition, target: TargetId) -> Request:
         """Set what of the metadata only a second request can set. Returns the request as it is now that the server's
         own keys are known."""
         unset = "created, but its metadata could not be set"
@@ -348,7 +347,7 @@ class PlanExecution:
         return made
 
     async def _earlier_versions(self, step: steps.CreateFoundryAgent, fresh: list[TargetId]) -> None:
-        def request(record: Record, model: str | None, op: str) -> dialect.Request:
+        def request(record: Record, model: str | None, op: str) -> Request:
             return self._request(replace(step, model=model), op, record)
 
         for loss in await self._earlier.make(step, request, fresh, partial(self._require_free, step.agent)):

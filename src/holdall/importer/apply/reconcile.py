@@ -63,8 +63,9 @@ from holdall.model import (
     TargetId,
     credible,
 )
-from holdall.remote.client import Account, Answer, path, viewed
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.lists import Doubt
+from holdall.remote.wire import Answer
 
 
 def attempt_name(run: str, operation: str) -> str:

@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdall.agent_views import FoundryAgentView
-from holdall.dialects.assistants import Request, own_metadata
+from holdall.dialects.assistants import own_metadata
 from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import dispensable, shown
-from holdall.dialects.tables import MARKS, METADATA_KEYS, OPERATION, UNMARKED, unmarked
+from holdall.dialects.tables import MARKS, METADATA_KEYS, OPERATION, UNMARKED, Request, unmarked
 from holdall.errors import REQUEST_ERRORS, DestinationDiffers, NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler, identity, outcome, require_first, withheld
@@ -41,9 +41,9 @@ from holdall.importer.runs.runfolder import PLACES, AuditLine, place
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import Answer, path, viewed
+from holdall.remote.client import path, viewed
 from holdall.remote.refusals import is_unknown
-from holdall.remote.wire import route
+from holdall.remote.wire import Answer, route
 
 TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""

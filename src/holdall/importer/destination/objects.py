@@ -17,7 +17,7 @@ import msgspec
 from holdall.agent_views import FoundryAgentView
 from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import copy_name, shown, table
-from holdall.dialects.tables import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, Form, unmarked
+from holdall.dialects.tables import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, Form, Request, unmarked
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.destination import History
 from holdall.importer.plan.bundle_summary import Content
@@ -250,9 +250,7 @@ class MemberThere(View, frozen=True, kw_only=True):
     chunking_strategy: dict[str, Any] | None = None
 
 
-def compare(
-    record: Record, name: str | None, request: dialect.Request, there: Object, history: History, *, by: By
-) -> Found:
+def compare(record: Record, name: str | None, request: Request, there: Object, history: History, *, by: By) -> Found:
     """Compares an existing definition with the ``request`` that would make it of ``record``."""
     target, fields = there.target, there.fields()
     found = differences(

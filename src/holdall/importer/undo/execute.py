@@ -32,7 +32,8 @@ from holdall.importer.runs.runstate import RunState
 from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId
-from holdall.remote.client import Account, Answer, path
+from holdall.remote.client import Account, path
+from holdall.remote.wire import Answer
 
 # Seconds between looks at what should be gone.
 _LAGS = (1.0, 2.0, 4.0, 8.0)
