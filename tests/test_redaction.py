@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.answers import Redactor, redactor
+from tests.growth import assert_linear
 
 KEY = "sk-proj-Abc123Def456+Ghi789_Jkl/012Mno345Pqr"
 JWT = ".".join(urlsafe_b64encode(text.encode()).decode() for text in ('{"alg":"RS256"}', '{"aud":"here"}', "z" * 40))
@@ -198,3 +199,19 @@ def test_the_cost_grows_with_the_text_alone() -> None:
     for unit in (KEY[:11], KEY + '","', "%41" * 40, "\\u0041\\", "&#", "&#x" + "0" * 30, " " * 50 + KEY[:5] + '"'):
         text = unit * (300_000 // len(unit))
         assert KEY not in keep.text(text)  # what isn't linear doesn't come to an end here
+
+
+@pytest.mark.parametrize("unit", ['\\"', "\\", '"', '","', "\\u0022", KEY[:11], KEY + '","', "&#", '\\" '])
+def test_the_cost_of_json_grows_with_its_length_alone(unit: str) -> None:
+    def answer(n: int) -> bytes:
+        return f'["{KEY}","{unit * n}'.encode()
+
+    keep = Redactor((KEY,))
+    assert_linear(keep.raw, answer, 20_000 // len(unit))
+
+
+@pytest.mark.parametrize("text", [f'["a","{KEY}', f'{{"a":"b {KEY} c\\', f'"\\"{KEY}\\'])
+def test_a_key_goes_out_of_a_text_that_does_not_end(text: str) -> None:
+    clean = Redactor((KEY,)).raw(text.encode())
+    assert KEY.encode() not in clean
+    assert b"[key]" in clean

@@ -51,7 +51,6 @@ _GRAM = 8
 
 _SPACE = b" \t\r\n\f\v"
 _WHITE = re.compile(rb"[ \t\r\n\f\v]+")
-_COMPLETE_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
 # In each the first group is a code in hex digits, the second a letter or name, the third a code in decimal ones.
 _IN_JSON = re.compile(rb"\\(?:(?:u00|x)([0-7][0-9a-fA-F])|([\"\\/nrtbf]))")
 _IN_HTML = re.compile(rb"&(?:#x0{0,6}([0-7]?[0-9a-f])|(amp|lt|gt|quot|apos|nbsp)|#0{0,6}([0-9]{1,3}));", re.I)
@@ -118,7 +117,7 @@ class Redactor:
         if not self._may_have(raw):
             return raw
         clean, last = bytearray(), 0
-        for found in _COMPLETE_STRING.finditer(raw):
+        for found in STRING.finditer(raw):
             if self._may_have(found[0]):
                 clean += raw[last : found.start()] + self._string(found[0])
                 last = found.end()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO
 
 import pytest
 
 from holdall.errors import CannotWrite
 from holdall.safe_files import AppendLog
+from tests.waiting import STANDSTILL
 
 
 @pytest.mark.parametrize("torn", [b"", b"tw", b"x" * 70_000, b"\0" * 65_536])
@@ -48,3 +51,27 @@ def test_of_what_a_full_disk_did_not_take_nothing_stays(tmp_path: Path) -> None:
     log.append(b"three\n")
     log.close()
     assert (tmp_path / "log").read_bytes() == b"one\nthree\n"
+
+
+def test_one_sync_serves_all_lines_that_wait(tmp_path: Path) -> None:
+    begun, go, syncs = Event(), Event(), 0
+
+    def sync(file: BinaryIO) -> None:
+        nonlocal syncs
+        syncs += 1
+        begun.set()
+        assert go.wait(STANDSTILL)
+
+    async def commit() -> None:
+        log = AppendLog(tmp_path / "log", sync=sync)
+        first = asyncio.create_task(log.commit(b"0\n"))
+        assert await asyncio.to_thread(begun.wait, STANDSTILL)
+        others = [asyncio.create_task(log.commit(b"%d\n" % n)) for n in range(1, 40)]
+        await asyncio.sleep(0)  # now each has given its line
+        go.set()
+        await asyncio.gather(first, *others)
+        log.close()
+
+    asyncio.run(commit())
+    assert (tmp_path / "log").read_bytes().split() == [b"%d" % n for n in range(40)]
+    assert syncs == 2

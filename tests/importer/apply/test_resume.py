@@ -14,7 +14,6 @@ from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
 from holdall.importer.plan.choices import OnConflict
 from holdall.importer.runs.runreport import Report, Status, mapping
-from holdall.safe_files import sync_file
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
@@ -264,23 +263,6 @@ def test_and_where_nobody_can_tell_the_extra_one_is_listed(tmp_path: Path) -> No
         extra = {store["id"] for store in hand.everything("/vector_stores")} - set(report.stores.values())
         assert {orphan.id for orphan in report.orphans} == extra
         assert len(extra) == 1
-
-
-def test_one_sync_serves_many_lines(shared: Running, tmp_path: Path) -> None:
-    syncs = 0
-
-    def sync(file: BinaryIO) -> None:
-        nonlocal syncs
-        syncs += 1
-        sync_file(file)
-
-    shelf = Shelf()
-    for n in range(40):
-        shelf.file(f"f{n}", f"{n}.md", f"text {n}".encode())
-    run(shelf, shared, tmp_path, key="sk-group-0001", concurrency=20, sync=sync)
-    lines = len(journal_of(tmp_path))
-    assert lines == 82
-    assert syncs < lines / 2
 
 
 def test_on_another_machine_what_was_left_behind_is_told_of(tmp_path: Path) -> None:
