@@ -64,6 +64,18 @@ def test_a_name_leads_nowhere(path: str, tmp_path: Path) -> None:
     assert Trial(tmp_path / "trial", forge(**lies)).run(everything=False), name
 
 
+@sweep("path", NAMED)
+def test_nothing_is_salvaged_outside_the_folder(path: str, tmp_path: Path) -> None:
+    folder = tmp_path / "far" / "below"
+    folder.mkdir(parents=True)
+    for number, (_, lies) in enumerate(NAMED[path]):
+        bundle = folder / "bundle.tar.zst"
+        bundle.write_bytes(forge(**lies))
+        list(salvage(bundle, [], folder / f"out{number}"))
+    written = [file for place in (folder, *folder.parents[:2]) for file in place.iterdir() if file.name != "below"]
+    assert sorted(file.name for file in written) == ["bundle.tar.zst", "far", "out0", "out1", "out2"]
+
+
 @sweep("name", ODD)
 def test_what_is_odd_crashes_nothing(name: str, tmp_path: Path) -> None:
     assert not Trial(tmp_path / "trial", forge(**ODD[name])).run(), "odd, and yet as the format says"
