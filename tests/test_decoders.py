@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.answers import first_value, read_members, readable, split_json
 from holdall.bundle.texts import document
 from holdall.bundle.totals import record_hash
 from holdall.credentials import Scan
@@ -34,7 +33,16 @@ from holdall.model import (
     TargetId,
 )
 from holdall.parsedtext import require_page
-from holdall.untrusted import MAX_DEPTH, read_as, read_json, without_half_characters
+from holdall.untrusted import (
+    MAX_DEPTH,
+    first_value,
+    read_as,
+    read_json,
+    read_members,
+    readable,
+    split_json,
+    without_half_characters,
+)
 from tests.sweep import examples
 
 # Written out only where they are used, so that an example can be read.

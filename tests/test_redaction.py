@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.answers import Redactor, redactor
+from holdall.redaction import Redactor, redactor
 from tests.growth import assert_linear
 
 KEY = "sk-proj-Abc123Def456+Ghi789_Jkl/012Mno345Pqr"

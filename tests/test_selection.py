@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from holdall.errors import UsageFault
-from holdall.graph import Root, Selection, choose
 from holdall.model import Kind, SourceId
+from holdall.selection import Root, Selection, choose
 
 ROOTS = [
     Root(kind=Kind.ASSISTANT, id=SourceId("asst_1"), name="Support DE"),

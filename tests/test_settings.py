@@ -8,7 +8,7 @@ import pytest
 
 from holdall.endpoint import DEFAULT_BASE_URL, endpoint
 from holdall.errors import AuthenticationFailed, UsageFault
-from holdall.graph import Selection
+from holdall.selection import Selection
 from holdall.settings import (
     DestinationSettings,
     Lookup,

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.layout import Taken
 from holdall.errors import CannotWrite
-from holdall.spilling import SpillingDict
+from holdall.spilling import SpillingDict, Taken
 from holdall.temporary import NumberTable
 from tests.sweep import examples
 

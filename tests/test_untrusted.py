@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall import untrusted
-from holdall.answers import split_json
-from holdall.untrusted import require_plain, without_half_characters, without_strings
+from holdall.untrusted import require_plain, split_json, without_half_characters, without_strings
 from tests.growth import assert_linear
 
 

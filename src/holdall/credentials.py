@@ -173,7 +173,7 @@ def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") ->
 
 
 def _holds_key(value: str, keys: Collection[str]) -> bool:
-    from holdall.answers import redactor  # most commands know no key
+    from holdall.redaction import redactor  # most commands know no key
 
     return redactor(tuple(sorted(keys))).finds(value)
 

@@ -19,14 +19,14 @@ from typing import IO
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.layout import IndexEntry, Taken, on_disk, safe_name
+from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.texts import Joined, PlainTexts
 from holdall.errors import AlreadyExists, DamagedBundle, NoSuchEntry, pasteable
 from holdall.progress import Progress, Silent
-from holdall.safe_files import cannot_write, open_private, open_regular, replace, reporting
-from holdall.spilling import ValueSorter
+from holdall.safe_files import cannot_write, on_disk, open_private, open_regular, replace, reporting, safe_name
+from holdall.spilling import Taken, ValueSorter
 
 _WILD = frozenset("*?[")
 _TEXT_SUFFIX = ".text.json"

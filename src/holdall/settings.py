@@ -15,8 +15,8 @@ import msgspec
 from holdall.credentials import refuse_key
 from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, Names, endpoint
 from holdall.errors import AuthenticationFailed, Mistakes, UsageFault
-from holdall.graph import Selection, pattern
 from holdall.quoting import command_words
+from holdall.selection import Selection, pattern
 from holdall.variables import KEY_VARIABLES, KEYS_OF, VARIABLES, meant
 
 T = TypeVar("T")

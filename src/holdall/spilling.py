@@ -1,4 +1,4 @@
-"""A dict and sorters that keep on disk what is too much for memory."""
+"""A dict, a set of names and sorters that keep on disk what is too much for memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 
-from holdall.safe_files import Closing
+from holdall.safe_files import MAX_NAME, Closing, numbered
 
 if TYPE_CHECKING:
     from holdall.temporary import NumberTable
+from holdall.safe_files import fold
 
 K = TypeVar("K", str, int)
 T = TypeVar("T")
@@ -204,3 +205,33 @@ class ValueSorter(Closing, Generic[T]):
 
     def close(self) -> None:
         self._sorter.close()
+
+
+class Taken:
+    """The names taken, by the hash of their folded form."""
+
+    def __init__(self) -> None:
+        self._hashes = SpillingDict[int]()
+        self._next: dict[str, int] = {}
+
+    def add(self, path: str) -> bool:
+        """Take ``path``. Returns False if it is taken already."""
+        return self._hashes.add(_folded_hash(path))
+
+    def give_back(self, path: str) -> None:
+        """``path`` is free again."""
+        self._hashes.discard(_folded_hash(path))
+        self._next.clear()
+
+    def first_free(self, folder: str, name: str, *, suffix: str = "", limit: int = MAX_NAME) -> str:
+        """Take and return the first of ``name``, ``name-2``, ``name-3`` … that is free in ``folder``."""
+        number, key = 1, ""
+        while not self.add(path := f"{folder}{numbered(name, number, suffix=suffix, limit=limit)}"):
+            # Where thousands clash, each goes on from where the last one found its number.
+            key = key or fold(folder + name + suffix)
+            number = self._next[key] = max(number, self._next.get(key, 1)) + 1
+        return path
+
+
+def _folded_hash(path: str) -> int:
+    return hash(path.lower() if path.isascii() else fold(path))

@@ -1,8 +1,9 @@
-"""Checks and decodes untrusted JSON: length, depth, encoding, and how much a record or a bundle may hold.
+"""Checks and decodes untrusted JSON: length, depth, encoding, and how much a record or a bundle may hold. Reads what
+servers send leniently: with text around it, or one unreadable record.
 
 Deep nesting raises RecursionError in a decoder, at a depth that depends on the caller, and a byte of empty lists takes
 twenty in memory. JSON that passed here decodes safely, or fails with msgspec's own errors. The numbers are those of
-docs/format.md, "Limits".
+docs/format.md, "Limits". All of it takes linear time, without recursion.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -397,3 +399,84 @@ def _too_many_marks() -> re.Pattern[str]:
 
 def _is_mark(char: str) -> bool:
     return all(map(unicodedata.combining, unicodedata.normalize("NFD", char)))
+
+
+# -- lenient JSON ---------------------------------------------------------------------------
+
+# A string, or a sign outside of strings.
+_STRINGS_AND_SIGNS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
+
+
+def readable(raw: bytes) -> bytes:
+    """Lenient JSON as JSON that every decoder reads; returns the same bytes if they are that already.
+
+    >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
+    '{"a":"\ufffd","b":"NaN"}'
+    """
+    with suppress(ValueError):
+        require_plain(raw)
+        msgspec.json.decode(raw)
+        return raw
+    return msgspec.json.encode(read_json(raw, lenient=True))
+
+
+def read_members(raw: bytes) -> dict[str, Any]:
+    """The members of an object, each read leniently; unreadable ones are left out. ValueError if it isn't an object."""
+    pieces, _ = split_json(raw.lstrip())
+    if not raw.lstrip().startswith(b"{"):
+        raise NotJson("it is not an object")
+    found: dict[str, Any] = {}
+    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
+        with suppress(ValueError):
+            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
+    return found
+
+
+def split_json(raw: bytes) -> tuple[list[bytes], int]:
+    """The pieces between brackets, commas and colons of the list or object at the start of ``raw``, and its end. A
+    piece may be anything whose strings and brackets close.
+
+    Linear time, no recursion: this isolates an unreadable record. ValueError if it isn't a list or object, doesn't
+    close, or has more than ``MAX_VALUES`` pieces.
+
+    >>> split_json(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
+    ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
+    """
+    if not raw.startswith((b"[", b"{")):
+        raise NotJson("it is neither a list nor an object")
+    pieces: list[bytes] = []
+    start, depth = 1, 0
+    for found in _STRINGS_AND_SIGNS.finditer(raw):
+        sign = raw[found.start()]
+        if sign in (0x5B, 0x7B):  # [ {
+            depth += 1
+        elif sign in (0x5D, 0x7D):  # ] }
+            depth -= 1
+        if depth == 0 or (depth == 1 and sign in (0x2C, 0x3A)):  # , :
+            if len(pieces) == MAX_VALUES:
+                raise ValueError(f"more than {MAX_VALUES} values")
+            pieces.append(raw[start : found.start()].strip())
+            start = found.end()
+        if depth == 0:
+            return (pieces if len(pieces) > 1 or pieces[0] else []), start
+    raise NotJson("it is truncated")
+
+
+def first_value(raw: bytes) -> bytes:
+    """A body's JSON, ``trimmed``, without what follows its object or list.
+
+    >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
+    b'{"a": 1}'
+    """
+    raw = trimmed(raw)
+    with suppress(ValueError, RecursionError):
+        msgspec.json.decode(raw, type=msgspec.Raw)
+        return raw
+    with suppress(ValueError):
+        return raw[: split_json(raw)[1]]
+    return raw
+
+
+def trimmed(raw: bytes) -> bytes:
+    """A body without byte order mark and surrounding white space (which some servers send to keep a connection)."""
+    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()

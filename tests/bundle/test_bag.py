@@ -17,7 +17,7 @@ from holdall.bundle.bag import (
     parse_header,
     parse_manifest_line,
 )
-from holdall.bundle.layout import safe_name
+from holdall.safe_files import safe_name
 from tests.sweep import examples
 
 PATHS = st.lists(st.text(max_size=150).map(safe_name), min_size=1, max_size=4).map("/".join)

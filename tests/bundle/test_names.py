@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdall.bundle.layout import MAX_NAME, MAX_PATH, Taken, fold, is_safe, numbered, safe_name
+from holdall.safe_files import MAX_NAME, MAX_PATH, fold, is_safe, numbered, safe_name
+from holdall.spilling import Taken
 from tests.sweep import examples
 
 ANY_TEXT = st.text(st.characters(), max_size=200)

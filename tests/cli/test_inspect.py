@@ -134,7 +134,7 @@ def test_errors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_what_a_small_bundle_does_not_need_is_not_imported(path: Path, command: str) -> None:
     others = ["openai", "asyncio", "concurrent", "logging", "tempfile", "difflib", "dotenv"]
-    others += [f"holdall.{name}" for name in ("settings", "answers", "sandbox")]
+    others += [f"holdall.{name}" for name in ("settings", "selection", "redaction", "sandbox")]
     program = (
         "import sys; from holdall.cli.main import run; from holdall.cli.console import Console; "
         f"code = run([{command!r}, {str(path)!r}], Console()); "

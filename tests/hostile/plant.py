@@ -44,7 +44,7 @@ DEFECTS = [
     ),
     (
         "a path may have .. in it",
-        "bundle/layout.py",
+        "safe_files.py",
         "    return len(name) <= MAX_NAME and safe_name(name) == name",
         '    return name == ".." or (len(name) <= MAX_NAME and safe_name(name) == name)',
     ),

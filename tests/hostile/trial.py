@@ -23,11 +23,11 @@ from holdall.bundle.verification import Verification, verify
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError, NoSuchEntry
-from holdall.graph import Selection
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity
+from holdall.selection import Selection
 from tests.codes import CODES
 
 __all__ = ["Trial"]

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
-from holdall.graph import Selection
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan
@@ -25,6 +24,7 @@ from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
+from holdall.selection import Selection
 from tests.importer.foundry_rig import TOKEN, Project
 from tests.importer.rig import run
 from tests.importer.shelf import Shelf

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdall.answers import redactor
+from holdall.redaction import redactor
 from holdall.remote import limits
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from holdall.answers import Redactor
 from holdall.errors import UnexpectedAnswer
+from holdall.redaction import Redactor
 from holdall.remote.parsed import Parsed, read_parsed
 from holdall.remote.wire import Answer
 from tests.sweep import sweep

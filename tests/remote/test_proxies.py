@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from holdall.endpoint import proxy_for
 from holdall.errors import UsageFault
+from holdall.remote.transport import proxy_for
 
 
 @pytest.fixture

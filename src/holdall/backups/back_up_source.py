@@ -44,12 +44,12 @@ from holdall.exporter.report import ExportReport, Policy
 from holdall.exporter.roots import Roots
 from holdall.exporter.run_export import ExportOptions, export
 from holdall.folder.write_folder import unpack
-from holdall.graph import Selection
 from holdall.model import Fidelity
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.refusals import missing_scopes
 from holdall.safe_files import cannot_write, read_regular, reading, rename_durably
+from holdall.selection import Selection
 from holdall.verdict import Verdict
 
 

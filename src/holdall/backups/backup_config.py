@@ -20,8 +20,8 @@ from holdall.backups.retention import Duration, RetentionPolicy, parse_count
 from holdall.credentials import looks_like, refuse_key
 from holdall.endpoint import DEFAULT_BASE_URL, Names, endpoint
 from holdall.errors import Mistakes, UsageFault
-from holdall.graph import pattern
 from holdall.quoting import command_words
+from holdall.selection import pattern
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -16,13 +16,14 @@ from pathlib import Path
 import msgspec
 
 from holdall.agent_views import FoundryAgentView
-from holdall.bundle.layout import LEDGER, RECORD, IndexEntry, from_disk
+from holdall.bundle.layout import LEDGER, RECORD, IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.folder.bagfolder import BagFolder, markdown_of
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.legible import Capped
 from holdall.model import Kind, Record, SourceId, View
+from holdall.safe_files import from_disk
 from holdall.untrusted import MAX_JSON, normalized, require_record
 
 # Characters of a line that are searched at once, and how many of them again with the next. So the cost is linear in the

@@ -18,9 +18,10 @@ from urllib.parse import unquote
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, Source, is_safe
+from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.kinds import KINDS
 from holdall.model import Fidelity
+from holdall.safe_files import is_safe
 from holdall.untrusted import MAX_SIZE, read_unique, require_filename, require_id, require_plain
 
 # -- tar headers ---------------------------------------------------------------------------------------

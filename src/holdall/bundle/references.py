@@ -19,13 +19,14 @@ from holdall.bundle.bag import (
     parse_route,
     parse_version_route,
 )
-from holdall.bundle.layout import IndexEntry, LedgerLine, is_name_of
+from holdall.bundle.layout import IndexEntry, LedgerLine
 from holdall.bundle.loss_lines import GONE, HELD, LossLine, loss_faults, loss_line, told
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import BundleTotals, declared_verdict, minimum_of, record_hash, verdict_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, noun, read, with_article
 from holdall.legible import Capped
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
+from holdall.safe_files import is_name_of
 from holdall.spilling import Sorter, ValueSorter
 from holdall.verdict import Reason, Verdict
 

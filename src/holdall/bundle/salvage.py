@@ -17,12 +17,12 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import salvaged_line
 from holdall.bundle.frames import BrokenTar, FrameFile, Member, choose_frames, members, pieces, split_lines
-from holdall.bundle.layout import IndexEntry, Taken
+from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.seekable import FrameError, decompress, decompress_damaged, require_expansion
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.safe_files import Closing, open_regular, reading
-from holdall.spilling import ValueSorter
+from holdall.spilling import Taken, ValueSorter
 from holdall.untrusted import most_lines
 
 _PIECE = 256 << 10

@@ -16,11 +16,11 @@ from holdall.bundle import layout
 from holdall.bundle.bag import header, padding
 from holdall.bundle.growing import DirectEntry, GrowingFile, Mark
 from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
-from holdall.bundle.layout import Frames, IndexEntry, Source, safe_name
+from holdall.bundle.layout import Frames, IndexEntry, Source
 from holdall.bundle.seekable import compress
 from holdall.bundle.sinks import MemoryBudget, Sink
 from holdall.bundle.stream_index import StreamIndex
-from holdall.safe_files import open_private, open_regular, replace, sync_file
+from holdall.safe_files import open_private, open_regular, replace, safe_name, sync_file
 
 # Bytes of small contents that wait in memory; more wait in files.
 _WAITING = 32 << 20

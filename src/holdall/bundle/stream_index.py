@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from holdall.bundle import layout
 from holdall.bundle.journal import Entry, Journal, Stored
-from holdall.bundle.layout import Taken, safe_name
 from holdall.kinds import KINDS
 from holdall.model import Kind
-from holdall.spilling import SpillingDict
+from holdall.safe_files import safe_name
+from holdall.spilling import SpillingDict, Taken
 
 _UNNAMED = "unnamed"
 

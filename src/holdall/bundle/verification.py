@@ -33,7 +33,7 @@ from holdall.bundle.bag import (
     parse_manifest_line,
 )
 from holdall.bundle.frames import BrokenTar, Member, Piece, SealHash, choose_frames, members, pieces
-from holdall.bundle.layout import HoldallInfo, IndexEntry, Part, fold, is_safe
+from holdall.bundle.layout import HoldallInfo, IndexEntry, Part
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References, Report
 from holdall.bundle.seekable import (
@@ -49,7 +49,7 @@ from holdall.bundle.totals import declared_verdict
 from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
 from holdall.legible import KEPT, Capped
 from holdall.progress import Progress, Silent
-from holdall.safe_files import open_regular, reading
+from holdall.safe_files import fold, is_safe, open_regular, reading
 from holdall.spilling import Sorter, ValueSorter
 from holdall.untrusted import MAX_JSON, most_text
 from holdall.verdict import COMPLETE, Verdict

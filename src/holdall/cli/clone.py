@@ -51,7 +51,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
     with mistakes.noted():
         dump = dump_of(given)
     mistakes.raise_all()
-    from holdall.cli.runs import run_import
+    from holdall.cli.import_run import run_import
     from holdall.dialects.tables import Form
     from holdall.importer.verbs.import_bundle import OnConflict
 

@@ -16,7 +16,7 @@ from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
 from holdall.cli.views import opened_folder
 from holdall.errors import Interrupted, Mistakes, UsageFault
-from holdall.graph import Selection, pattern
+from holdall.selection import Selection, pattern
 from holdall.settings import DestinationSettings, SourceSettings
 
 if TYPE_CHECKING:

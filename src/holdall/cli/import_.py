@@ -37,7 +37,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
     anything is missing at the destination, 3 if anything differs. To resume an interrupted import, run the same command
     again.
     """
-    from holdall.cli.runs import run_import
+    from holdall.cli.import_run import run_import
     from holdall.importer.verbs.import_bundle import read_plan
 
     document = None

@@ -87,7 +87,7 @@ def way_out(error: click.UsageError, ctx: click.Context | None) -> str:
     return f"{ctx.command_path if ctx else 'holdall'} --help"
 
 
-_LENIENT = "holdall.answers"
+_LENIENT = "holdall.lenient"
 _TYPED = "holdall.typed"
 
 

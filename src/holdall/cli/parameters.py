@@ -81,8 +81,8 @@ def read_import(console: Console, given: Mapping[str, Any]) -> tuple[Destination
 
 
 def _asked_of(given: Mapping[str, Any]) -> Asked:
-    from holdall.graph import pattern
     from holdall.importer.verbs.import_bundle import Asked, connection_map, model_map
+    from holdall.selection import pattern
 
     mistakes = Mistakes()
     for flag in ("delete", "even_if_changed"):
@@ -206,7 +206,7 @@ def _show_notices(console: Console, log_level: str, notices: list[str], *account
 
 
 def _warnings_of(account: Endpoint) -> Iterator[str]:
-    from holdall.endpoint import proxy_for
+    from holdall.remote.transport import proxy_for
 
     if account.is_in_clear:
         yield f"the key and all content go to {account.host} unencrypted"

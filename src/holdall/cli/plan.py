@@ -29,7 +29,7 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
     destination, else 0.
     """
     settings, asked = parameters.read_import(console, given)
-    from holdall.cli.runs import TerminalObserver, open_verified, supply_of
+    from holdall.cli.import_run import TerminalObserver, open_verified, supply_of
     from holdall.importer.verbs.import_bundle import PlanOptions, plan_import
 
     wanted = PlanOptions(

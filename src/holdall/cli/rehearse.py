@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from holdall.bundle.reader import BundleReader
 from holdall.cli.compare import compared_objects, proof_as_json, proof_block
 from holdall.cli.console import Console, counted, on_signal
-from holdall.cli.runs import THIS_MACHINE, QuietObserver
+from holdall.cli.import_run import THIS_MACHINE, QuietObserver
 from holdall.cli.subprocesses import temporary_folder
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.compare_copy import RehearseOptions, rehearse_import

@@ -24,7 +24,7 @@ def command(console: Console, bundle: Path, folder: Path, force: bool) -> Outcom
     the bundle first. If DIR is an unpacked bundle, writes only what changed, deletes what is gone, and leaves all other
     files alone; if it is anything else and not empty, writes nothing. Prints only the path of the folder to stdout.
     """
-    from holdall.cli.runs import open_verified
+    from holdall.cli.import_run import open_verified
     from holdall.folder.write_folder import unpack
 
     if bundle.is_dir():

@@ -27,11 +27,10 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
-from holdall.answers import split_json
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
-from holdall.untrusted import read_json, require_plain, without_half_characters
+from holdall.untrusted import read_json, require_plain, split_json, without_half_characters
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ from itertools import chain
 import msgspec
 from msgspec.structs import asdict, replace
 
-from holdall.answers import MARK
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.totals import BundleTotals, record_hash
@@ -25,6 +24,7 @@ from holdall.graph import users_of
 from holdall.legible import KEPT
 from holdall.model import Fidelity, Kind, SourceId
 from holdall.progress import Progress
+from holdall.redaction import MARK
 from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions, Missing

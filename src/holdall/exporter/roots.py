@@ -25,10 +25,11 @@ from holdall.agent_views import (
 from holdall.credentials import CannotWithhold, without_values
 from holdall.errors import AuthenticationFailed, NothingThere
 from holdall.exporter.report import unfit
-from holdall.graph import Root, Selection, called, callee_names, choose, users_of
+from holdall.graph import called, callee_names, users_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS
 from holdall.model import KNOWLEDGE, AssistantView, DefinitionView, FileView, Kind, Record, SourceId, is_invented
 from holdall.remote.survey import Definitions, Missing, Surveyor
+from holdall.selection import Root, Selection, choose
 from holdall.untrusted import read_as, require_record
 
 if TYPE_CHECKING:

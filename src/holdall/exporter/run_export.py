@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from holdall.answers import readable
 from holdall.bundle.layout import Capture, Source
 from holdall.bundle.totals import BundleTotals, minimum_of, record_hash
 from holdall.bundle.writer import BundleWriter, Finished
@@ -45,6 +44,7 @@ from holdall.progress import Progress
 from holdall.remote.client import Account, may_be_there, probe, require_any_endpoint
 from holdall.remote.containers import Containers
 from holdall.remote.survey import Definitions, Surveyor
+from holdall.untrusted import readable
 from holdall.version import __version__
 
 if TYPE_CHECKING:

@@ -17,12 +17,21 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import parse_manifest_line
-from holdall.bundle.layout import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite
 from holdall.folder.written_records import RecordStyle
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind
-from holdall.safe_files import open_private, open_regular, reading, replace, reporting, sync_file
+from holdall.safe_files import (
+    from_disk,
+    is_safe,
+    on_disk,
+    open_private,
+    open_regular,
+    reading,
+    replace,
+    reporting,
+    sync_file,
+)
 
 RECORDS = "records.jsonl"
 """The tag file that only a folder has: how each definition was written, in the order of the bundle."""

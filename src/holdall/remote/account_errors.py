@@ -17,7 +17,6 @@ from typing import Any
 import httpx2
 import msgspec
 
-from holdall.answers import redacted
 from holdall.errors import (
     AnswerTooLong,
     AuthenticationFailed,
@@ -34,6 +33,7 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from holdall.redaction import redacted
 from holdall.remote import hints, refusals
 from holdall.remote.hints import RequestTarget
 from holdall.remote.transport import BadRedirect, TooLong, is_web_page

@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from holdall.answers import Redactor, read_members, readable, redactor
 from holdall.endpoint import Endpoint
 from holdall.errors import (
     REQUEST_ERRORS,
@@ -33,10 +32,12 @@ from holdall.errors import (
 from holdall.kinds import ASSISTANT_KINDS, KINDS, Platform, is_named
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
+from holdall.redaction import Redactor, redactor
 from holdall.remote import refusals
 from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt, Listing, Page, read_page
 from holdall.remote.wire import Answer, Download, Rest, Surface, Wire, route
+from holdall.untrusted import read_members, readable
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from holdall.answers import MARK, read_members, split_json, trimmed
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
+from holdall.redaction import MARK
 from holdall.remote.transport import MAX_PAGE
 from holdall.spilling import SpillingDict
-from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
+from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, read_members, require_plain, split_json, trimmed
 
 Doubt = Callable[[str], None]
 """Called with the reason why a list may lack something."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.answers import MARK, Redactor
 from holdall.errors import UnexpectedAnswer
 from holdall.parsedtext import Parts, require_page
+from holdall.redaction import MARK, Redactor
 from holdall.remote.client import Account
 from holdall.remote.transfer import ContentSink
 from holdall.remote.transport import MAX_PAGE

@@ -20,8 +20,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import IO, Any
 
-from holdall.answers import MARK, redacted
 from holdall.errors import AuthenticationFailed, exhausted
+from holdall.redaction import MARK, redacted
 from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 

@@ -43,8 +43,7 @@ import httpx2
 import msgspec
 import openai
 
-from holdall.answers import MARK, first_value, readable, redacted, redactor
-from holdall.endpoint import API_VERSION, FOUNDRY_VERSION, OPENAI_PART, Endpoint, proxy_for
+from holdall.endpoint import API_VERSION, FOUNDRY_VERSION, OPENAI_PART, Endpoint
 from holdall.errors import (
     NotFound,
     RemoteError,
@@ -54,14 +53,15 @@ from holdall.errors import (
     exhausted,
 )
 from holdall.kinds import KINDS
+from holdall.redaction import MARK, redacted, redactor
 from holdall.remote import refusals, tokens, transport
 from holdall.remote.account_errors import AccountErrors
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.refusals import RefusalReason
 from holdall.remote.tokens import TokenCommand
-from holdall.remote.transport import MAX_PAGE, is_web_page
-from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain, without_half_characters
+from holdall.remote.transport import MAX_PAGE, is_web_page, proxy_for
+from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, readable, require_plain, without_half_characters
 from holdall.version import __version__
 
 T = TypeVar("T")

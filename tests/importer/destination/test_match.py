@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
 from holdall.endpoint import endpoint
-from holdall.graph import Selection
 from holdall.importer.destination.destination import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import summarize
@@ -23,6 +22,7 @@ from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity, Kind, SourceId
 from holdall.remote.client import Account, probe
 from holdall.sandbox.server import Running
+from holdall.selection import Selection
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from holdall.graph import Selection
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import FREE_BYTES, Estimate, estimate
 from holdall.model import Fidelity, Kind, Record, SourceId
+from holdall.selection import Selection
 
 
 def cost(files: int, *, size: int = 10, usage: int | None = 0, concurrency: int = 4) -> Estimate:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
-from holdall.graph import Selection
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, ModelMap, OnConflict
 from holdall.importer.plan.difference import By, Difference, Existing, Extra, Found, FoundFile, FoundStore
@@ -32,6 +31,7 @@ from holdall.importer.plan.steps import (
     UploadFile,
 )
 from holdall.model import Fidelity, Kind, Record, SourceId, TargetId
+from holdall.selection import Selection
 from tests.sweep import examples
 
 

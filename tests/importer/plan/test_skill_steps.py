@@ -7,12 +7,12 @@ import pytest
 
 from holdall.agent_views import TemplateView
 from holdall.dialects.loss import Why
-from holdall.graph import Root
 from holdall.importer.plan.bundle_summary import SkillVersion
 from holdall.importer.plan.difference import By, FoundSkill, VersionThere
 from holdall.importer.plan.skill_steps import compare_skill, lacking, paired, referred, skill_step
 from holdall.importer.plan.steps import Adopt, Cannot, CreateSkill, UpdateSkill
 from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.selection import Root
 
 ROOT = Root(kind=Kind.SKILL, id=SourceId("s"), name="tea")
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.answers import Redactor
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.texts import Document, document
 from holdall.errors import NotFound
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
+from holdall.redaction import Redactor
 from holdall.remote.client import Account
 from holdall.remote.wire import Answer
 from tests.importer.shelf import Shelf

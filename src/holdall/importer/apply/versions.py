@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, cast
 from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView
-from holdall.bundle.layout import safe_name
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import OPERATION, Request
@@ -32,6 +31,7 @@ from holdall.importer.runs.runlines import Create, Shown
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import path, viewed
+from holdall.safe_files import safe_name
 from holdall.skill_zip import wrap
 
 # A zip up to this many bytes stays in memory while it is wrapped and sent.

@@ -32,7 +32,6 @@ from holdall.errors import (
     UsageFault,
     pasteable,
 )
-from holdall.graph import Selection
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import ModelCatalog, ModelMap, connection_map, model_map, supplied_by_id
 from holdall.importer.plan.definitions import ABOUT, FOLDER
@@ -47,6 +46,7 @@ from holdall.model import Kind, Record, SourceId, TargetId, epoch_seconds
 from holdall.remote import client
 from holdall.remote.client import Account, connections, is_absent, viewed
 from holdall.remote.wire import Surface
+from holdall.selection import Selection
 
 
 class Answers(StrEnum):

@@ -16,8 +16,8 @@ from holdall.dialects.registry import table
 from holdall.dialects.tables import Form, Table
 from holdall.endpoint import Endpoint, same_account
 from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
-from holdall.graph import Selection
 from holdall.model import SourceId
+from holdall.selection import Selection
 
 
 class OnConflict(StrEnum):

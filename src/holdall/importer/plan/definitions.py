@@ -18,7 +18,6 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.agent_views import FoundryAgentView, TemplateView
-from holdall.bundle.layout import MAX_NAME, Taken, numbered, safe_name
 from holdall.dialects import prompt_agents
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import PROMPT, VERSIONS, impossible
@@ -27,7 +26,6 @@ from holdall.dialects.responses import RESPONSES
 from holdall.dialects.tables import Form, Table, Targets
 from holdall.dialects.templates import FILES as TEMPLATE_FILES
 from holdall.errors import pasteable
-from holdall.graph import Root
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import NOTHING, By, Existing, FoundFile, top_fields
@@ -36,6 +34,9 @@ from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, LeaveOut, Step, W
 from holdall.importer.plan.template_supply import without_supplied
 from holdall.kinds import KINDS
 from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
+from holdall.safe_files import MAX_NAME, numbered, safe_name
+from holdall.selection import Root
+from holdall.spilling import Taken
 
 FOLDER = "responses"
 """Where they lie, in OUTPUT_DIR."""

@@ -21,7 +21,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Form
 from holdall.dialects.templates import is_builtin
-from holdall.graph import Root, Selection, callees_first, choose, users_of
+from holdall.graph import callees_first, users_of
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import AGENTS, BundleSummary, Content, in_form
 from holdall.importer.plan.choices import Choices, OnConflict
@@ -40,6 +40,7 @@ from holdall.importer.plan.skill_steps import lacking, skill_name, skill_step
 from holdall.importer.plan.steps import LONE_FILES, Plan, Step, Unit
 from holdall.kinds import ASSISTANT_KINDS, read
 from holdall.model import AssistantView, DefinitionView, Fidelity, Kind, SourceId
+from holdall.selection import Root, Selection, choose
 from holdall.verdict import Count, Reason, Verdict
 
 _NO_CHOICES = Choices()
@@ -77,10 +78,7 @@ class _Planner:
 
     def plan(self, selection: Selection) -> Plan:
         roots = self._roots()
-        others = [self._store_root(id) for id in self._summary.stores]
-        # Not made for nothing: a bundle may have 100,000 files.
-        files = map(file_root, self._summary.files.values()) if Kind.FILE in selection.kinds() else ()
-        chosen = choose(roots, selection, others=[*others, *files])
+        chosen = self._chosen(roots, selection) if selection.only or selection.exclude else roots
         units = [_unit(root, self._skill(root)) for root in chosen if root.kind is Kind.SKILL]
         units += [
             self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
@@ -105,6 +103,12 @@ class _Planner:
     def _place(self, root: Root) -> Kind:
         """What kind a root is of at the destination."""
         return Kind.FOUNDRY_AGENT if self._choices.form is Form.FOUNDRY and root.kind in AGENTS else root.kind
+
+    def _chosen(self, roots: list[Root], selection: Selection) -> list[Root]:
+        others = [self._store_root(id) for id in self._summary.stores]
+        # Not made for nothing: a bundle may have 100,000 files.
+        files = map(file_root, self._summary.files.values()) if Kind.FILE in selection.kinds() else ()
+        return choose(roots, selection, others=[*others, *files])
 
     def _roots(self) -> list[Root]:
         """All definitions, and the stores and files that no assistant uses."""

@@ -13,12 +13,12 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.templates import skill_references
-from holdall.graph import Root
 from holdall.importer.plan.bundle_summary import SkillVersion
 from holdall.importer.plan.difference import PRESENT, By, Difference, FoundSkill, VersionThere
 from holdall.importer.plan.steps import Adopt, Cannot, CreateSkill, LeaveOut, Step, UpdateSkill
 from holdall.kinds import KINDS
 from holdall.model import Kind, Record, SourceId, TargetId, View
+from holdall.selection import Root
 
 
 def paired(versions: Sequence[SkillVersion], there: Sequence[VersionThere]) -> dict[SourceId, str]:

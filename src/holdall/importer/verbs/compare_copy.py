@@ -12,7 +12,6 @@ from holdall.dialects.tables import Form
 from holdall.dialects.templates import is_builtin
 from holdall.endpoint import Endpoint
 from holdall.errors import Interrupted
-from holdall.graph import Selection
 from holdall.importer.destination.destination import History, IdMapping, by_mapping, by_marks, choose
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan.bundle_summary import BundleSummary, in_form, summarize
@@ -24,6 +23,7 @@ from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, absence, require_any_endpoint
+from holdall.selection import Selection
 
 __all__ = ["CompareOptions", "Proof", "RehearseOptions", "compare_copy", "rehearse_import"]
 

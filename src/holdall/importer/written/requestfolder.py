@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.layout import from_disk, is_safe, on_disk
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Targets
 from holdall.errors import CannotRead, CannotWrite, ImportFailed
@@ -24,7 +23,7 @@ from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
-from holdall.safe_files import cannot_write, read_regular, write_whole
+from holdall.safe_files import cannot_write, from_disk, is_safe, on_disk, read_regular, write_whole
 
 
 class RequestFolder:

@@ -1,15 +1,14 @@
-"""Makes what servers answer fit to be kept: replaces keys, however they are encoded, and reads JSON that is not quite
-valid. Pure.
+"""Removes keys from a server's answers, in whatever encoding. Pure: text in, text out.
 
 A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these in
 capitals or small letters, with white space or line ends in between, and written with the escapes of JSON, HTML or URLs.
-Parts of a key are found too, if long enough to be useful; shorter ones occur in ordinary text. In JSON only strings are
-searched, each alone, so its shape is kept: otherwise a key of digits could match numbers, and one with a comma several
-fields. A comparison of eight bytes at every fourth place rules out nearly all texts; only the rest is searched for keys
-byte by byte.
+Parts of a key are found too, if long enough to be useful; shorter ones occur in ordinary text.
 
-JSON is read although text stands around it, surrogates are unpaired, or one record in it is unreadable. All of it takes
-linear time, without recursion, within the limits of ``untrusted``.
+In JSON only strings are searched, each alone, so its shape is kept: otherwise a key of digits could match numbers, and
+one with a comma several fields.
+
+Linear in the text. A comparison of eight bytes at every fourth place rules out nearly all texts; only the rest is
+searched byte by byte.
 """
 
 from __future__ import annotations
@@ -19,19 +18,13 @@ import re
 from array import array
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
-from typing import Any
 
-import msgspec
-
-from holdall.untrusted import MAX_VALUES, STRING, NotJson, read_json, require_plain
+from holdall.untrusted import STRING
 
 MARK = "[key]"
 """What stands in a key's place."""
 
-
-# -- keys ----------------------------------------------------------------------------------------------
 
 _SHORTEST_KEY = 8
 """Letters of a key that is taken for one at all, if it has a digit: others are words, which look-alikes are given."""
@@ -255,84 +248,3 @@ def _aligned(bare: bytes) -> list[tuple[int, memoryview[int]]]:
     """Eight bytes as a number, at every eighth place, from the first and from the fourth on."""
     view = memoryview(bare)
     return [(at, view[at : at + max(len(bare) - at, 0) // _GRAM * _GRAM].cast("Q")) for at in (0, _STEP)]
-
-
-# -- lenient JSON --------------------------------------------------------------------------------------
-
-# A string, or a sign outside of strings.
-_TOKENS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
-
-
-def readable(raw: bytes) -> bytes:
-    """Lenient JSON as JSON that every decoder reads; returns the same bytes if they are that already.
-
-    >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
-    '{"a":"\ufffd","b":"NaN"}'
-    """
-    with suppress(ValueError):
-        require_plain(raw)
-        msgspec.json.decode(raw)
-        return raw
-    return msgspec.json.encode(read_json(raw, lenient=True))
-
-
-def read_members(raw: bytes) -> dict[str, Any]:
-    """The members of an object, each read leniently; unreadable ones are left out. ValueError if it isn't an object."""
-    pieces, _ = split_json(raw.lstrip())
-    if not raw.lstrip().startswith(b"{"):
-        raise NotJson("it is not an object")
-    found: dict[str, Any] = {}
-    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
-        with suppress(ValueError):
-            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
-    return found
-
-
-def split_json(raw: bytes) -> tuple[list[bytes], int]:
-    """The pieces between brackets, commas and colons of the list or object at the start of ``raw``, and its end. A
-    piece may be anything whose strings and brackets close.
-
-    Linear time, no recursion: this isolates an unreadable record. ValueError if it isn't a list or object, doesn't
-    close, or has more than ``MAX_VALUES`` pieces.
-
-    >>> split_json(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
-    ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
-    """
-    if not raw.startswith((b"[", b"{")):
-        raise NotJson("it is neither a list nor an object")
-    pieces: list[bytes] = []
-    start, depth = 1, 0
-    for found in _TOKENS.finditer(raw):
-        sign = raw[found.start()]
-        if sign in (0x5B, 0x7B):  # [ {
-            depth += 1
-        elif sign in (0x5D, 0x7D):  # ] }
-            depth -= 1
-        if depth == 0 or (depth == 1 and sign in (0x2C, 0x3A)):  # , :
-            if len(pieces) == MAX_VALUES:
-                raise ValueError(f"more than {MAX_VALUES} values")
-            pieces.append(raw[start : found.start()].strip())
-            start = found.end()
-        if depth == 0:
-            return (pieces if len(pieces) > 1 or pieces[0] else []), start
-    raise NotJson("it is truncated")
-
-
-def first_value(raw: bytes) -> bytes:
-    """A body's JSON, ``trimmed``, without what follows its object or list.
-
-    >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
-    b'{"a": 1}'
-    """
-    raw = trimmed(raw)
-    with suppress(ValueError, RecursionError):
-        msgspec.json.decode(raw, type=msgspec.Raw)
-        return raw
-    with suppress(ValueError):
-        return raw[: split_json(raw)[1]]
-    return raw
-
-
-def trimmed(raw: bytes) -> bytes:
-    """A body without byte order mark and surrounding white space (which some servers send to keep a connection)."""
-    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
