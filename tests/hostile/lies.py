@@ -853,6 +853,17 @@ _MEMBERS = "data/vector_stores/vs_1.files.jsonl"
 _AGENT = record("agents", "agent_1", name="x")
 _SECOND = content("file-1", b"other words\n", path="data/files/file-1-2/notes.txt")
 
+
+def _another_file(id: str) -> Lies:
+    """One more file, before the others, and all that is said of it."""
+    stored = content(id, b"other words\n")
+    return {
+        "contents": lambda contents: [stored, *contents],
+        "ledger": lambda lines: [ledger_line(id, stored, route=f"/files/{id}/content"), *lines],
+        "files": lambda lines: [{**lines[0], "id": id, "bytes": len(stored.data)}, *lines],
+    }
+
+
 CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
     # -- the index
     "an index with another id for a record": ("index", line_of(ASSISTANT, id="asst_2")),
@@ -981,6 +992,8 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
         "record",
         raw_payload("data/ledger.jsonl", b'"status":404,', b'"status":404,"x":[' + b"[]," * 200 + b"1],"),
     ),
+    # -- names that are one on some systems
+    "two files whose ids differ in case alone": ("name", _another_file("FILE-1")),
     # -- ids that are there twice
     "one file object for two": ("reference", {"files": lambda lines: [lines[0], *lines]}),
     "one membership for two": ("reference", {"memberships": lambda lines: [lines[0], *lines]}),
