@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle.journal import partial_folder
 from holdall.bundle.layout import LedgerLine
+from holdall.bundle.partial import partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter

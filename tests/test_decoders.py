@@ -16,7 +16,7 @@ from holdall.credentials import Scan
 from holdall.dependencies import Dependencies
 from holdall.dialects import assistants
 from holdall.dialects.registry import definition
-from holdall.dialects.tables import read_fields
+from holdall.dialects.rules import read_fields
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id

@@ -16,7 +16,7 @@ import pytest
 
 from holdall.bundle import growing, layout
 from holdall.bundle.growing import DirectEntry
-from holdall.bundle.journal import Partial
+from holdall.bundle.partial import Partial
 from holdall.bundle.sinks import Sink
 from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from holdall.bundle import growing, layout, stream
-from holdall.bundle.journal import JOURNAL, Cut, Journal, Line, find_partial, partial_folder
+from holdall.bundle.partial import JOURNAL, Cut, Journal, Line, find_partial, partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.verification import verify
 from holdall.bundle.writer import BundleWriter

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.runs.runlines import RunJournal
+from holdall.importer.runs.runjournal import RunJournal
 from holdall.sandbox.behaviour import Behaviour, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running

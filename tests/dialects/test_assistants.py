@@ -11,7 +11,7 @@ import pytest
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Why
 from holdall.dialects.registry import AS_IS, definition
-from holdall.dialects.tables import Request, Targets
+from holdall.dialects.rules import Request, Targets
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.growth import assert_linear

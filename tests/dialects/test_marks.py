@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import CLONED_FROM, METADATA_KEYS, OPERATION, Marked, marked, unmarked
+from holdall.dialects.rules import CLONED_FROM, METADATA_KEYS, OPERATION, Marked, marked, unmarked
 from holdall.model import Kind, SourceId
 from tests.sweep import examples
 

@@ -14,7 +14,7 @@ from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS
 from holdall.dialects.loss import Severity, Why
 from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, connections, flat, impossible, version_body
 from holdall.dialects.registry import AS_IS, definition, dispensable, table
-from holdall.dialects.tables import CLONED_FROM, OPERATION, TRUE_NAME, Form, Request, Targets
+from holdall.dialects.rules import CLONED_FROM, OPERATION, TRUE_NAME, Form, Request, Targets
 from holdall.importer.plan.difference import differences
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.sandbox.service.foundry_definitions import VERSION, read

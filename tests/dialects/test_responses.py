@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdall.dialects.loss import Severity, Why
 from holdall.dialects.registry import definition
 from holdall.dialects.responses import RESPONSES
-from holdall.dialects.tables import Request, Targets
+from holdall.dialects.rules import Request, Targets
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.dialects.sdk import accept
 from tests.sweep import examples

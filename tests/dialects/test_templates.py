@@ -10,7 +10,7 @@ import pytest
 from holdall.agent_views import TemplateView
 from holdall.dialects.assistants import OPENAI
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import Targets
+from holdall.dialects.rules import Targets
 from holdall.dialects.templates import skill_references, template
 from holdall.model import Kind, Record, SourceId, TargetId
 

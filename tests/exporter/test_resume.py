@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle.journal import partial_folder
+from holdall.bundle.partial import partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import CannotWrite

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.endpoint import endpoint
 from holdall.importer.apply.context import Context, Pace
 from holdall.importer.runs.runfolder import RunFolder

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan

@@ -19,7 +19,7 @@ import msgspec
 from holdall.backups.folder_record import note_verification, stamp_at
 from holdall.backups.listing import BundleState, ListedBundle, summaries
 from holdall.backups.retention import RetentionPolicy, reasons_to_keep
-from holdall.bundle.journal import partial_folder
+from holdall.bundle.partial import partial_folder
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.verification import verify

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdall.bundle.bag import BLOCK, header_time, padding
 from holdall.bundle.frames import FrameFile
-from holdall.bundle.journal import Journal, Partial
 from holdall.bundle.layout import IndexEntry
+from holdall.bundle.partial import Journal, Partial
 from holdall.bundle.reader import BundleReader, wrong_hash
 from holdall.bundle.seekable import walk
 from holdall.bundle.sinks import Sink

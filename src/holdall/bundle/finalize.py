@@ -10,9 +10,9 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, NO_TIME, closing_info, header, manifest_line, padding
-from holdall.bundle.journal import Entry, Ledger, Stored
 from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.loss_lines import LossLine
+from holdall.bundle.partial import Entry, Ledger, Stored
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
 from holdall.bundle.seekable import FrameError

@@ -15,8 +15,8 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import header, padding
 from holdall.bundle.growing import DirectEntry, GrowingFile, Mark
-from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
 from holdall.bundle.layout import Frames, IndexEntry, Source
+from holdall.bundle.partial import Begin, Cut, Journal, Line, Partial, Stored
 from holdall.bundle.seekable import compress
 from holdall.bundle.sinks import MemoryBudget, Sink
 from holdall.bundle.stream_index import StreamIndex

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 
 from holdall.bundle import layout
-from holdall.bundle.journal import Entry, Journal, Stored
+from holdall.bundle.partial import Entry, Journal, Stored
 from holdall.kinds import KINDS
 from holdall.model import Kind
 from holdall.safe_files import safe_name

@@ -23,8 +23,8 @@ from holdall.bundle.bag import NO_TIME, opening_files
 from holdall.bundle.copying import OldStream, copy_entry
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.growing import DirectEntry
-from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, LedgerLine
+from holdall.bundle.partial import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import Stream, Unrecoverable

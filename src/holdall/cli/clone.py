@@ -21,7 +21,7 @@ from holdall.model import Kind
 from holdall.settings import DestinationSettings, SourceSettings
 
 if TYPE_CHECKING:
-    from holdall.dialects.tables import Form
+    from holdall.dialects.rules import Form
 
 
 @click.command(cls=options.Command)
@@ -52,7 +52,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
         dump = dump_of(given)
     mistakes.raise_all()
     from holdall.cli.import_run import run_import
-    from holdall.dialects.tables import Form
+    from holdall.dialects.rules import Form
     from holdall.importer.verbs.import_bundle import OnConflict
 
     if given["same_project"] and asked.form is Form.FOUNDRY:

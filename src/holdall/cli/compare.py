@@ -12,7 +12,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.cli import parameters
 from holdall.cli.console import Console, counted
 from holdall.cli.views import Block, Group, loss_groups, loss_lines, verdict_as_json
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.errors import pasteable
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.kinds import KINDS, noun

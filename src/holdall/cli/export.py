@@ -141,7 +141,7 @@ def run_export(
 
 
 def _interrupted(chosen: list[Path]) -> Interrupted:
-    from holdall.bundle.journal import partial_folder, unfinished
+    from holdall.bundle.partial import partial_folder, unfinished
 
     if not chosen or unfinished(chosen[0]) is None:
         return Interrupted("interrupted: nothing was written")
@@ -161,7 +161,7 @@ async def _export(
     kept: bool,
 ) -> ExportReport:
     """Export; ``chosen`` gets the bundle's path as soon as that is known."""
-    from holdall.bundle.journal import partial_folder
+    from holdall.bundle.partial import partial_folder
     from holdall.exporter.earlier import where_to_write
     from holdall.exporter.run_export import export
     from holdall.remote.client import Account

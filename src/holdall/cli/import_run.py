@@ -41,7 +41,7 @@ from holdall.cli.views import (
     verdict_as_json,
     weighed_groups,
 )
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.errors import EXIT_LOOK, DamagedBundle, Interrupted, UsageFault, pasteable
 from holdall.importer.verbs import import_bundle
 from holdall.importer.verbs.import_bundle import (

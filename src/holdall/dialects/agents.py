@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdall.dialects.assistants import NOTHING, Function, Tools, marked_request
-from holdall.dialects.tables import (
+from holdall.dialects.rules import (
     EFFORT,
     METADATA,
     Choice,

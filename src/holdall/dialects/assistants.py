@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import (
+from holdall.dialects.rules import (
     ABSENT,
     DEFAULTS,
     EFFORT,

@@ -13,7 +13,7 @@ from typing import Any
 
 from holdall.dialects.agents import FIELDS as AGENT_FIELDS
 from holdall.dialects.assistants import FIELDS
-from holdall.dialects.tables import DEFAULTS, USES
+from holdall.dialects.rules import DEFAULTS, USES
 from holdall.model import Kind
 
 # Not the name, which is the agent's identity. A new version says all of them.

@@ -12,7 +12,7 @@ from typing import Any
 
 from holdall.dialects.agents import without_nulls
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import Reading, Targets
+from holdall.dialects.rules import Reading, Targets
 from holdall.errors import pasteable
 from holdall.model import SourceId, is_placeholder
 

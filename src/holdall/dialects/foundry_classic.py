@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from holdall.dialects.assistants import OPENAI, TOOLS
-from holdall.dialects.tables import Anything
+from holdall.dialects.rules import Anything
 from holdall.endpoint import is_project
 
 _OWN_TOOLS = (

@@ -15,7 +15,7 @@ from holdall.dialects.agents import AGENT_TOOLS
 from holdall.dialects.assistants import NOTHING, TOOLS, Function, Tools, file_search
 from holdall.dialects.foundry_bindings import connected, is_bound
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import (
+from holdall.dialects.rules import (
     ABSENT,
     Choice,
     Each,

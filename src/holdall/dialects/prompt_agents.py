@@ -23,7 +23,7 @@ from holdall.dialects.foundry_bindings import by_name, carried, connection_ids, 
 from holdall.dialects.foundry_tools import ASSISTANT_TOOLS, OPENAI_AGENT_TOOLS, RESOURCES, place_mcp
 from holdall.dialects.loss import Why
 from holdall.dialects.responses import lose_unused, placed, settings
-from holdall.dialects.tables import (
+from holdall.dialects.rules import (
     ABSENT,
     DEFAULTS,
     METADATA,

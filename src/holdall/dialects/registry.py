@@ -14,7 +14,7 @@ from holdall.dialects.canonical import resources
 from holdall.dialects.foundry_classic import FOUNDRY
 from holdall.dialects.prompt_agents import FOUNDRY_AGENTS, PROMPT, flat
 from holdall.dialects.responses import RESPONSES
-from holdall.dialects.tables import Anything, Builder, Form, Request, Rule, Table, Targets, Text
+from holdall.dialects.rules import Anything, Builder, Form, Request, Rule, Table, Targets, Text
 from holdall.dialects.templates import TEMPLATE, by_reference, template
 from holdall.model import Kind, Record
 

@@ -17,7 +17,7 @@ import msgspec
 
 from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, Function, file_search, mapped, refusing
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import (
+from holdall.dialects.rules import (
     CLONED_FROM,
     DEFAULTS,
     USES,

@@ -12,7 +12,7 @@ from typing import Any
 
 from holdall.agent_views import TemplateView
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import Choice, Each, Flag, Members, Reading, Request, Rule, Table, Targets, Text, fields
+from holdall.dialects.rules import Choice, Each, Flag, Members, Reading, Request, Rule, Table, Targets, Text, fields
 from holdall.model import Record, SourceId, View
 
 FILES = 50

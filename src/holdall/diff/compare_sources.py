@@ -16,7 +16,7 @@ import msgspec
 
 from holdall.agent_views import VersionView
 from holdall.dialects.canonical import UNSET, canonical_form
-from holdall.dialects.tables import unmarked
+from holdall.dialects.rules import unmarked
 from holdall.diff.matching import Copies, KnownObject, ObjectMatch, passing_fields
 from holdall.diff.object_changes import FieldChange, How, ObjectChange, Owner, SourceDiff, ValueChange, value_changes
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of, records_of_files

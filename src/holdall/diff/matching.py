@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.tables import CLONED_FROM, unmarked
+from holdall.dialects.rules import CLONED_FROM, unmarked
 from holdall.diff.record_source import ComparedFile, RecordSource, fields_of
 from holdall.graph import with_callees
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS

@@ -21,7 +21,7 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.canonical import respelled
-from holdall.dialects.tables import USES
+from holdall.dialects.rules import USES
 from holdall.dumps.loose import Unreadable, left_out_by, parse
 from holdall.model import AssistantView, Kind, Record, SourceId, invented
 

@@ -10,8 +10,8 @@ from typing import BinaryIO, cast
 
 from holdall.agent_views import VersionView
 from holdall.bundle.growing import DirectEntry
-from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
+from holdall.bundle.partial import Stored
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import UnexpectedAnswer

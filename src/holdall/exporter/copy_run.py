@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from holdall.bundle.journal import Stored
+from holdall.bundle.partial import Stored
 from holdall.errors import DamagedBundle
 from holdall.exporter.content_sinks import ContentSinks
 from holdall.exporter.earlier import Parent, ReusedContent

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.copying import copy_content
-from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import (
     CONTENT_FRAME,
     MOST_BESIDE,
@@ -31,6 +30,7 @@ from holdall.bundle.layout import (
     LedgerLine,
     Source,
 )
+from holdall.bundle.partial import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.reader import BundleReader, open_bundle, wrong_hash
 from holdall.bundle.sinks import Sink
 from holdall.bundle.totals import record_hash

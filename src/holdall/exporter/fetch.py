@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from holdall.agent_views import VersionView
 from holdall.bundle import layout
-from holdall.bundle.journal import Stored
+from holdall.bundle.partial import Stored
 from holdall.bundle.totals import record_hash
 from holdall.errors import DamagedBundle, HoldallError
 from holdall.exporter.content_sinks import ContentSinks, zip_of

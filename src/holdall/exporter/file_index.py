@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdall.bundle.journal import Stored
+from holdall.bundle.partial import Stored
 from holdall.join_parts import overlap_of
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.progress import Progress

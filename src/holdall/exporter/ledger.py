@@ -13,8 +13,8 @@ from itertools import chain
 import msgspec
 from msgspec.structs import asdict, replace
 
-from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.partial import Stored
 from holdall.bundle.totals import BundleTotals, record_hash
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter import report, withheld

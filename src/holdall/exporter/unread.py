@@ -15,7 +15,7 @@ from typing import Any
 from holdall.dialects import assistants
 from holdall.dialects.assistants import STORE
 from holdall.dialects.canonical import UNSET
-from holdall.dialects.tables import USES
+from holdall.dialects.rules import USES
 from holdall.graph import callees
 from holdall.kinds import ASSISTANT_KINDS, KINDS
 from holdall.model import Kind

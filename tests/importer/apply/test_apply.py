@@ -12,7 +12,7 @@ import pytest
 
 from holdall.dialects.loss import Why
 from holdall.dialects.registry import definition
-from holdall.dialects.tables import Request
+from holdall.dialects.rules import Request
 from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Unreachable
 from holdall.importer.apply import execute_plan
 from holdall.importer.apply.context import SETTLE

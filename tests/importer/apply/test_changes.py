@@ -13,7 +13,7 @@ from holdall.errors import NotFound
 from holdall.importer.apply.context import SETTLE, Pace
 from holdall.importer.apply.writes import Changes, Writes
 from holdall.importer.plan.difference import differences
-from holdall.importer.runs.runlines import Line, Shown
+from holdall.importer.runs.runjournal import Line, Shown
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.wire import Answer
 from tests.importer.rig import context

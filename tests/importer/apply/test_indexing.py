@@ -14,7 +14,7 @@ from holdall.importer.apply.attaching import BATCHES, Filling
 from holdall.importer.apply.context import FRESH, Pace
 from holdall.importer.apply.vectorstores import STALLED, Indexing
 from holdall.importer.apply.writes import Writes
-from holdall.importer.runs.runlines import Line
+from holdall.importer.runs.runjournal import Line
 from holdall.importer.runs.runstate import RunState
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.wire import Answer

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.importer.runs.runreport import Report, keeping, mapping, markdown
 from holdall.model import Kind
 from holdall.sandbox.behaviour import Behaviour

@@ -14,7 +14,7 @@ from holdall.errors import Interrupted, Unreachable
 from holdall.importer.apply.context import SETTLE, Pace
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.runs.runfolder import RunFolder
-from holdall.importer.runs.runlines import ALONE, MARKS, Create, Creation, Done, Failed, Learned, Line
+from holdall.importer.runs.runjournal import ALONE, MARKS, Create, Creation, Done, Failed, Learned, Line
 from holdall.importer.runs.runreport import Orphan
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account

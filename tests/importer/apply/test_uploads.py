@@ -21,7 +21,7 @@ from holdall.importer.apply.uploads import Uploads, _Queue, _Watched, upload_nam
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.steps import UploadFile
-from holdall.importer.runs.runlines import Create
+from holdall.importer.runs.runjournal import Create
 from holdall.importer.runs.runstate import RunState
 from holdall.model import Fidelity, Record, SourceId, TargetId
 from holdall.remote import transport

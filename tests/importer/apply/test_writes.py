@@ -26,7 +26,7 @@ from holdall.importer.apply.context import FRESH, SETTLE, Pace
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.writes import TRIES, Writes
 from holdall.importer.runs.runfolder import RunFolder
-from holdall.importer.runs.runlines import Create
+from holdall.importer.runs.runjournal import Create
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.wire import Answer
 from tests.importer.rig import context

@@ -11,7 +11,7 @@ import pytest
 
 from holdall.errors import UsageFault
 from holdall.importer.destination.destination import DROPS_METADATA, History, history
-from holdall.importer.runs.runlines import Done, Intent, Learned, Line, Opened, Shown
+from holdall.importer.runs.runjournal import Done, Intent, Learned, Line, Opened, Shown
 from holdall.model import Kind, SourceId, TargetId
 from tests.importer.runs.test_runstate import intent as one_intent
 

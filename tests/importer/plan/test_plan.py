@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, ModelMap, OnConflict
 from holdall.importer.plan.difference import By, Difference, Existing, Extra, Found, FoundFile, FoundStore

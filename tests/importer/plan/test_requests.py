@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import Targets
+from holdall.dialects.rules import Targets
 from holdall.importer.plan.definitions import FOLDER, candidates, compose, paths
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.safe_files import fold, is_safe

@@ -10,7 +10,7 @@ import pytest
 from holdall.errors import ImportFailed
 from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.effects import Chain, Made, chains, merged
-from holdall.importer.runs.runlines import Attach, Closed, Detach, Done, Failed, Intent, Line, Opened, Update
+from holdall.importer.runs.runjournal import Attach, Closed, Detach, Done, Failed, Intent, Line, Opened, Update
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.model import Kind, SourceId, TargetId
 from tests.importer.runs.test_runstate import intent as one_intent

@@ -10,7 +10,7 @@ import pytest
 
 from holdall.endpoint import same_account
 from holdall.importer.runs.runfolder import RunFolder, new_id, past_runs, unfinished
-from holdall.importer.runs.runlines import Closed, Opened
+from holdall.importer.runs.runjournal import Closed, Opened
 
 NOW = 1_795_381_200.25
 HERE: dict[str, str | None] = {"base_url": "https://a.invalid/v1", "organization": None, "project": None}

@@ -10,7 +10,7 @@ import pytest
 
 from holdall.errors import CannotWrite
 from holdall.importer.runs.runfolder import AuditLine, RunFolder
-from holdall.importer.runs.runlines import timestamp
+from holdall.importer.runs.runjournal import timestamp
 from holdall.importer.runs.runreport import Party, Report, ReportDestination
 
 DOCUMENTS = {"mapping.json", "report.md", "report.html"}

@@ -8,7 +8,18 @@ import msgspec
 import pytest
 
 from holdall.errors import ImportFailed
-from holdall.importer.runs.runlines import VERSION, Attach, Closed, Done, Failed, Intent, Learned, Line, Opened, decode
+from holdall.importer.runs.runjournal import (
+    VERSION,
+    Attach,
+    Closed,
+    Done,
+    Failed,
+    Intent,
+    Learned,
+    Line,
+    Opened,
+    decode,
+)
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.model import Kind, SourceId, TargetId
 

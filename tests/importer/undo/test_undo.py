@@ -14,7 +14,7 @@ from holdall.endpoint import endpoint
 from holdall.errors import NotFound, Unreachable
 from holdall.importer.runs.effects import is_undone
 from holdall.importer.runs.runfolder import BEFORE, Baseline
-from holdall.importer.runs.runlines import JOURNAL, RunJournal
+from holdall.importer.runs.runjournal import JOURNAL, RunJournal
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.undo.observed import observe
 from holdall.importer.verbs.undo_import import UndoOptions, UndoPlan, UndoResult, undo_import

@@ -8,7 +8,7 @@ import pytest
 
 from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs.effects import Act, Effect, Made, UndoAction
-from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
+from holdall.importer.runs.runjournal import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.undo.observed import Observed, ObservedMember, ObservedUser
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan

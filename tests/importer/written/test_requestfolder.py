@@ -12,7 +12,7 @@ from holdall.errors import CannotWrite
 from holdall.importer.plan.definitions import Pair
 from holdall.importer.plan.difference import FoundRequest
 from holdall.importer.runs.runfolder import RunFolder
-from holdall.importer.runs.runlines import JOURNAL, Opened, lines
+from holdall.importer.runs.runjournal import JOURNAL, Opened, lines
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import (
     RequestFolder,

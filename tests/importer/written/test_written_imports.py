@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.importer.runs.runreport import Report, Status
 from holdall.safe_files import sync_file
 from holdall.sandbox.behaviour import Fail

@@ -19,7 +19,7 @@ from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import TRIES, Writes
 from holdall.importer.plan.difference import Difference, fingerprint
-from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
+from holdall.importer.runs.runjournal import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import NO_SUCH_ROUTE, path, viewed

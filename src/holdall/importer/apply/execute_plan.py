@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.registry import definition, dispensable
-from holdall.dialects.tables import OPERATION, Request, Targets
+from holdall.dialects.rules import OPERATION, Request, Targets
 from holdall.errors import DestinationDiffers, HoldallError, Interrupted, NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.context import Context, RunTally, explained
 from holdall.importer.apply.reconcile import Reconciler, leftovers
@@ -34,7 +34,7 @@ from holdall.importer.plan.skill_steps import referred
 from holdall.importer.plan.steps import Plan, Unit
 from holdall.importer.plan.template_supply import SuppliedTemplate
 from holdall.importer.runs.effects import agent_of, version_number
-from holdall.importer.runs.runlines import Create
+from holdall.importer.runs.runjournal import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read

@@ -25,7 +25,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.dialects.registry import shown
-from holdall.dialects.tables import OPERATION, UNMARKED, Form
+from holdall.dialects.rules import OPERATION, UNMARKED, Form
 from holdall.errors import ImportUnderWay, NotFound, RemoteError, UnexpectedAnswer
 from holdall.importer.apply.context import FRESH, PATIENCE, Context
 from holdall.importer.destination.files_and_skills import digest_there, version_numbers
@@ -48,7 +48,7 @@ from holdall.importer.runs.runfolder import (
     read_listed,
     stamps,
 )
-from holdall.importer.runs.runlines import ALONE, Create, Creation, Done, Failed, Intent, Learned, Opened, Update
+from holdall.importer.runs.runjournal import ALONE, Create, Creation, Done, Failed, Intent, Learned, Opened, Update
 from holdall.importer.runs.runreport import Duplicate, Orphan
 from holdall.importer.runs.runstate import RunState
 from holdall.kinds import ASSISTANT_KINDS, KINDS, noun

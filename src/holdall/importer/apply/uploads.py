@@ -22,7 +22,7 @@ from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.steps import UploadFile
-from holdall.importer.runs.runlines import Copy, Create
+from holdall.importer.runs.runjournal import Copy, Create
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason

@@ -30,7 +30,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference, final, fingerprint, same
 from holdall.importer.plan.steps import AttachFiles, CreateStore, UpdateMembership, UpdateStore
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.runlines import Create, Learned, Shown
+from holdall.importer.runs.runjournal import Create, Learned, Shown
 from holdall.importer.runs.runreport import Orphan
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote.client import path

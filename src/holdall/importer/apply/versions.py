@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from holdall.agent_views import FoundryAgentView
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import OPERATION, Request
+from holdall.dialects.rules import OPERATION, Request
 from holdall.errors import DamagedBundle, RequestRefused
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Changes, Writes
@@ -27,7 +27,7 @@ from holdall.importer.plan.difference import fingerprints
 from holdall.importer.plan.steps import CreateFoundryAgent, CreateSkill, UpdateSkill
 from holdall.importer.runs.effects import version_number, version_target
 from holdall.importer.runs.runfolder import place
-from holdall.importer.runs.runlines import Create, Shown
+from holdall.importer.runs.runjournal import Create, Shown
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import path, viewed

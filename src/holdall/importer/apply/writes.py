@@ -23,7 +23,7 @@ from holdall.dialects.canonical import UNSET, resources
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import version_body
 from holdall.dialects.registry import dispensable, shown
-from holdall.dialects.tables import MARKS, METADATA_KEYS, OPERATION, UNMARKED, Request, unmarked
+from holdall.dialects.rules import MARKS, METADATA_KEYS, OPERATION, UNMARKED, Request, unmarked
 from holdall.errors import REQUEST_ERRORS, DestinationDiffers, NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler, identity, outcome, require_first, withheld
@@ -36,7 +36,7 @@ from holdall.importer.plan.steps import (
     UpdateFoundryAgent,
     UpdateMembership,
 )
-from holdall.importer.runs import runlines
+from holdall.importer.runs import runjournal
 from holdall.importer.runs.runfolder import PLACES, AuditLine, place
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -65,7 +65,7 @@ class Writes:
 
     # -- what is written -------------------------------------------------------------------------------
 
-    async def upload(self, intent: runlines.Creation, filename: str, stream: BinaryIO, *, purpose: str) -> TargetId:
+    async def upload(self, intent: runjournal.Creation, filename: str, stream: BinaryIO, *, purpose: str) -> TargetId:
         """POST /files. Two uploads of equal name and size must not be under way at once."""
         call = _Call(
             intent=intent,
@@ -76,7 +76,7 @@ class Writes:
 
     async def create(
         self,
-        intent: runlines.Create,
+        intent: runjournal.Create,
         body: Callable[[str], dict[str, Any]],
         fresh: list[TargetId],
         before: Callable[[], Awaitable[None]] | None = None,
@@ -100,7 +100,7 @@ class Writes:
 
         return await self._surely(_Call(intent=intent, request=f"POST {where}", send=send, before=before), fresh)
 
-    async def upload_version(self, intent: runlines.Create, filename: str, stream: BinaryIO) -> TargetId:
+    async def upload_version(self, intent: runjournal.Create, filename: str, stream: BinaryIO) -> TargetId:
         """POST the zip of a skill's first version, or of a further one ``into`` the intent's skill."""
         where = PLACES[Kind.SKILL] if intent.into is None else path("/skills/{}/versions", intent.into)
         call = _Call(
@@ -128,7 +128,7 @@ class Writes:
         """
         where = place(kind, target) if store is None else _member_path(store, target)
         after = dict.fromkeys(body, "") | fingerprints(kind, body)
-        intent = runlines.Update(
+        intent = runjournal.Update(
             op="",
             kind=kind,
             source=source,
@@ -142,13 +142,13 @@ class Writes:
 
     async def delete(self, source: SourceId, file: TargetId) -> None:
         """DELETE a file that this run uploaded and that nothing refers to any more."""
-        await self._delete(runlines.Delete(op="", source=source, target=file), path("/files/{}", file))
+        await self._delete(runjournal.Delete(op="", source=source, target=file), path("/files/{}", file))
 
     async def detach(
         self, source: SourceId, store: TargetId, file: TargetId, *, before: dict[str, Any] | None = None
     ) -> None:
         """Take ``file`` out of ``store``; the file itself stays. ``before`` as in ``update``."""
-        intent = runlines.Detach(op="", source=source, target=file, store=store, before=before)
+        intent = runjournal.Detach(op="", source=source, target=file, store=store, before=before)
         await self._delete(intent, _member_path(store, file))
 
     async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
@@ -164,25 +164,25 @@ class Writes:
 
     # -- how it happens once ---------------------------------------------------------------------------
 
-    def _post(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> _Call:
+    def _post(self, intent: runjournal.Intent, where: str, body: dict[str, Any]) -> _Call:
         return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._confidential(intent, where, body))
 
-    async def _confidential(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> Answer:
+    async def _confidential(self, intent: runjournal.Intent, where: str, body: dict[str, Any]) -> Answer:
         """POST; what the server says of values that were supplied goes no further."""
         try:
             return await self._account.post(where, body)
         except RemoteError as error:
-            is_secret = isinstance(intent, runlines.Create | runlines.Update) and intent.supplied
+            is_secret = isinstance(intent, runjournal.Create | runjournal.Update) and intent.supplied
             raise (withheld(error, where) if is_secret else error) from None
 
     async def _attach(
         self, source: SourceId, store: TargetId, files: list[dict[str, Any]], where: str, body: dict[str, Any]
     ) -> TargetId:
         prints = {TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files}
-        intent = runlines.Attach(op="", source=source, target=store, files=prints)
+        intent = runjournal.Attach(op="", source=source, target=store, files=prints)
         return await self._while_fresh(self._post(intent, path(where, store), body), [store, *prints])
 
-    async def _delete(self, intent: runlines.Delete | runlines.Detach, where: str) -> None:
+    async def _delete(self, intent: runjournal.Delete | runjournal.Detach, where: str) -> None:
         """DELETE, and see that what the account says is deleted is gone, or goes within the settle window.
 
         Raises RequestRefused where it doesn't.
@@ -198,7 +198,7 @@ class Writes:
                     return
             raise RequestRefused(f"can't DELETE {where}: the server confirmed it, but the object still exists")
 
-    def _tries(self, intent: runlines.Intent) -> int:
+    def _tries(self, intent: runjournal.Intent) -> int:
         """How many attempts may be lost. Few where no such write was ever answered: that endpoint may always fail."""
         if _action(intent) in self._folder.state.answered:
             return TRIES
@@ -208,7 +208,7 @@ class Writes:
         """Make attempts until one is known to have been carried out; before each, what is unknown is looked for."""
         intent = call.intent
         lost: RemoteError | None = None
-        assert isinstance(intent, runlines.Creation)
+        assert isinstance(intent, runjournal.Creation)
         for tried in range(TRIES + 1):
             tries = self._tries(intent)
             if attempts := self._unknown(intent):
@@ -230,15 +230,15 @@ class Writes:
                 lost = error
         raise AssertionError("unreachable")
 
-    def _made(self, intent: runlines.Creation) -> TargetId | None:
+    def _made(self, intent: runjournal.Creation) -> TargetId | None:
         """What an earlier attempt has made."""
         state = self._folder.state
-        if not isinstance(intent, runlines.Copy):
+        if not isinstance(intent, runjournal.Copy):
             return state.target(intent.kind, intent.source)
         # A second upload counts under its own name only.
         return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
 
-    def _unknown(self, intent: runlines.Creation) -> list[runlines.Creation]:
+    def _unknown(self, intent: runjournal.Creation) -> list[runjournal.Creation]:
         """The attempts with an unknown outcome."""
         state = self._folder.state
         if intent.kind is not Kind.FILE:
@@ -269,7 +269,7 @@ class Writes:
         same = (intent.action, intent.kind, intent.source, target)
         for other in list(self._folder.state.open.values()):
             if (other.action, other.kind, other.source, other.target) == same:
-                await self._folder.write(runlines.Done(op=other.op, target=target))
+                await self._folder.write(runjournal.Done(op=other.op, target=target))
 
     async def _while_fresh(self, call: _Call, fresh: list[TargetId]) -> TargetId:
         """Make attempts while they are refused over one of the ids in ``fresh``, which were given moments ago.
@@ -293,12 +293,12 @@ class Writes:
         await self._folder.write(intent)
         try:
             answer = await call.send(intent.op)
-            if isinstance(intent, (runlines.Delete, runlines.Detach)):
+            if isinstance(intent, (runjournal.Delete, runjournal.Detach)):
                 target = intent.target  # the answer to a DELETE need not name it
             else:
                 target = identity(call.intent, call.request, answer)
         except RemoteError as error:
-            failed = runlines.Failed(
+            failed = runjournal.Failed(
                 op=intent.op,
                 error=error.detail or error.message,
                 status=error.status,
@@ -311,15 +311,15 @@ class Writes:
             raise
         done = outcome(intent, target, answer)
         # A server may give the id of a file with the same bytes that stood there before: that one is not the run's.
-        if intent.kind is Kind.FILE and isinstance(intent, runlines.Creation):
+        if intent.kind is Kind.FILE and isinstance(intent, runjournal.Creation):
             done = msgspec.structs.replace(done, there=await self._folder.baseline.had_file(target))
         # A server may take a version that changes nothing for the newest that it has.
-        elif isinstance(intent, runlines.Create) and intent.latest is not None:
+        elif isinstance(intent, runjournal.Create) and intent.latest is not None:
             done = msgspec.structs.replace(done, there=target == f"{intent.name}:{intent.latest}")
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
         is_marked = intent.kind not in UNMARKED and not done.there
-        if isinstance(intent, runlines.Create) and is_marked and not intent.unmarked:
+        if isinstance(intent, runjournal.Create) and is_marked and not intent.unmarked:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -340,9 +340,9 @@ class Writes:
             )
         )
 
-    async def _probe_marks(self, intent: runlines.Create, target: TargetId, answer: Answer) -> None:
+    async def _probe_marks(self, intent: runjournal.Create, target: TargetId, answer: Answer) -> None:
         """See once, on the first object that is made, whether the account keeps metadata."""
-        if self._kept_marks or runlines.MARKS in self._folder.state.learned:
+        if self._kept_marks or runjournal.MARKS in self._folder.state.learned:
             return
         with suppress(msgspec.DecodeError, RemoteError):
             found = msgspec.json.decode(answer.raw, type=_WithMetadata).metadata or {}
@@ -352,7 +352,7 @@ class Writes:
                 found = shown(intent.kind, msgspec.json.decode(again.raw, type=dict[str, Any])).get("metadata") or {}
             self._kept_marks = found.get(OPERATION) == intent.op
             if not self._kept_marks:
-                await self._folder.write(runlines.Learned(what=runlines.MARKS, value=0))
+                await self._folder.write(runjournal.Learned(what=runjournal.MARKS, value=0))
                 self._context.progress.note(
                     "the destination drops metadata, so retried requests may create duplicates; the report lists them"
                 )
@@ -363,7 +363,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     attempt. ``before`` is awaited before an attempt, and may forbid it. The ``op`` of the intent is set with each
     attempt."""
 
-    intent: runlines.Intent
+    intent: runjournal.Intent
     request: str
     send: Callable[[str], Awaitable[Answer]]
     before: Callable[[], Awaitable[None]] | None = None
@@ -377,9 +377,9 @@ def _member_path(store: TargetId, file: TargetId) -> str:
     return path("/vector_stores/{}/files/{}", store, file)
 
 
-def _action(intent: runlines.Intent) -> tuple[str, Kind]:
+def _action(intent: runjournal.Intent) -> tuple[str, Kind]:
     """What is counted as tried, answered or given up: a second upload of a file is an upload."""
-    return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
+    return "create" if isinstance(intent, runjournal.Creation) else intent.action, intent.kind
 
 
 # -- updates and read-backs ----------------------------------------------------------------------------
@@ -453,7 +453,7 @@ class Changes:
             )
         there = shown(step.kind, viewed(raw, dict[str, Any], f"agent {step.target}"))
         if differences(wanted, there, kind=step.kind, source=step.id, target=step.target, name=None):
-            intent = runlines.Create(
+            intent = runjournal.Create(
                 op="",
                 kind=Kind.AGENT_VERSION,
                 source=step.id,
@@ -487,7 +487,7 @@ class Changes:
         added = keys_added(sent.get("metadata"), found.get("metadata"))
         lost = differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
         if lost or added:
-            line = runlines.Shown(
+            line = runjournal.Shown(
                 kind=kind,
                 source=source,
                 target=target,
@@ -521,7 +521,7 @@ class Changes:
 
     def _before_lost_update(self, kind: Kind, source: SourceId) -> dict[str, Any]:
         """What stood before an update whose answer was lost when the run was cut off."""
-        lost = self._folder.state.unknown(runlines.Update, kind, source)
+        lost = self._folder.state.unknown(runjournal.Update, kind, source)
         return (lost[0].before or {}) if lost else {}
 
     async def _member(self, store: TargetId, file: TargetId) -> dict[str, Any]:
@@ -588,7 +588,7 @@ class ServerKeys:
             return ""
         # Once the copy was updated, its keys no longer tell who put them there.
         if (
-            not self._state.unknown(runlines.Update, kind, record.id)
+            not self._state.unknown(runjournal.Update, kind, record.id)
             and (kind, None, record.id) not in self._state.updated
         ):
             await self._changes.losses(kind, record.id, target, name, final(request()))

@@ -17,7 +17,7 @@ import msgspec
 from holdall.dialects.foundry_bindings import by_name, connection_name
 from holdall.dialects.loss import Why
 from holdall.dialects.prompt_agents import connections as used_by
-from holdall.dialects.tables import CLONED_FROM, UNMARKED, Form
+from holdall.dialects.rules import CLONED_FROM, UNMARKED, Form
 from holdall.endpoint import same_account, title
 from holdall.errors import (
     REQUEST_ERRORS,
@@ -37,7 +37,7 @@ from holdall.importer.plan.choices import ModelCatalog, ModelMap, connection_map
 from holdall.importer.plan.definitions import ABOUT, FOLDER
 from holdall.importer.plan.steps import Cannot, Plan, Unit
 from holdall.importer.runs.runfolder import mappings, past_runs
-from holdall.importer.runs.runlines import Shown
+from holdall.importer.runs.runjournal import Shown
 from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed

@@ -19,7 +19,7 @@ from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import AS_IS, definition
-from holdall.dialects.tables import Form, Targets
+from holdall.dialects.rules import Form, Targets
 from holdall.dialects.templates import unseen
 from holdall.importer.destination.destination import History
 from holdall.importer.destination.files_and_skills import FilesSeen, SkillsThere, find_skills, fits, is_same_file, sized

@@ -17,7 +17,7 @@ import msgspec
 from holdall.agent_views import FoundryAgentView
 from holdall.dialects import assistants as dialect
 from holdall.dialects.registry import copy_name, shown, table
-from holdall.dialects.tables import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, Form, Request, unmarked
+from holdall.dialects.rules import CLONED_FROM, METADATA_KEYS, OPERATION, UNMARKED, Form, Request, unmarked
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.destination import History
 from holdall.importer.plan.bundle_summary import Content

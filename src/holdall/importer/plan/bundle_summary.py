@@ -17,7 +17,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import minimum_of
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
-from holdall.dialects.tables import Form, read_fields, unmarked
+from holdall.dialects.rules import Form, read_fields, unmarked
 from holdall.graph import with_callees_by_id
 from holdall.join_parts import DEFAULT_OVERLAP, overlap_of
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read

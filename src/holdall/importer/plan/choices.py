@@ -13,7 +13,7 @@ import msgspec
 from holdall.bundle.layout import HoldallInfo
 from holdall.dialects.loss import MaxLoss
 from holdall.dialects.registry import table
-from holdall.dialects.tables import Form, Table
+from holdall.dialects.rules import Form, Table
 from holdall.endpoint import Endpoint, same_account
 from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
 from holdall.model import SourceId

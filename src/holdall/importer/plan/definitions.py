@@ -23,7 +23,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.dialects.prompt_agents import PROMPT, VERSIONS, impossible
 from holdall.dialects.registry import definition
 from holdall.dialects.responses import RESPONSES
-from holdall.dialects.tables import Form, Table, Targets
+from holdall.dialects.rules import Form, Table, Targets
 from holdall.dialects.templates import FILES as TEMPLATE_FILES
 from holdall.errors import pasteable
 from holdall.importer.plan.bundle_summary import BundleSummary, Content

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.canonical import UNSET, canonical_form, equal
-from holdall.dialects.tables import Request, unmarked
+from holdall.dialects.rules import Request, unmarked
 from holdall.dialects.templates import by_reference
 from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId

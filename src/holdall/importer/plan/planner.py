@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 from holdall.bundle.totals import known_reason, reason_of
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.dialects.templates import is_builtin
 from holdall.graph import callees_first, users_of
 from holdall.importer.plan import steps

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotRead, PlanOutdated, UsageFault
 from holdall.importer.plan.bundle_summary import BundleSummary, Content

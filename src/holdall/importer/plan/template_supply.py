@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import read_fields
+from holdall.dialects.rules import read_fields
 from holdall.dialects.templates import inline, unseen
 from holdall.errors import CannotRead, Mistakes, UsageFault
 from holdall.model import Record, SourceId

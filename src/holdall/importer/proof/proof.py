@@ -20,7 +20,7 @@ from holdall.dialects.canonical import equal
 from holdall.dialects.loss import Loss
 from holdall.dialects.registry import AS_IS, definition, shown
 from holdall.dialects.responses import containers
-from holdall.dialects.tables import Form, Request, Table, Targets
+from holdall.dialects.rules import Form, Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.graph import users_of
 from holdall.importer.destination.destination import IdMapping

@@ -17,7 +17,7 @@ import msgspec
 
 from holdall.errors import CannotRead
 from holdall.importer.plan.difference import fingerprint
-from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written, timestamp
+from holdall.importer.runs.runjournal import Attach, Creation, Detach, Update, Written, timestamp
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_files import AppendLog, read_regular

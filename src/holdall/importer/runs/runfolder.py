@@ -22,7 +22,7 @@ import msgspec
 
 from holdall.agent_views import FoundryAgentView
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.tables import CLONED_FROM, OPERATION, UNMARKED
+from holdall.dialects.rules import CLONED_FROM, OPERATION, UNMARKED
 from holdall.endpoint import same_account
 from holdall.errors import (
     REQUEST_ERRORS,
@@ -37,7 +37,7 @@ from holdall.errors import (
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.effects import has_undo, is_undone
-from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
+from holdall.importer.runs.runjournal import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
 from holdall.importer.runs.runreport import (
     AUDIT,
     MAPPING,

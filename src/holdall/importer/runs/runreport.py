@@ -17,12 +17,12 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotRead, HoldallError
 from holdall.importer.plan.bundle_summary import AGENTS
 from holdall.importer.plan.difference import Difference
-from holdall.importer.runs.runlines import JOURNAL, first_line
+from holdall.importer.runs.runjournal import JOURNAL, first_line
 from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.legible import counted
 from holdall.model import Kind, SourceId, TargetId

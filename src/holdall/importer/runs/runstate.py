@@ -15,17 +15,17 @@ import msgspec
 
 from holdall.errors import ImportFailed
 from holdall.importer.plan.difference import fingerprint
-from holdall.importer.runs import runlines
+from holdall.importer.runs import runjournal
 from holdall.importer.runs.effects import Effect, Made, agent_of, version_number
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_files import open_regular
 
-T = TypeVar("T", bound=runlines.Intent | runlines.Written)
+T = TypeVar("T", bound=runjournal.Intent | runjournal.Written)
 
 
 class RunState:
     def __init__(self) -> None:
-        self.opened: runlines.Opened | None = None
+        self.opened: runjournal.Opened | None = None
         self.closed = False
         self.end = 0
         """Length of the journal up to its last whole line, where it was read."""
@@ -38,7 +38,7 @@ class RunState:
         self.names: dict[SourceId, str] = {}
         """Those that files were sent under."""
         self._first_names: dict[SourceId, str] = {}
-        self.said: dict[SourceId, runlines.Done] = {}
+        self.said: dict[SourceId, runjournal.Done] = {}
         """Where the account says something else of a file than was sent."""
         self.owners: dict[TargetId, SourceId] = {}
         """The first source of each file: a server may give the same id for the same bytes."""
@@ -49,9 +49,9 @@ class RunState:
         """Kind and source of what was updated, and of memberships the store's id between them."""
         self.attached: Counter[TargetId] = Counter()
         """How many files were put into each store."""
-        self.open: dict[str, runlines.Intent] = {}
+        self.open: dict[str, runjournal.Intent] = {}
         """The intents of which nobody knows what came of them, by their ``op``."""
-        self.missed: list[runlines.Creation] = []
+        self.missed: list[runjournal.Creation] = []
         """Those that were given up after a search: they may have been carried out all the same, too late."""
         self.answered: set[tuple[str, Kind]] = set()
         """The writes, by action and kind, of which one at least was carried out."""
@@ -67,7 +67,7 @@ class RunState:
         self.images: dict[TargetId, dict[str, str]] = {}
         self.members: dict[TargetId, dict[TargetId, str | None]] = {}
         """By store, the files that were put in, with the fingerprints of their attributes; None: taken out."""
-        self.shown: list[runlines.Shown] = []
+        self.shown: list[runjournal.Shown] = []
         self.written: dict[TargetId, set[str]] = {}
         """By path, the sha256 of what was, or was about to be, written into OUTPUT_DIR."""
         self.operations: set[str] = set()
@@ -95,10 +95,10 @@ class RunState:
     @property
     def keeps_marks(self) -> bool:
         """Whether the account keeps the metadata that objects are created with, as far as is known."""
-        return self.learned.get(runlines.MARKS) != 0
+        return self.learned.get(runjournal.MARKS) != 0
 
     @property
-    def uncertain(self) -> list[runlines.Creation]:
+    def uncertain(self) -> list[runjournal.Creation]:
         """Creates with an unknown outcome."""
         return [*self.missed, *self.creations()]
 
@@ -114,9 +114,9 @@ class RunState:
             if isinstance(intent, of) and kind in (None, intent.kind) and source in (None, intent.source)
         ]
 
-    def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[runlines.Creation]:
+    def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[runjournal.Creation]:
         """The same, of Create and Copy."""
-        return [*self.unknown(runlines.Create, kind, source), *self.unknown(runlines.Copy, kind, source)]
+        return [*self.unknown(runjournal.Create, kind, source), *self.unknown(runjournal.Copy, kind, source)]
 
     def claimed(self, kind: Kind) -> Iterator[TargetId]:
         """The ids of a kind that this run made or uses."""
@@ -144,7 +144,7 @@ class RunState:
         whose answer was lost count, except creates.
         """
         lost: dict[TargetId, dict[str, str]] = {}
-        for update in self.unknown(runlines.Update):
+        for update in self.unknown(runjournal.Update):
             lost.setdefault(update.target, {}).update(update.after or {})
         return [
             self._as_left(effect, lost)
@@ -157,59 +157,59 @@ class RunState:
         match effect:
             case Made(target=target):
                 return msgspec.structs.replace(effect, image=self.images.get(target), perhaps=lost.get(target, {}))
-            case runlines.Attach(target=store, files=files):
+            case runjournal.Attach(target=store, files=files):
                 members = self.members.get(store, {})
                 left = {file: end if members.get(file) is None else str(members[file]) for file, end in files.items()}
                 return msgspec.structs.replace(effect, files=left)
         return effect
 
-    def take(self, line: runlines.Line) -> None:
+    def take(self, line: runjournal.Line) -> None:
         match line:
-            case runlines.Opened():
+            case runjournal.Opened():
                 self.opened = line
-            case runlines.Done(op=op):
+            case runjournal.Done(op=op):
                 if (intent := self.open.pop(op, None)) is not None:
                     self._done(intent, line)
-            case runlines.Failed(op=op, ambiguous=False, looked=looked):
+            case runjournal.Failed(op=op, ambiguous=False, looked=looked):
                 intent = self.open.pop(op, None)
                 # Refused, it has done nothing; looked for in vain, it may have.
                 if not looked:
                     self._effects.pop(op, None)
-                elif isinstance(intent, runlines.Creation):
+                elif isinstance(intent, runjournal.Creation):
                     self.missed.append(intent)
-            case runlines.Failed():
+            case runjournal.Failed():
                 pass  # nobody knows: the intent stays open, to be looked for
-            case runlines.Learned(what=what, value=value):
+            case runjournal.Learned(what=what, value=value):
                 self.learned[what] = value
-            case runlines.Shown():
+            case runjournal.Shown():
                 self._shown(line)
-            case runlines.Closed():
+            case runjournal.Closed():
                 self.closed = True
             case intent:
                 self.open[intent.op] = intent
                 self._intended(intent)
 
-    def _intended(self, intent: runlines.Intent) -> None:
+    def _intended(self, intent: runjournal.Intent) -> None:
         """Record the effect of a call before its outcome is known; that of a create needs the answer."""
         match intent:
-            case runlines.Create(kind=kind, op=op) if kind is not Kind.FILE:
+            case runjournal.Create(kind=kind, op=op) if kind is not Kind.FILE:
                 self.operations.add(op)
-            case runlines.Attach() | runlines.Detach():
+            case runjournal.Attach() | runjournal.Detach():
                 self._effects[intent.op] = intent
             # What the run made goes as a whole when it is undone, and its changes with it.
-            case runlines.Update(target=target) if intent.before is not None and target not in self._own:
+            case runjournal.Update(target=target) if intent.before is not None and target not in self._own:
                 self._effects[intent.op] = intent
                 if intent.store is None:
                     self._last_update[target] = intent.op
-            case runlines.Written(target=path, sha256=sha256):
+            case runjournal.Written(target=path, sha256=sha256):
                 self._effects[intent.op] = intent
                 self.written.setdefault(path, set()).add(sha256)
 
-    def _done(self, intent: runlines.Intent, line: runlines.Done) -> None:
+    def _done(self, intent: runjournal.Intent, line: runjournal.Done) -> None:
         # One case for each type of intent; before them, what is so of all.
         source = intent.source
-        self.answered.add(("create" if isinstance(intent, runlines.Copy) else intent.action, intent.kind))
-        if isinstance(intent, runlines.Create | runlines.Update) and intent.supplied:
+        self.answered.add(("create" if isinstance(intent, runjournal.Copy) else intent.action, intent.kind))
+        if isinstance(intent, runjournal.Create | runjournal.Update) and intent.supplied:
             self.supplied.setdefault(line.target, set()).update(intent.supplied)
         if intent.op in self._effects:  # not so a change of what the run made itself
             self.sure.add(intent.op)
@@ -217,30 +217,30 @@ class RunState:
             # The agent is as its newest version is.
             self._leave(agent_of(line.target) if intent.kind is Kind.AGENT_VERSION else line.target, line.image)
         match intent:
-            case runlines.Create() | runlines.Copy():
+            case runjournal.Create() | runjournal.Copy():
                 self._created(intent, line)
-            case runlines.Write():
+            case runjournal.Write():
                 self.targets[intent.kind][source] = line.target
-            case runlines.Update(store=store):
+            case runjournal.Update(store=store):
                 self.updated.add((intent.kind, store, source))
                 if store is not None and line.image is not None:
                     self.members.setdefault(store, {})[line.target] = line.image.get("attributes", "")
                     if intent.op in self._effects:
                         self._effects[intent.op] = msgspec.structs.replace(intent, after=line.image)
-            case runlines.Attach(target=store, files=files):
+            case runjournal.Attach(target=store, files=files):
                 self.attached[store] += len(files)
                 self.members.setdefault(store, {}).update(files)
-            case runlines.Detach(target=file, store=store):
+            case runjournal.Detach(target=file, store=store):
                 self.attached[store] -= 1
                 self.members.setdefault(store, {})[file] = None
-            case runlines.Delete(target=file):
+            case runjournal.Delete(target=file):
                 self._gone.add(file)
                 self._deleted(source, line.target)
 
-    def _created(self, intent: runlines.Creation, line: runlines.Done) -> None:
+    def _created(self, intent: runjournal.Creation, line: runjournal.Done) -> None:
         source, target = intent.source, line.target
         self._made(intent, line)
-        if isinstance(intent, runlines.Create):
+        if isinstance(intent, runjournal.Create):
             self.targets[intent.kind][source] = target
             if intent.without:
                 self.without[source] = intent.without
@@ -255,7 +255,7 @@ class RunState:
         if intent.kind is Kind.FILE:
             self._uploaded(intent, line)
 
-    def _made(self, intent: runlines.Creation, line: runlines.Done) -> None:
+    def _made(self, intent: runjournal.Creation, line: runjournal.Done) -> None:
         """Record what was made, and the effect of that where it is the run's own."""
         source, target = intent.source, line.target
         made = Made(
@@ -265,14 +265,14 @@ class RunState:
             name=line.name or intent.name,
             op=intent.op,
             sha256=intent.sha256,
-            is_copy=isinstance(intent, runlines.Copy),
+            is_copy=isinstance(intent, runjournal.Copy),
         )
         self.made.append(made)
         if line.inferred:
             self.inferred.append(made)
         elif not line.there:  # else it isn't the run's
             self._own.add(target)
-            into = intent.into if isinstance(intent, runlines.Create) else None
+            into = intent.into if isinstance(intent, runjournal.Create) else None
             # A version goes with its skill where the run made that.
             if into is None or into not in self._own:
                 self._effects[intent.op] = made
@@ -280,11 +280,11 @@ class RunState:
                 latest = fingerprint(version_number(target))
                 self._leave(into, {**self.images.get(into, {}), "latest_version": latest})
 
-    def _uploaded(self, intent: runlines.Creation, line: runlines.Done) -> None:
+    def _uploaded(self, intent: runjournal.Creation, line: runjournal.Done) -> None:
         source = intent.source
         self.owners.setdefault(line.target, source)
         self.names[source] = intent.name or ""
-        if isinstance(intent, runlines.Create):
+        if isinstance(intent, runjournal.Create):
             self._first_names[source] = intent.name or ""
             if line.there:
                 self.adopted.add((Kind.FILE, source))
@@ -304,10 +304,10 @@ class RunState:
     def _leave(self, target: TargetId, image: dict[str, str]) -> None:
         self.images[target] = image
         update = self._effects.get(self._last_update.get(target, ""))
-        if isinstance(update, runlines.Update):
+        if isinstance(update, runjournal.Update):
             self._effects[update.op] = msgspec.structs.replace(update, after=image)
 
-    def _shown(self, line: runlines.Shown) -> None:
+    def _shown(self, line: runjournal.Shown) -> None:
         """Record how the account shows what was written, where that differs from what was sent."""
         self.added.update(line.added)
         self.shown.append(line)
@@ -323,14 +323,14 @@ def read_state(journal: Path) -> RunState:
     Raises CannotWrite where it can't be read, ImportFailed where it isn't one, or is of a later version.
     """
     state = RunState()
-    for line, end in runlines.lines(journal):
+    for line, end in runjournal.lines(journal):
         state.take(line)
         state.end = end
     if state.opened is None:
         with open_regular(journal) as file:
             if file.readline().endswith(b"\n"):
                 raise ImportFailed(f"can't read the journal {journal}: its first line is invalid")
-    elif state.opened.version > runlines.VERSION:
+    elif state.opened.version > runjournal.VERSION:
         raise ImportFailed(
             f"can't read the journal {journal}: it was written by a newer version of holdall",
             hint="install a newer version of holdall",

@@ -27,7 +27,7 @@ from holdall.errors import (
 )
 from holdall.importer.runs.effects import Act, UndoAction, UndoLog
 from holdall.importer.runs.runfolder import place
-from holdall.importer.runs.runlines import JOURNAL, Closed, RunJournal, timestamp
+from holdall.importer.runs.runjournal import JOURNAL, Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace

@@ -11,14 +11,14 @@ import msgspec
 
 from holdall.agent_views import AgentVersion, AgentVersions, FoundryAgentView
 from holdall.dialects.registry import shown
-from holdall.dialects.tables import OPERATION, UNMARKED
+from holdall.dialects.rules import OPERATION, UNMARKED
 from holdall.dialects.templates import skill_references
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.files_and_skills import version_numbers
 from holdall.importer.plan.definitions import sha256_of
 from holdall.importer.runs.effects import Effect, Made, agent_of, is_later, number_of, version_target
 from holdall.importer.runs.runfolder import PLACES, Baseline, listed, place, read_listed
-from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
+from holdall.importer.runs.runjournal import Attach, Creation, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.kinds import ASSISTANT_KINDS, KINDS, Platform

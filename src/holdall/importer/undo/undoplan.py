@@ -16,7 +16,7 @@ from holdall.dialects.registry import as_update
 from holdall.importer.plan.definitions import sha256_of
 from holdall.importer.plan.difference import changed, fingerprints, same
 from holdall.importer.runs.effects import Act, Chain, Effect, Made, UndoAction, agent_of, chains, merged, version_number
-from holdall.importer.runs.runlines import Attach, Create, Update, Written
+from holdall.importer.runs.runjournal import Attach, Create, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.undo.observed import (
     Key,

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.dialects.templates import is_builtin
 from holdall.endpoint import Endpoint
 from holdall.errors import Interrupted

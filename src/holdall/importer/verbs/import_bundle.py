@@ -20,7 +20,7 @@ import msgspec
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.errors import DestinationDiffers, Interrupted, LossTooGreat, UsageFault
 from holdall.importer.apply.context import SETTLE, Context, Pace
 from holdall.importer.apply.execute_plan import PlanExecution
@@ -67,7 +67,7 @@ from holdall.importer.plan.steps import (
 from holdall.importer.plan.template_supply import SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.effects import Made
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
-from holdall.importer.runs.runlines import Closed, Opened, timestamp
+from holdall.importer.runs.runjournal import Closed, Opened, timestamp
 from holdall.importer.runs.runreport import (
     Duplicate,
     Party,

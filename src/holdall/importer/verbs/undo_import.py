@@ -14,7 +14,7 @@ from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, NotFound, UsageFault
 from holdall.importer.runs.effects import UndoAction, UndoLog, is_undone
 from holdall.importer.runs.runfolder import BEFORE, PAGE, REPORT, Baseline, locked, mappings, past_runs
-from holdall.importer.runs.runlines import JOURNAL
+from holdall.importer.runs.runjournal import JOURNAL
 from holdall.importer.runs.runreport import MAPPING, read_mapping
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.undo.execute import Ended, UndoResult, undo

@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.tables import Targets
+from holdall.dialects.rules import Targets
 from holdall.errors import CannotRead, CannotWrite, ImportFailed
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.definitions import FOLDER, Pair, candidates, compose, sha256_of
 from holdall.importer.plan.difference import Existing, FoundRequest
 from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
-from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
+from holdall.importer.runs.runjournal import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
 from holdall.safe_files import cannot_write, from_disk, is_safe, on_disk, read_regular, write_whole
 

@@ -12,7 +12,7 @@ from holdall.dialects.foundry_classic import FOUNDRY
 from holdall.dialects.loss import Why
 from holdall.dialects.registry import definition, table
 from holdall.dialects.responses import RESPONSES
-from holdall.dialects.tables import Form
+from holdall.dialects.rules import Form
 from holdall.model import Kind, Record, SourceId
 from holdall.sandbox.service.agent_definitions import to_create
 

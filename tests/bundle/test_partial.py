@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from holdall import safe_files
-from holdall.bundle.journal import (
+from holdall.bundle.partial import (
     JOURNAL,
     Begin,
     Cut,

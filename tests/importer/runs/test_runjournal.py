@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.runs.runlines import Closed, Create, Done, Learned, Line, RunJournal, lines
+from holdall.importer.runs.runjournal import Closed, Create, Done, Learned, Line, RunJournal, lines
 from holdall.model import Kind, SourceId, TargetId
 
 
