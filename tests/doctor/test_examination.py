@@ -7,13 +7,15 @@ import io
 import random
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from holdall.doctor.diagnosis import Diagnosis, EndpointState, Side
+from holdall.doctor.diagnosis import Diagnosis, EndpointState, Holdings, Side
 from holdall.doctor.examination import Examined, diagnose, examine
 from holdall.endpoint import Endpoint, endpoint
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.remote.client import Account
 from holdall.remote.limits import FEW, Limits
 from holdall.remote.wire import Surface
@@ -259,25 +261,35 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
     assert side.models
     assert side.models.there > 0
     expected = {
-        "openai-2025": HELD,
         "openai-today": {**HELD, "assistants": None, "agents": 0, "vector_stores": 2, "files": 4, "bytes": 40},
         "foundry-classic": {**dict.fromkeys(HELD, 0), "agents": None},
         "foundry-new": {**dict.fromkeys(HELD, 0), "agents": None, "assistants": None},
         "foundry-both": {**dict.fromkeys(HELD, 0), "agents": None},
-        "look-alike": HELD,
     }
-    assert counted(side) == expected[name]
-    assert (
-        codes(found)
-        == {
-            "openai-2025": {"download"},
-            "openai-today": {"no_assistants", "download"},
-            "foundry-classic": {"empty"},
-            "foundry-new": {"empty"},
-            "foundry-both": {"empty"},
-            "look-alike": set(),
-        }[name]
-    )
+    assert counted(side) == expected.get(name, HELD)
+    assert codes(found) == {
+        "openai-2025": {"download"},
+        "openai-today": {"no_assistants", "download"},
+        "foundry-classic": {"empty"},
+        "foundry-new": {"empty"},
+        "foundry-both": {"empty"},
+    }.get(name, set())
+
+
+def test_each_kind_is_counted() -> None:
+    assert {KINDS[kind].count for kind in DEFINITIONS} <= set(Holdings.__struct_fields__)
+
+
+@pytest.mark.parametrize("what", ["skill", "template"])
+def test_a_project_with_a_skill_or_a_template_alone_is_not_empty(what: str, tmp_path: Path) -> None:
+    with Running(tmp_path / "box", behaviour=PROFILES["openai-today"]) as box, Hand(box.url, SOURCE) as hand:
+        made = hand.skill("tea") if what == "skill" else hand.template("desk")
+        assert made
+        found = diagnose([look(endpoint(SOURCE, box.url))])
+    held = found.sides[0].export
+    assert held
+    assert (held.skills, held.environment_templates) == ((1, 0) if what == "skill" else (0, 1))
+    assert "empty" not in codes(found)
 
 
 def test_a_store_whose_files_cannot_be_listed(server: Running) -> None:

@@ -10,6 +10,7 @@ import io
 import json
 import re
 import tarfile
+import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -122,6 +123,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+
+
 def _word(value: Any) -> bool:
     return value is None or _text(value)
 
@@ -148,6 +153,10 @@ class _Bundle:
             self._check_index_line(line)
         paths = [line["path"].encode() for line in self.index]
         must(paths == sorted(set(paths)), "the order of the index")
+        folded = {_folded(path) for path in self.files}
+        must(len(folded) == len(self.files), "paths that are one where case is ignored")
+        folders = {path.rpartition("/")[0] for path in folded}
+        must(folders.isdisjoint(folded), "a file in the place of a folder")
         must({path.decode() for path in paths} == {p for p in self.files if p.startswith("data/")}, "index and tar")
         listed = "".join(f"{line['sha256']}  {line['path']}\n" for line in self.index)
         must(self.files["manifest-sha256.txt"] == listed.encode(), "index and manifest")

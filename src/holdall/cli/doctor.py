@@ -167,6 +167,7 @@ def _export(held: Holdings) -> str:
         "assistant": held.assistants,
         "agent": held.agents,
         "Foundry agent": held.foundry_agents,
+        "skill": held.skills,
         "environment template": held.environment_templates,
         "vector store": held.vector_stores,
         "membership": held.memberships,

@@ -8,6 +8,7 @@ from contextlib import aclosing, contextmanager
 
 import msgspec
 
+from holdall.agent_views import is_builtin_skill
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings, judged
 from holdall.errors import NotFound, RemoteError
 from holdall.kinds import ASSISTANT_KINDS, DEFINITIONS, KINDS, read
@@ -47,6 +48,7 @@ class Look:
         self._account = account
         self._surveyor = Surveyor(account)
         self._there = {f"/{each.name}" for each in endpoints if each.answer is EndpointState.YES}
+        self._not_there = {f"/{each.name}" for each in endpoints} - self._there
         self.doubts = self._surveyor.doubts
         """Why a list is missing or may be incomplete, by its path."""
         self._purposes: dict[str, list[FileView]] = {}
@@ -75,8 +77,12 @@ class Look:
         sizes = await self._files(wanted, knowledge=not firsts)
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
         counted = sizes if is_known or not firsts else None
+        skills = await self._records(Kind.SKILL)
+        if skills is not None:
+            skills = [record for record in skills if not is_builtin_skill(record.id)]
         return Holdings(
             **{KINDS[kind].count: _number(views) for kind, views in found.items()},
+            skills=_number(skills),
             vector_stores=_number(stores),
             memberships=total,
             files=_number(counted),
@@ -110,10 +116,15 @@ class Look:
 
     async def _users(self, kind: Kind) -> list[DefinitionView] | None:
         """All definitions of a kind; None if they can't be listed."""
-        row = KINDS[kind]
-        if row.endpoint in self._there and self._account.platform in row.platforms:
-            with self._noting(row.endpoint):
-                return [self._user(record) for record in await self._surveyor.definitions(kind)]
+        records = await self._records(kind)
+        return None if records is None else [self._user(record) for record in records]
+
+    async def _records(self, kind: Kind) -> list[Record] | None:
+        where = KINDS[kind].endpoint
+        if self._account.platform in KINDS[kind].platforms and where not in self._not_there:
+            with self._noting(where):
+                records = await self._surveyor.definitions(kind)
+                return None if where in self._surveyor.absent else records
         return None
 
     def _user(self, record: Record) -> DefinitionView:
