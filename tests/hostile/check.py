@@ -155,7 +155,7 @@ class _Bundle:
         must(paths == sorted(set(paths)), "the order of the index")
         folded = {_folded(path) for path in self.files}
         must(len(folded) == len(self.files), "paths that are one where case is ignored")
-        folders = {path.rpartition("/")[0] for path in folded}
+        folders = {path[:end] for path in folded for end, char in enumerate(path) if char == "/"}
         must(folders.isdisjoint(folded), "a file in the place of a folder")
         must({path.decode() for path in paths} == {p for p in self.files if p.startswith("data/")}, "index and tar")
         listed = "".join(f"{line['sha256']}  {line['path']}\n" for line in self.index)
