@@ -77,12 +77,9 @@ class Look:
         sizes = await self._files(wanted, knowledge=not firsts)
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
         counted = sizes if is_known or not firsts else None
-        skills = await self._records(Kind.SKILL)
-        if skills is not None:
-            skills = [record for record in skills if not is_builtin_skill(record.id)]
         return Holdings(
             **{KINDS[kind].count: _number(views) for kind, views in found.items()},
-            skills=_number(skills),
+            skills=await self._skills(),
             vector_stores=_number(stores),
             memberships=total,
             files=_number(counted),
@@ -118,6 +115,11 @@ class Look:
         """All definitions of a kind; None if they can't be listed."""
         records = await self._records(kind)
         return None if records is None else [self._user(record) for record in records]
+
+    async def _skills(self) -> int | None:
+        """How many are the project's own."""
+        records = await self._records(Kind.SKILL)
+        return None if records is None else sum(not is_builtin_skill(record.id) for record in records)
 
     async def _records(self, kind: Kind) -> list[Record] | None:
         where = KINDS[kind].endpoint
