@@ -77,7 +77,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     has_records: bool = False
 
 
-_BYTE_FIDELITIES = frozenset({Fidelity.ORIGINAL, Fidelity.SUPPLIED, Fidelity.CONTAINER})
+_BYTE_FIDELITIES = frozenset(fidelity for fidelity in Fidelity if fidelity.is_bytes)
 _PLACE_OF_LINES = Place(has_records=True)
 _PLACES = {
     **{(KINDS[kind].folder, 0): (RECORD, Place(has_id=True)) for kind in DEFINITIONS},

@@ -289,7 +289,7 @@ def _show_intent(console: Console, prepared: Prepared) -> None:
     conflicts = prepared.plan.conflicts()
     if not conflicts:
         console.say(_intent(prepared))
-    _show_steps(console, conflicts, _DIFFERENCES, prepared.plan.prefix)
+    _show_steps(console, conflicts, prepared.plan.prefix)
 
 
 def _intent(prepared: Prepared) -> str:
@@ -321,7 +321,7 @@ def _show_plan(
     units = _show_all_units(console, plan) if console.json or console.verbose else []
     if not console.verbose and not plan.conflicts():
         _show_units(console, prepared, _UNITS - is_dry)
-    _show_steps(console, plan.conflicts(), _DIFFERENCES, plan.prefix)
+    _show_steps(console, plan.conflicts(), plan.prefix)
     console.result(_plan_totals(prepared))
     # A plan that can't be carried out ends in the error that says so.
     if not plan.conflicts():
@@ -432,7 +432,7 @@ def _require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None
     if yes or not prepared.plan.updates():
         return
     changes = (step for step in prepared.plan.steps() if isinstance(step, _CHANGES))
-    _show_steps(console, changes, _DIFFERENCES, prepared.plan.prefix)
+    _show_steps(console, changes, prepared.plan.prefix)
     # A question that nobody hears would hold up a job for ever.
     if console.json or not sys.stdin.isatty():
         raise UsageFault(
@@ -443,11 +443,11 @@ def _require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None
         raise UsageFault("nothing written: not confirmed")
 
 
-def _show_steps(console: Console, found: Iterable[steps.Step], most: int, prefix: str) -> None:
-    """Steps with all that they change, a line a value; unless --verbose what ``most`` lines of a terminal take."""
+def _show_steps(console: Console, found: Iterable[steps.Step], prefix: str) -> None:
+    """Steps with all that they change, a line a value; unless --verbose a few lines."""
     lines = [flat(text) for step in found for text in step_lines(step, prefix)]
     ends = accumulate(len(wrapped(text, _COLUMNS)) for text in lines)
-    shown = len(lines) if console.verbose else sum(end <= most for end in ends)
+    shown = len(lines) if console.verbose else sum(end <= _DIFFERENCES for end in ends)
     for text in lines[:shown]:
         console.change(text)
     if left := len(lines) - shown:

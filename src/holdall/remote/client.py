@@ -41,7 +41,7 @@ from holdall.untrusted import read_members, readable
 
 T = TypeVar("T")
 
-# Seconds of a wait that the user is told of.
+# Waits of so many seconds are reported.
 _LONG_WAIT = 5.0
 
 

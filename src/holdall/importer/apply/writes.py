@@ -474,8 +474,8 @@ class Changes:
     ) -> list[Loss]:
         """A loss for each field of ``sent`` that isn't there as it was sent.
 
-        What is found is in the journal on return, so that later runs know it before they write. Raises Interrupted and
-        what stops every request; that the object can't be read is said in a loss.
+        What is found is in the journal on return, so that later runs know it before they write. An object that can't be
+        read is a loss. Raises Interrupted, and what stops every request.
         """
         try:
             found = shown(kind, await self._read_back(place(kind, target)))
