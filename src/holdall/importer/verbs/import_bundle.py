@@ -45,24 +45,19 @@ from holdall.importer.plan.choices import (
 )
 from holdall.importer.plan.definitions import FOLDER
 from holdall.importer.plan.difference import NOTHING, By, Difference, Existing, Several
+from holdall.importer.plan.plan_document import PlanDocument, named, read_plan, require_bundle, require_same, write_plan
 from holdall.importer.plan.planner import Completeness, plan
 from holdall.importer.plan.steps import (
     CreateDefinition,
     CreateStore,
     Estimate,
     Plan,
-    PlanDocument,
     PlanTotals,
     Unit,
     UpdateDefinition,
     UpdateFoundryAgent,
     WriteRequest,
     estimate,
-    named,
-    read_plan,
-    require_bundle,
-    require_same,
-    write_plan,
 )
 from holdall.importer.plan.template_supply import SuppliedTemplate, TemplateSupply, read_supply
 from holdall.importer.runs.effects import Made
