@@ -1,9 +1,8 @@
-"""Files that others may have a hand in: names that are safe on every system, made of any name; only regular files are
-opened, as the path may be somebody else's choice; locks, where another process may work in the same folder; and durable
-writing, whole or line by line.
+"""Files that others may have a hand in: opened only if they are regular, locked, written durably, and safely named.
 
-Opening or reading a pipe, a device or a socket may block or never end. A half-written last line is cut off when the
-file is opened again. Rules of names: docs/format.md ("Names"). The records keep the true names; these are only paths.
+A path may be somebody else's choice: opening or reading a pipe, a device or a socket may block or never end. A
+half-written last line is cut off when a file is opened again. A safe name is made of any name, for every system
+(docs/format.md, "Names"); the records keep the true ones.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ import sys
 import unicodedata
 from functools import lru_cache
 
-# -- opening -------------------------------------------------------------------------------------------
+# -- opening --------------------------------------------------------------------------------------------
 
 # A pipe without another end would keep the opening waiting, and a terminal become the process's own.
 _AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
@@ -93,7 +92,7 @@ def reading(path: Path) -> Iterator[None]:
         raise CannotRead(f"can't read {path}: {error.strerror or error}") from None
 
 
-# -- locking -------------------------------------------------------------------------------------------
+# -- locking --------------------------------------------------------------------------------------------
 
 # What a lock that another process holds is refused with: EAGAIN by flock, EACCES by Windows and some network disks.
 _LOCKED_ELSEWHERE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
@@ -139,7 +138,7 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-# -- writing durably -----------------------------------------------------------------------------------
+# -- writing durably ------------------------------------------------------------------------------------
 
 # Seconds between tries, 1.3 s in all: virus scanners and indexers let go of a new file within that.
 _PAUSES = tuple(0.01 * 2**n for n in range(7))
@@ -298,7 +297,7 @@ class reporting:
             raise cannot_write(self._target, error) from error
 
 
-# -- line by line --------------------------------------------------------------------------------------
+# -- line by line ---------------------------------------------------------------------------------------
 
 # So much is read at once, from the end, to find the last whole line.
 _BLOCK = 1 << 16
@@ -424,7 +423,7 @@ def _end_of_last_line(file: FileIO) -> int:
     return 0
 
 
-# -- safe names -----------------------------------------------------------------------------
+# -- safe names -----------------------------------------------------------------------------------------
 
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""

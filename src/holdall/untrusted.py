@@ -73,7 +73,7 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
 
 
-# -- any JSON ------------------------------------------------------------------------------------------
+# -- any JSON -------------------------------------------------------------------------------------------
 
 
 class NotJson(ValueError):
@@ -252,7 +252,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# -- records -------------------------------------------------------------------------------------------
+# -- records --------------------------------------------------------------------------------------------
 
 _NAMES = ("filename", "name", "model")
 # The fields in which a record refers to others: directly, or at any depth.
@@ -345,7 +345,7 @@ def _references(parts: list[dict[str, Any]]) -> Iterator[str]:
             found += (item for item in value if isinstance(item, dict | list))
 
 
-# -- a whole bundle ------------------------------------------------------------------------------------
+# -- a whole bundle -------------------------------------------------------------------------------------
 
 
 def most_bytes(file_size: int) -> int:
@@ -378,7 +378,7 @@ def text_weight(size: int, strings: int = 0, lists: int = 0, objects: int = 0) -
     return size + 32 * (strings + lists) + 512 * objects
 
 
-# -- text ----------------------------------------------------------------------------------------------
+# -- text -----------------------------------------------------------------------------------------------
 
 
 def normalized(form: Literal["NFC", "NFD"], text: str) -> str:
@@ -401,7 +401,7 @@ def _is_mark(char: str) -> bool:
     return all(map(unicodedata.combining, unicodedata.normalize("NFD", char)))
 
 
-# -- lenient JSON ---------------------------------------------------------------------------
+# -- lenient JSON ---------------------------------------------------------------------------------------
 
 # A string, or a sign outside of strings.
 _STRINGS_AND_SIGNS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)

@@ -38,7 +38,7 @@ from holdall.endpoint import Secret, is_loopback
 from holdall.errors import UsageFault
 from holdall.untrusted import MAX_JSON
 
-# -- redirects -----------------------------------------------------------------------------------------
+# -- redirects ------------------------------------------------------------------------------------------
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -215,7 +215,7 @@ def _network(text: str) -> str:
     return "" if address.is_global and not address.is_multicast else "a private address"
 
 
-# -- connections ---------------------------------------------------------------------------------------
+# -- connections ----------------------------------------------------------------------------------------
 
 
 # Both call the same error by the same name.
@@ -316,7 +316,7 @@ def _mapped_errors() -> Iterator[None]:
         raise _ERRORS[type(error)](str(error)) from error
 
 
-# -- answers -------------------------------------------------------------------------------------------
+# -- answers --------------------------------------------------------------------------------------------
 
 MAX_ERROR = 64 << 10
 """Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
@@ -428,7 +428,7 @@ class _LimitedBody(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-# -- uploads -------------------------------------------------------------------------------------------
+# -- uploads --------------------------------------------------------------------------------------------
 
 # So much of an upload is read and sent at once; the SDK's own pieces are of 64 KiB.
 _UPLOAD_PIECE = 1 << 20
@@ -484,7 +484,7 @@ HOOKS: Mapping[str, list[Callable[..., Any]]] = {"request": [_read_in_thread], "
 """What the HTTP client calls with each request and each answer."""
 
 
-# -- proxies ------------------------------------------------------------------------------------
+# -- proxies --------------------------------------------------------------------------------------------
 
 
 class Proxy(msgspec.Struct, frozen=True, kw_only=True):
